@@ -1,0 +1,27 @@
+# Rooms: each folder under src/ is one library, and sees only the headers of the rooms it is given.
+#
+# A header is included as "room/file.h". For every room a folder with one link, room -> src/room, is the only include
+# path, so including from a room that is not among DEPS (or theirs) is a file not found.
+
+# darkroom_room(NAME SOURCES ... [DEPS room ...] [LIBS target ...])
+function(darkroom_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;DEPS;LIBS" ${ARGN})
+  string(REPLACE "/" "_" target "darkroom_${name}")
+  set(root "${CMAKE_BINARY_DIR}/rooms/${target}")
+  get_filename_component(parent "${name}" DIRECTORY)
+  file(MAKE_DIRECTORY "${root}/${parent}")
+  file(CREATE_LINK "${PROJECT_SOURCE_DIR}/src/${name}" "${root}/${name}" SYMBOLIC)
+  list(TRANSFORM ROOM_SOURCES PREPEND "${PROJECT_SOURCE_DIR}/src/${name}/")
+  foreach(source IN LISTS ROOM_SOURCES)  # TEMPORARY
+    if(NOT EXISTS ${source})
+      list(REMOVE_ITEM ROOM_SOURCES ${source})
+    endif()
+  endforeach()
+  list(APPEND ROOM_SOURCES ${PROJECT_SOURCE_DIR}/src/base/version.h)
+  add_library(${target} STATIC ${ROOM_SOURCES})
+  set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX)
+  target_include_directories(${target} PUBLIC "${root}")
+  string(REPLACE "/" "_" deps "${ROOM_DEPS}")
+  list(TRANSFORM deps PREPEND darkroom_)
+  target_link_libraries(${target} PUBLIC ${deps} ${ROOM_LIBS})
+endfunction()

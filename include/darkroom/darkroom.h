@@ -1,0 +1,176 @@
+/* darkroom: FLUX.1 pictures from text. The public C API, and the only header that programs include.
+ *
+ * A darkroom_engine* engine owns threads and a backend; a darkroom_model* is an opened model. Every call that can fail returns
+ * a darkroom_status; darkroom_last_error(engine) then says what, where, the numbers and what to do, in one line.
+ * Structs start with their size, so fields can be added without breaking callers: fill them with the *_init functions.
+ * Strings are UTF-8. Strings and structs passed in are copied or only used during the call; what is handed out says
+ * how long it lives. Threads: one call at a time per engine, except darkroom_cancel(), which any thread and any signal
+ * handler may call. */
+#ifndef DARKROOM_DARKROOM_H_
+#define DARKROOM_DARKROOM_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define DARKROOM_API __attribute__((visibility("default")))
+#else
+#define DARKROOM_API
+#endif
+
+/* The values are the exit codes of the command line. */
+typedef enum darkroom_status {
+  DARKROOM_OK = 0,
+  DARKROOM_FAILURE = 1,       /* anything that has no code of its own */
+  DARKROOM_USAGE = 2,         /* the request is wrong */
+  DARKROOM_MODEL = 3,         /* a model file is missing or invalid */
+  DARKROOM_OUT_OF_MEMORY = 4, /* the work does not fit */
+  DARKROOM_OUTPUT = 5,        /* a result could not be written */
+  DARKROOM_CANCELLED = 130    /* stopped on request */
+} darkroom_status;
+
+typedef struct darkroom_engine darkroom_engine;
+typedef struct darkroom_model darkroom_model;
+
+/* "0.1.0"; static. */
+DARKROOM_API const char* darkroom_version(void);
+
+/* ---- the engine ---- */
+
+typedef struct darkroom_options {
+  size_t struct_size;
+  int threads;         /* 0: one per processor that this process may use */
+  const char* backend; /* NULL or "cpu"; "reference" is the slow oracle */
+  const char* isa;     /* NULL or "auto"; otherwise forces an instruction set, see darkroom_describe_cpu() */
+} darkroom_options;
+
+DARKROOM_API void darkroom_options_init(darkroom_options* options);
+
+/* Makes an engine. options may be NULL. Also on failure *engine is set (NULL only without memory), so that its error
+ * can be read; destroy it in either case. */
+DARKROOM_API darkroom_status darkroom_create(const darkroom_options* options, darkroom_engine** engine);
+DARKROOM_API void darkroom_destroy(darkroom_engine* engine);
+
+/* The error of the last failed call on this engine, "" if there was none. Valid until the next call on the engine. */
+DARKROOM_API const char* darkroom_last_error(const darkroom_engine* engine);
+
+/* Makes the call in progress on this engine return DARKROOM_CANCELLED within one block of the model. Without a call in
+ * progress it does nothing. Async-signal-safe. */
+DARKROOM_API void darkroom_cancel(darkroom_engine* engine);
+
+/* Frees a string that a call below returned through a char**. NULL is allowed. */
+DARKROOM_API void darkroom_free(char* text);
+
+/* ---- models ---- */
+
+/* Opens a folder in diffusers layout (model_index.json). Reads configs and tokenizers; weights are mapped when needed.
+ * The engine must outlive the model. */
+DARKROOM_API darkroom_status darkroom_open(darkroom_engine* engine, const char* path, darkroom_model** model);
+/* A model whose weights come from a formula, no file needed: "tiny", "dev" or "schnell" (the true sizes). */
+DARKROOM_API darkroom_status darkroom_open_dummy(darkroom_engine* engine, const char* name, darkroom_model** model);
+DARKROOM_API void darkroom_close(darkroom_model* model);
+
+/* ---- drawing ---- */
+
+typedef enum darkroom_phase {
+  DARKROOM_ENCODE_TEXT = 0,
+  DARKROOM_MODULATE = 1, /* the modulation vectors of all steps */
+  DARKROOM_DENOISE = 2,
+  DARKROOM_DECODE = 3
+} darkroom_phase;
+
+/* Where a run is. Valid during the callback only. */
+typedef struct darkroom_progress {
+  size_t struct_size;
+  darkroom_phase phase;
+  int finished;          /* 1 in the last event of a phase */
+  int picture, pictures; /* which picture, counted from 0 */
+  int step, steps;       /* denoising: steps finished, of how many */
+  int block, blocks;     /* transformer blocks finished in this step; true CFG counts both passes */
+  double phase_seconds;  /* since the phase began */
+  uint64_t peak_bytes;   /* largest resident set so far */
+} darkroom_progress;
+
+/* A finished picture. Valid during the callback only. */
+typedef struct darkroom_picture {
+  size_t struct_size;
+  int index;             /* counted from 0 */
+  int width, height;
+  const uint8_t* rgb;    /* height * width * 3 bytes */
+  uint64_t seed;
+  const char* recipe;    /* JSON: everything needed to draw it again */
+  const float* latents;  /* the final packed latents, tokens * channels values */
+  int64_t latent_tokens, latent_channels;
+} darkroom_picture;
+
+/* Returning anything but 0 stops the run with DARKROOM_CANCELLED. */
+typedef int (*darkroom_progress_fn)(const darkroom_progress* progress, void* user);
+typedef int (*darkroom_picture_fn)(const darkroom_picture* picture, void* user);
+/* Something the user should know although the run goes on: a prompt cut short, an option without effect. */
+typedef void (*darkroom_note_fn)(const char* text, void* user);
+
+/* What to draw. darkroom_request_init() sets every "model's own" value, so set only what you want otherwise. */
+typedef struct darkroom_request {
+  size_t struct_size;
+  const char* prompt;
+  const char* negative;     /* NULL: none. Takes part only if cfg > 1 */
+  double cfg;               /* true classifier-free guidance; 1 = off */
+  double guidance;          /* distilled guidance; < 0: the model's own (dev 3.5; schnell has none) */
+  int width, height;        /* pixels, multiples of 16; 0: the model's own */
+  int steps;                /* 0: the model's own (schnell 4, dev 28) */
+  const double* sigmas;     /* NULL, or the noise levels to use, falling, each in (0, 1]; replaces steps */
+  int sigma_count;
+  int max_text_tokens;      /* 0: the model's own (schnell 256, dev 512) */
+  int has_seed;             /* 0: one is drawn */
+  uint64_t seed;
+  int count;                /* pictures, with seeds seed, seed + 1, ... */
+  const char* precision;    /* NULL or "auto"; "f32", "bf16" */
+  const char* rng;          /* NULL or "torch-cpu"; "torch-cuda" */
+  const char* noise_path;   /* NULL, or a .safetensors file with "latents" f32 [1, tokens, channels], packed */
+  darkroom_progress_fn on_progress;
+  darkroom_picture_fn on_picture;
+  darkroom_note_fn on_note;
+  void* user;               /* handed to the callbacks */
+} darkroom_request;
+
+DARKROOM_API void darkroom_request_init(darkroom_request* request);
+
+/* Draws request->count pictures; each goes to on_picture as soon as it is finished. */
+DARKROOM_API darkroom_status darkroom_generate(darkroom_engine* engine, darkroom_model* model,
+                                               const darkroom_request* request);
+
+/* Writes a picture as PNG, with its recipe in the metadata if metadata is not 0. The file appears whole or not at all;
+ * an existing file is an error unless overwrite is not 0. */
+DARKROOM_API darkroom_status darkroom_save_png(darkroom_engine* engine, const darkroom_picture* picture, const char* path,
+                                               int metadata, int overwrite);
+/* Writes the picture's latents as tensor "latents", f32 [1, tokens, channels], into a .safetensors file. */
+DARKROOM_API darkroom_status darkroom_save_latents(darkroom_engine* engine, const darkroom_picture* picture,
+                                                   const char* path, int overwrite);
+
+/* ---- looking; each returns JSON in *text, to be freed with darkroom_free() ---- */
+
+/* What a path holds: a model folder, a .safetensors file, or a picture with its recipe. */
+DARKROOM_API darkroom_status darkroom_info(darkroom_engine* engine, const char* path, char** text);
+/* What a request would cost, phase by phase: bytes of weights and activations, peak, FLOPs. Loads nothing. */
+DARKROOM_API darkroom_status darkroom_plan(darkroom_engine* engine, darkroom_model* model, const darkroom_request* request,
+                                           char** text);
+/* {"clip": [ids], "t5": [ids]} as the model would see them; max_text_tokens 0: the model's own. */
+DARKROOM_API darkroom_status darkroom_tokenize(darkroom_engine* engine, darkroom_model* model, const char* prompt,
+                                               int max_text_tokens, char** text);
+/* The recipe in a picture's metadata, darkroom's own or the A1111 text. */
+DARKROOM_API darkroom_status darkroom_read_recipe(darkroom_engine* engine, const char* path, char** text);
+/* {"name", "isa", "supported": [...], "processors"}. */
+DARKROOM_API darkroom_status darkroom_describe_cpu(darkroom_engine* engine, char** text);
+
+/* Measures this machine: ceilings first, then ops on FLUX's shapes as fractions of them. quick: within 40 s. */
+DARKROOM_API darkroom_status darkroom_bench(darkroom_engine* engine, int quick, char** text);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* DARKROOM_DARKROOM_H_ */

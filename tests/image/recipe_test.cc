@@ -1,0 +1,221 @@
+#include "image/recipe.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <limits>
+
+#include "base/error.h"
+
+namespace darkroom {
+namespace {
+
+namespace fs = std::filesystem;
+
+Recipe full_recipe() {
+  return {.prompt = "a cat, <lora:film:0.8>",
+          .negative = "blurry, dark",
+          .width = 1024,
+          .height = 768,
+          .steps = 20,
+          .guidance = 3.5,
+          .cfg = 2.25,
+          .seed = std::numeric_limits<uint64_t>::max(),
+          .sigmas = {1.0, 0.1 + 0.2, 1.0 / 3.0, 1e-7},
+          .max_text_tokens = 512,
+          .precision = "bf16",
+          .rng = "torch-cpu",
+          .model = "flux1-dev",
+          .engine = "darkroom 0.1.0"};
+}
+
+const std::vector<std::string> kAwkwardPrompts = {
+    "",
+    "plain",
+    "line one\nline two\n\nline four",
+    "quotes \" and \\ and ' and \"\"",
+    "Negative prompt: inside\nand after",
+    "text\nNegative prompt: in a line",
+    "Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 1x1",
+    "a\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 1x1",
+    "\u732B \u043A\u043E\u0442 \U0001F408\u200D\U0001F5A4 caf\u00E9 \u202E",
+    "  blanks around  \n\ttabs\t",
+    "\r\ncarriage\r\n",
+    std::string("nul\0inside", 10),
+    "\x01\x1B[31m control \x7F",
+    "{\"json\": [1, 2]}",
+    std::string(200000, 'x'),
+    "1girl, (masterpiece:1.2), {{best}}, [a|b], a:b, 100%",
+};
+
+TEST(RecipeJson, IsLossless) {
+  EXPECT_EQ(from_json(to_json(full_recipe()), "x"), full_recipe());
+  EXPECT_EQ(from_json(to_json({}), "x"), Recipe{});
+  for (const std::string& prompt : kAwkwardPrompts) {
+    Recipe recipe = full_recipe();
+    recipe.prompt = prompt;
+    recipe.negative = prompt;
+    const std::string text = to_json(recipe);
+    EXPECT_EQ(from_json(text, "x"), recipe);
+    for (const char c : text) ASSERT_TRUE(c >= ' ' && c <= '~') << "one line of ASCII";
+  }
+}
+
+TEST(RecipeJson, InvalidUtf8IsReplaced) {
+  Recipe recipe{.prompt = "a\xFFz\xC3"};
+  EXPECT_EQ(from_json(to_json(recipe), "x").prompt, "a\uFFFDz\uFFFD");
+}
+
+TEST(RecipeJson, IgnoresUnknownFieldsAndRefusesWrongOnes) {
+  EXPECT_EQ(from_json(R"({"format": 1, "prompt": "a", "later": [1, {}], "seed": null})", "x").prompt, "a");
+  for (const char* text : {"", "null", "{", R"({"prompt": "a"})", R"({"format": 0})", R"({"format": 2})",
+                           R"({"format": 1, "seed": 1.5})", R"({"format": 1, "seed": "1"})",
+                           R"({"format": 1, "sigmas": [1, "a"]})", R"({"format": 1, "sigmas": {"a": 1}})",
+                           R"({"format": 1, "cfg": "7"})", R"({"format": 1, "width": 1.5})"}) {
+    try {
+      from_json(text, "some place");
+      ADD_FAILURE() << text;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kFailure);
+      EXPECT_EQ(std::string(error.what()).find("some place: "), 0u) << error.what();
+    }
+  }
+}
+
+TEST(RecipeA1111, IsTheExpectedText) {
+  Recipe recipe = full_recipe();
+  recipe.sigmas = {};
+  recipe.seed = 123;
+  EXPECT_EQ(to_a1111_text(recipe),
+            "a cat, <lora:film:0.8>\n"
+            "Negative prompt: blurry, dark\n"
+            "Steps: 20, Sampler: Euler, Schedule type: Simple, CFG scale: 2.25, Distilled CFG Scale: 3.5, "
+            "Seed: 123, "
+            "Size: 1024x768, Model: flux1-dev, RNG: CPU, Max text tokens: 512, Precision: bf16, Version: "
+            "darkroom 0.1.0");
+}
+
+TEST(RecipeA1111, EverythingComesBack) {
+  const FoundRecipe found = from_a1111_text(to_a1111_text(full_recipe()), "x");
+  EXPECT_EQ(found.recipe, full_recipe());
+  EXPECT_EQ(found.source, RecipeSource::kA1111);
+  EXPECT_TRUE(found.ignored.empty());
+}
+
+TEST(RecipeA1111, SettingsSurviveEveryPrompt) {
+  for (const std::string& prompt : kAwkwardPrompts) {
+    Recipe recipe = full_recipe();
+    recipe.prompt = prompt;
+    const FoundRecipe found = from_a1111_text(to_a1111_text(recipe), "x");
+    EXPECT_EQ(found.recipe.seed, recipe.seed);
+    EXPECT_EQ(found.recipe.sigmas, recipe.sigmas);
+    EXPECT_EQ(found.recipe.width, recipe.width);
+  }
+  for (const char* model :
+       {"with, comma", "a: b", "new\nline", "\"quoted\"", "back\"slash", "tail ", "Seed: 5"}) {
+    Recipe recipe = full_recipe();
+    recipe.model = model;
+    EXPECT_EQ(from_a1111_text(to_a1111_text(recipe), "x").recipe, recipe) << model;
+  }
+}
+
+// Texts of other programs: Forge with Flux, A1111, stable-diffusion.cpp.
+TEST(RecipeA1111, ReadsOtherPrograms) {
+  const FoundRecipe forge = from_a1111_text(
+      "two lines\nof prompt\nNegative prompt: bad\nworse\nSteps: 20, Sampler: Euler, Schedule type: Simple, "
+      "CFG scale: 1, "
+      "Distilled CFG Scale: 3.5, Seed: 12345, Size: 896x1152, Model hash: 0123456789, Model: "
+      "flux1-dev-Q4_K_S, "
+      "Lora hashes: \"film: 0123, other: 4567\", Diffusion in Low Bits: Automatic, Version: f2.0.1, Module "
+      "1: ae",
+      "x");
+  EXPECT_EQ(forge.recipe.prompt, "two lines\nof prompt");
+  EXPECT_EQ(forge.recipe.negative, "bad\nworse");
+  EXPECT_EQ(forge.recipe.width, 896);
+  EXPECT_EQ(forge.recipe.height, 1152);
+  EXPECT_EQ(forge.recipe.guidance, 3.5);
+  EXPECT_EQ(forge.recipe.cfg, 1.0);
+  EXPECT_EQ(forge.recipe.seed, 12345u);
+  EXPECT_EQ(forge.recipe.model, "flux1-dev-Q4_K_S");
+  EXPECT_EQ(forge.recipe.rng, "torch-cuda") << "none named means the GPU's";
+  EXPECT_EQ(forge.ignored,
+            (std::vector<std::string>{"Model hash", "Lora hashes", "Diffusion in Low Bits", "Module 1"}));
+  const FoundRecipe sdcpp = from_a1111_text(
+      "cat\nSteps: 4, CFG scale: 1.000000, Guidance: 3.500000, Eta: 0.000000, Seed: 42, Size: 512x512, "
+      "Model: a.gguf, "
+      "RNG: std_default, Sampler: euler, Version: stable-diffusion.cpp",
+      "x");
+  EXPECT_EQ(sdcpp.recipe.guidance, 3.5);
+  EXPECT_EQ(sdcpp.recipe.rng, "");
+  EXPECT_EQ(sdcpp.ignored, (std::vector<std::string>{"Eta", "RNG", "Sampler"}));
+}
+
+TEST(RecipeA1111, FewerThanThreePairsArePromptText) {
+  const FoundRecipe found = from_a1111_text("a cat\nNegative prompt: dog\nsize: small, colour: red", "x");
+  EXPECT_EQ(found.recipe.prompt, "a cat");
+  EXPECT_EQ(found.recipe.negative, "dog\nsize: small, colour: red");
+  EXPECT_EQ(found.recipe.steps, 0);
+  EXPECT_EQ(from_a1111_text("", "x").recipe, Recipe{});
+  EXPECT_EQ(from_a1111_text(" \n \n", "x").recipe, Recipe{});
+}
+
+TEST(RecipeA1111, HostileLinesTakeLinearTime) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::size_t size = 4 << 20;
+  std::string escapes = "a: \"";
+  while (escapes.size() < size) escapes += "\\\"";
+  std::string keys;
+  while (keys.size() < size) keys += "aa:\"";
+  std::string lines;
+  while (lines.size() < size) lines += "Negative prompt:\n";
+  for (const std::string& text :
+       {std::string(size, 'a'), std::string(size, ' ') + "x", escapes, keys, lines, std::string(size, ':'),
+        std::string(size, '"'), "aa:" + std::string(size, '\t')}) {
+    try {
+      from_a1111_text(text, "x");
+    } catch (const Error&) {
+    }
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  EXPECT_THROW(from_a1111_text(std::string(9 << 20, 'a'), "x"), Error);
+}
+
+TEST(Recipe, HoldsNoPaths) {
+  EXPECT_EQ(base_name("/home/someone/models/flux1-dev"), "flux1-dev");
+  EXPECT_EQ(base_name("models/flux1-dev///"), "flux1-dev");
+  EXPECT_EQ(base_name("C:\\Users\\someone\\dev.safetensors"), "dev.safetensors");
+  EXPECT_EQ(base_name("plain"), "plain");
+  EXPECT_EQ(base_name("/"), "");
+  Recipe recipe = full_recipe();
+  recipe.model = "/home/someone/flux1-dev/";
+  for (const PngText& text : recipe_texts(recipe)) EXPECT_EQ(text.text.find("someone"), std::string::npos);
+  EXPECT_EQ(from_json(R"({"format": 1, "model": "../../etc/passwd"})", "x").model, "passwd");
+  EXPECT_EQ(from_a1111_text("p\nSteps: 1, Seed: 1, Model: /etc/shadow", "x").recipe.model, "shadow");
+}
+
+TEST(Recipe, TravelsInAPng) {
+  const fs::path path = fs::temp_directory_path() / fmt::format("darkroom_recipe_test_{}.png", ::getpid());
+  const Image image{2, 1, {1, 2, 3, 4, 5, 6}};
+  for (const std::string& prompt : kAwkwardPrompts) {
+    Recipe recipe = full_recipe();
+    recipe.prompt = prompt;
+    write_png(image, path, {.texts = recipe_texts(recipe), .overwrite = true});
+    const FoundRecipe found = read_recipe(path);
+    EXPECT_EQ(found.recipe, recipe);
+    EXPECT_EQ(found.source, RecipeSource::kJson);
+    EXPECT_EQ(read_png(path).rgb, image.rgb);
+    std::vector<PngText> only_line = recipe_texts(recipe);
+    only_line.pop_back();
+    write_png(image, path, {.texts = only_line, .overwrite = true});
+    EXPECT_EQ(read_recipe(path).source, RecipeSource::kA1111);
+    EXPECT_EQ(read_recipe(path).recipe.seed, recipe.seed);
+  }
+  Recipe invalid{.prompt = "cut in a character: \xE7\x8C"};
+  write_png(image, path, {.texts = recipe_texts(invalid), .overwrite = true});
+  EXPECT_EQ(read_recipe(path).recipe.prompt, "cut in a character: \uFFFD");
+  fs::remove(path);
+}
+
+}  // namespace
+}  // namespace darkroom

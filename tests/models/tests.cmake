@@ -1,0 +1,1 @@
+darkroom_test(models_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/parity_test.cc DEPS models backends)

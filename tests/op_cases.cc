@@ -1,0 +1,186 @@
+#include "op_cases.h"
+
+#include <fmt/format.h>
+
+namespace darkroom {
+namespace {
+
+using Cases = std::vector<OpCase>;
+
+void add_linear(Cases& cases) {
+  struct Size {
+    int64_t m, k, n;
+  };
+  // One row, fewer rows than a tile, tile edges, several blocks of K, and a small head.
+  for (const Size s : {Size{1, 64, 96}, Size{3, 7, 5}, Size{5, 300, 17}, Size{28, 256, 130},
+                       Size{67, 96, 200}, Size{130, 1030, 70}, Size{64, 64, 1}, Size{1, 1, 1}}) {
+    const std::string shape = fmt::format("{}x{}x{}", s.m, s.k, s.n);
+    cases.push_back({"linear " + shape, s.k, true, [s](const Context& ctx, Operands& in) {
+                       const Tensor x = in.activation({s.m, s.k});
+                       return ops::linear(ctx, x, in.linear(s.k, s.n));
+                     }});
+    cases.push_back({"linear_gate_residual " + shape, s.k, true, [s](const Context& ctx, Operands& in) {
+                       const Tensor x = in.strided({s.m, s.k}), out = in.strided({s.m, s.n});
+                       const Tensor gate = in.f32({s.n});
+                       ops::linear_gate_residual(ctx, x, in.linear(s.k, s.n), gate, out);
+                       return out;
+                     }});
+  }
+  for (const Activation act : {Activation::kGeluTanh, Activation::kQuickGelu, Activation::kSilu}) {
+    for (const int64_t rows : {2, 40}) {
+      cases.push_back({fmt::format("linear act {} rows {}", static_cast<int>(act), rows), 48, true,
+                       [act, rows](const Context& ctx, Operands& in) {
+                         const Tensor x = in.activation({rows, 48}, 3), out = in.strided({rows, 33});
+                         ops::linear_into(ctx, x, in.linear(48, 33), act, out);
+                         return out;
+                       }});
+    }
+  }
+  cases.push_back({"linear without bias", 64, true, [](const Context& ctx, Operands& in) {
+                     const Tensor x = in.activation({20, 64});
+                     return ops::linear(ctx, x, {in.weight({40, 64}, 0.1f), {}});
+                   }});
+  cases.push_back({"linear_residual", 80, true, [](const Context& ctx, Operands& in) {
+                     const Tensor x = in.activation({20, 80}), out = in.activation({20, 24});
+                     ops::linear_residual(ctx, x, in.linear(80, 24), out);
+                     return out;
+                   }});
+}
+
+void add_norms(Cases& cases) {
+  for (const int64_t cols : {1, 7, 64, 770}) {
+    cases.push_back(
+        {fmt::format("layer_norm {}", cols), cols, true, [cols](const Context& ctx, Operands& in) {
+           const Tensor x = in.strided({9, cols}, 2);
+           const Tensor weight = in.weight({cols}, 0.5f, 1), bias = in.weight({cols});
+           return ops::layer_norm(ctx, x, weight, bias, 1e-5f);
+         }});
+    cases.push_back({fmt::format("rms_norm {}", cols), cols, true, [cols](const Context& ctx, Operands& in) {
+                       const Tensor x = in.strided({9, cols}, 2);
+                       return ops::rms_norm(ctx, x, in.weight({cols}, 0.5f, 1), 1e-6f);
+                     }});
+    cases.push_back(
+        {fmt::format("norm_modulate {}", cols), cols, false, [cols](const Context& ctx, Operands& in) {
+           const Tensor x = in.strided({9, cols}, 2);
+           const Tensor shift = in.f32({cols}), scale = in.f32({cols});
+           return ops::norm_modulate(ctx, x, shift, scale, 1e-6f);
+         }});
+  }
+  for (const int64_t dim : {2, 6, 32, 128}) {
+    cases.push_back({fmt::format("qk_norm_rope {}", dim), dim, true, [dim](const Context& ctx, Operands& in) {
+                       const Tensor x = in.strided({11, 3 * dim}, 2);
+                       const Tensor cos = in.f32({11, dim / 2}), sin = in.f32({11, dim / 2});
+                       ops::qk_norm_rope(ctx, x, in.weight({dim}, 0.5f, 1), 1e-6f, cos, sin);
+                       return x;
+                     }});
+  }
+  struct Group {
+    int64_t h, w, c, groups;
+  };
+  for (const Group g :
+       {Group{5, 7, 24, 4}, Group{1, 1, 32, 32}, Group{33, 20, 64, 32}, Group{16, 16, 6, 1}}) {
+    cases.push_back({fmt::format("group_norm {}x{}x{}/{}", g.h, g.w, g.c, g.groups),
+                     g.h * g.w * g.c / g.groups, true, [g](const Context& ctx, Operands& in) {
+                       const Tensor x = in.activation({g.h, g.w, g.c}, 2);
+                       const Tensor weight = in.weight({g.c}, 0.5f, 1), bias = in.weight({g.c});
+                       return ops::group_norm(ctx, x, weight, bias,
+                                              {.groups = g.groups, .silu = g.groups > 1});
+                     }});
+  }
+  cases.push_back({"group_norm in place", 64, true, [](const Context& ctx, Operands& in) {
+                     const Tensor x = in.activation({4, 4, 16}, 2);
+                     const Tensor weight = in.weight({16}, 0.5f, 1), bias = in.weight({16});
+                     ops::group_norm_in_place(ctx, x, weight, bias, {.groups = 4});
+                     return x;
+                   }});
+}
+
+void add_attention(Cases& cases) {
+  struct Size {
+    int64_t lq, lk, heads, dim;
+    bool causal, bias;
+  };
+  for (const Size s : {Size{1, 1, 1, 4, false, false}, Size{77, 77, 2, 64, true, false},
+                       Size{40, 40, 3, 32, false, true}, Size{130, 130, 2, 128, false, false},
+                       Size{70, 70, 1, 512, false, false}, Size{13, 29, 2, 20, false, true},
+                       Size{9, 600, 1, 16, false, false}, Size{300, 300, 1, 7, true, true}}) {
+    const std::string name = fmt::format("attention {}x{} heads {}x{}{}{}", s.lq, s.lk, s.heads, s.dim,
+                                         s.causal ? " causal" : "", s.bias ? " bias" : "");
+    cases.push_back({name, s.dim, false, [s](const Context& ctx, Operands& in) {
+                       const int64_t width = s.heads * s.dim;
+                       const Tensor q = in.strided({s.lq, width}, 2), k = in.strided({s.lk, width}, 2);
+                       const Tensor v = in.strided({s.lk, width}), out = in.strided({s.lq, width});
+                       ops::AttentionOptions options{.heads = s.heads,
+                                                     .scale = 1 / std::sqrt(static_cast<float>(s.dim)),
+                                                     .causal = s.causal};
+                       if (s.bias) options.relative_bias = in.f32({s.heads, s.lq + s.lk - 1}, 3);
+                       ops::attention_into(ctx, q, k, v, options, out);
+                       return out;
+                     }});
+  }
+}
+
+void add_convolutions(Cases& cases) {
+  struct Size {
+    int64_t h, w, in, out, kernel, upsample;
+    bool residual;
+  };
+  for (const Size s :
+       {Size{8, 9, 16, 32, 3, 1, false}, Size{8, 9, 16, 32, 3, 1, true}, Size{5, 3, 7, 3, 3, 2, false},
+        Size{1, 1, 4, 5, 3, 1, false}, Size{12, 10, 33, 20, 1, 1, true}, Size{20, 17, 130, 40, 3, 1, false},
+        Size{6, 7, 24, 24, 3, 2, true}, Size{4, 6, 5, 6, 5, 1, false}}) {
+    const std::string name = fmt::format("conv {}x{} {}->{} k{} up{}{}", s.h, s.w, s.in, s.out, s.kernel,
+                                         s.upsample, s.residual ? " residual" : "");
+    cases.push_back({name, s.in * s.kernel * s.kernel, true, [s](const Context& ctx, Operands& in) {
+                       const Tensor x = in.activation({s.h, s.w, s.in});
+                       ops::ConvOptions options{.upsample = s.upsample};
+                       if (s.residual)
+                         options.residual = in.activation({s.h * s.upsample, s.w * s.upsample, s.out});
+                       return ops::conv2d(ctx, x, in.conv(s.in, s.out, s.kernel), options);
+                     }});
+  }
+}
+
+void add_elementwise(Cases& cases) {
+  cases.push_back({"gated_gelu", 1, false, [](const Context& ctx, Operands& in) {
+                     const Tensor gate = in.strided({7, 45}, 6), up = in.strided({7, 45}, 2);
+                     return ops::gated_gelu(ctx, gate, up);
+                   }});
+  cases.push_back({"add in place", 1, false, [](const Context& ctx, Operands& in) {
+                     const Tensor x = in.strided({7, 45}), y = in.activation({7, 45});
+                     ops::add_into(ctx, x, y, x);
+                     return x;
+                   }});
+  cases.push_back({"silu", 1, false, [](const Context& ctx, Operands& in) {
+                     return ops::silu(ctx, in.strided({7, 45}, 30));
+                   }});
+  cases.push_back({"embed", 1, true, [](const Context& ctx, Operands& in) {
+                     const int32_t ids[] = {0, 4, 4, 11, 2};
+                     return ops::embed(ctx, in.weight({12, 37}), ids);
+                   }});
+  cases.push_back({"convert to f32", 1, false, [](const Context& ctx, Operands& in) {
+                     return ops::convert(ctx, in.strided({7, 45}), DType::kF32);
+                   }});
+  cases.push_back({"convert to bf16", 1, false, [](const Context& ctx, Operands& in) {
+                     return ops::convert(ctx, in.strided({7, 45}), DType::kBF16);
+                   }});
+  cases.push_back({"upload", 1, false, [](const Context& ctx, Operands& in) {
+                     const Tensor x = in.f32({5, 33});
+                     const std::span<const float> host(x.row<float>(0), 5 * 33);
+                     return ops::upload(ctx, host, ctx.activation, {5, 33});
+                   }});
+}
+
+}  // namespace
+
+std::vector<OpCase> op_cases() {
+  Cases cases;
+  add_linear(cases);
+  add_norms(cases);
+  add_attention(cases);
+  add_convolutions(cases);
+  add_elementwise(cases);
+  return cases;
+}
+
+}  // namespace darkroom

@@ -1,0 +1,99 @@
+// One table of op cases: every op on plain, odd and strided shapes. The conformance test runs each row on
+// every backend, dtype and instruction set against the reference backend. A new op begins with a row here.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <string>
+#include <vector>
+
+#include "ops/ops.h"
+#include "tensor/buffer.h"
+
+namespace darkroom {
+
+// Makes the inputs of a case: the same numbers for the same case, whatever the backend.
+class Operands {
+ public:
+  Operands(DType activation, DType weight) : activation_(activation), weight_(weight) {}
+
+  // A dense activation, uniform in [−scale, scale].
+  Tensor activation(const Shape& shape, float scale = 1) { return fill(activation_, shape, 0, scale, 0); }
+  // The same as a column slice of a wider tensor (rank 2 only).
+  Tensor strided(const Shape& shape, float scale = 1) { return fill(activation_, shape, 0, scale, 24); }
+  // A weight, uniform around `middle`.
+  Tensor weight(const Shape& shape, float scale = 1, float middle = 0) {
+    return fill(weight_, shape, middle, scale, 0);
+  }
+  Tensor f32(const Shape& shape, float scale = 1) { return fill(DType::kF32, shape, 0, scale, 0); }
+  Linear linear(int64_t in, int64_t out) {
+    return {weight({out, in}, 1 / std::sqrt(static_cast<float>(in))), weight({out}, 0.5f)};
+  }
+  Conv2d conv(int64_t in, int64_t out, int64_t kernel) {
+    const float scale = 1 / std::sqrt(static_cast<float>(in * kernel * kernel));
+    return {weight({out, in, kernel, kernel}, scale), weight({out}, 0.5f)};
+  }
+
+ private:
+  Tensor fill(DType dtype, const Shape& shape, float middle, float scale, int64_t margin) {
+    const int64_t stride = shape.cols() + margin;
+    buffers_.emplace_back(static_cast<std::size_t>(shape.rows() * stride) * dtype_bytes(dtype));
+    Tensor out(buffers_.back().data(), dtype, shape);
+    out.row_stride = stride;
+    for (int64_t r = 0; r < shape.rows(); ++r) {
+      for (int64_t c = 0; c < shape.cols(); ++c) {
+        state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+        const float unit = static_cast<float>(static_cast<int64_t>(state_ >> 40)) / 8388608.0f - 1.0f;
+        store(out, r, c, middle + scale * unit);
+      }
+    }
+    return out;
+  }
+
+  static void store(const Tensor& t, int64_t r, int64_t c, float value) {
+    switch (t.dtype) {
+      case DType::kF32:
+        t.row<float>(r)[c] = value;
+        break;
+      case DType::kBF16:
+        t.row<BFloat16>(r)[c] = to_bfloat16(value);
+        break;
+      case DType::kF16:
+        t.row<Float16>(r)[c] = to_float16(value);
+        break;
+      case DType::kF8E5M2:
+        t.row<Float8E5M2>(r)[c] = nearest<Float8E5M2>(value, 0x7B);
+        break;
+      case DType::kF8E4M3:
+        t.row<Float8E4M3>(r)[c] = nearest<Float8E4M3>(value, 0x7E);
+        break;
+      default:
+        break;
+    }
+  }
+
+  // The 8-bit value whose magnitude is nearest below: magnitudes rise with their bits.
+  template <typename T>
+  static T nearest(float value, uint8_t largest) {
+    uint8_t bits = 0;
+    while (bits < largest && to_float(T{static_cast<uint8_t>(bits + 1)}) <= std::fabs(value)) ++bits;
+    return T{static_cast<uint8_t>(bits | (value < 0 ? 0x80 : 0))};
+  }
+
+  DType activation_, weight_;
+  std::list<Buffer> buffers_;
+  uint64_t state_ = 88172645463325252u;
+};
+
+struct OpCase {
+  std::string name;
+  int64_t terms;      // numbers summed for one output: the tolerance grows with their square root
+  bool uses_weights;  // false: running it for every weight dtype would repeat the same test
+  std::function<Tensor(const Context&, Operands&)> run;  // the op's result, on the backend of the context
+};
+
+std::vector<OpCase> op_cases();
+
+}  // namespace darkroom

@@ -1,0 +1,149 @@
+// Every op on every backend, dtype and instruction set that this machine can run, against the reference
+// backend.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "backends/dry_run/dry_run.h"
+#include "backends/reference/reference.h"
+#include "backends/registry.h"
+#include "op_cases.h"
+
+namespace darkroom {
+namespace {
+
+constexpr std::size_t kArenaBytes = 64 << 20;
+
+std::vector<float> values(Backend& backend, const Tensor& t) {
+  std::vector<float> out(static_cast<std::size_t>(t.shape.numel()));
+  backend.download(t, out);
+  return out;
+}
+
+// f32: rounding of a sum of `terms` products of order one. bf16: one unit in the last place of the result,
+// because two sums that differ in their last bits may round to different neighbours.
+float tolerance(DType dtype, int64_t terms, float value) {
+  const float sum = 4e-7f * (4 + std::sqrt(static_cast<float>(terms))) * (1 + std::fabs(value));
+  return dtype == DType::kF32 ? sum : sum + std::fabs(value) / 128;
+}
+
+struct Variant {
+  std::string backend, isa;
+};
+
+void PrintTo(const Variant& v, std::ostream* os) { *os << v.backend << "_" << v.isa; }
+
+std::vector<Variant> variants() {
+  std::vector<Variant> all;
+  for (const std::string& isa : supported_isa_names()) all.push_back({"cpu", isa});
+  return all;
+}
+
+class Conformance : public testing::TestWithParam<Variant> {};
+
+TEST_P(Conformance, MatchesReference) {
+  const auto reference = make_reference_backend();
+  const auto tested = make_backend({.name = GetParam().backend, .isa = GetParam().isa, .threads = 2});
+  ASSERT_NE(tested->name().find(GetParam().isa), std::string::npos) << tested->name();
+  const Buffer memory1(kArenaBytes), memory2(kArenaBytes);
+  int checked = 0;
+  for (const OpCase& c : op_cases()) {
+    for (const DType activation : {DType::kF32, DType::kBF16}) {
+      for (const DType weight : {DType::kF32, DType::kBF16, DType::kF16, DType::kF8E4M3, DType::kF8E5M2}) {
+        if (!c.uses_weights && weight != DType::kF32) continue;
+        SCOPED_TRACE(fmt::format("{} x {} w {}", c.name, dtype_name(activation), dtype_name(weight)));
+        Operands in1(activation, weight), in2(activation, weight);
+        Arena arena1(memory1), arena2(memory2);
+        const Context ctx1{*reference, arena1, activation}, ctx2{*tested, arena2, activation};
+        const Tensor want_tensor = c.run(ctx1, in1), got_tensor = c.run(ctx2, in2);
+        ASSERT_EQ(want_tensor.shape, got_tensor.shape);
+        ASSERT_EQ(want_tensor.dtype, got_tensor.dtype);
+        const std::vector<float> want = values(*reference, want_tensor), got = values(*tested, got_tensor);
+        for (std::size_t i = 0; i < want.size(); ++i) {
+          ASSERT_LE(std::fabs(want[i] - got[i]), tolerance(want_tensor.dtype, c.terms, want[i]))
+              << "element " << i << ": reference " << want[i] << ", " << tested->name() << " " << got[i];
+        }
+        ++checked;
+      }
+    }
+  }
+  EXPECT_GT(checked, 300);
+}
+
+TEST_P(Conformance, SameBytesForAnyThreadCount) {
+  const Buffer memory(kArenaBytes);
+  for (const OpCase& c : op_cases()) {
+    for (const DType activation : {DType::kF32, DType::kBF16}) {
+      SCOPED_TRACE(c.name);
+      std::set<std::vector<float>> results;
+      for (const int threads : {1, 2, 5}) {
+        const auto backend =
+            make_backend({.name = GetParam().backend, .isa = GetParam().isa, .threads = threads});
+        Operands in(activation, DType::kBF16);
+        Arena arena(memory);
+        results.insert(values(*backend, c.run({*backend, arena, activation}, in)));
+      }
+      EXPECT_EQ(results.size(), 1u);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Conformance, testing::ValuesIn(variants()),
+                         [](const auto& variant) { return variant.param.backend + "_" + variant.param.isa; });
+
+// Tensors without data stay without data, and shapes come out as on a real backend.
+Tensor without_data(Tensor t) {
+  t.data = nullptr;
+  t.device = Device::kNone;
+  return t;
+}
+
+TEST(DryRun, CountsWorkAndMemory) {
+  DryRunBackend backend;
+  Arena arena = Arena::counting();
+  const Context ctx{backend, arena, DType::kBF16};
+  const Tensor x(nullptr, DType::kBF16, {10, 64}, Device::kNone);
+  const Linear w{Tensor(nullptr, DType::kBF16, {32, 64}, Device::kNone), {}};
+  const Tensor y = ops::linear(ctx, x, w);
+  EXPECT_EQ(y.shape, (Shape{10, 32}));
+  EXPECT_EQ(y.data, nullptr);
+  EXPECT_EQ(backend.work().flops, 2 * 10 * 64 * 32);
+  EXPECT_EQ(backend.work().weight_bytes, 32 * 64 * 2);
+  EXPECT_EQ(arena.peak(), 640u);
+}
+
+TEST(DryRun, RefusesTensorsOfAnotherBackend) {
+  DryRunBackend dry;
+  Arena arena = Arena::counting();
+  Operands in(DType::kF32, DType::kF32);
+  const Tensor host = in.activation({2, 4});
+  EXPECT_THROW(ops::silu({dry, arena, DType::kF32}, host), Error);
+  const auto reference = make_reference_backend();
+  EXPECT_THROW(ops::silu({*reference, arena, DType::kF32}, without_data(host)), Error);
+}
+
+TEST(Checks, NameTheTensorAndBothShapes) {
+  const auto backend = make_reference_backend();
+  const Buffer memory(1 << 16);
+  Arena arena(memory);
+  const Context ctx{*backend, arena, DType::kF32};
+  Operands in(DType::kF32, DType::kF32);
+  const Tensor x = in.activation({3, 5});
+  try {
+    ops::linear(ctx, x, in.linear(6, 4));
+    FAIL() << "a linear layer of 6 inputs took 5";
+  } catch (const Error& e) {
+    EXPECT_EQ(std::string(e.what()), "linear: weight is f32 [4, 6], expected [4, 5]");
+  }
+  EXPECT_THROW(ops::attention(ctx, x, x, x, {.heads = 2}), Error);
+  EXPECT_THROW(ops::rms_norm(ctx, x, in.weight({4}), 1e-6f), Error);
+  const int32_t bad_ids[] = {7};
+  EXPECT_THROW(ops::embed(ctx, in.weight({7, 2}), bad_ids), Error);
+  EXPECT_THROW(ops::group_norm(ctx, in.activation({2, 2, 6}), in.weight({6}), in.weight({6}), {.groups = 4}),
+               Error);
+  EXPECT_THROW(ops::conv2d(ctx, in.activation({2, 2, 6}), in.conv(6, 2, 2)), Error);
+}
+
+}  // namespace
+}  // namespace darkroom

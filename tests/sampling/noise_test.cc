@@ -1,0 +1,140 @@
+#include "sampling/noise.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "fixture.h"
+#include "sampling/latents.h"
+
+namespace darkroom {
+namespace {
+
+TEST(TorchCpuNoise, EveryDrawHasTheBitsOfTorch) {
+  int draws = 0;
+  for (const auto& item : sampling_fixture("noise")) {
+    TorchCpuGenerator generator(item.at("seed").get<uint64_t>());
+    for (const auto& draw : item.at("draws")) {
+      std::vector<float> values(draw.at("size").get<std::size_t>());
+      generator.randn(values);
+      const std::string first = draw.at("first");
+      EXPECT_EQ(bits(values).substr(0, first.size()), first) << "seed " << item.at("seed");
+      EXPECT_EQ(hash(values), draw.at("hash"))
+          << "seed " << item.at("seed") << ", " << values.size() << " values";
+      ++draws;
+    }
+  }
+  EXPECT_GE(draws, 20);
+}
+
+TEST(TorchCpuNoise, OnlyTheLow32BitsOfTheSeedCount) {
+  const NoiseRequest request{.seed = 17, .height = 8, .width = 8};
+  NoiseRequest far = request;
+  far.seed += uint64_t{1} << 32;
+  EXPECT_EQ(latent_noise(request), latent_noise(far));
+  far.kind = NoiseKind::kTorchCuda;
+  NoiseRequest cuda = request;
+  cuda.kind = NoiseKind::kTorchCuda;
+  EXPECT_NE(latent_noise(cuda), latent_noise(far)) << "Philox takes all 64 bits";
+}
+
+// Published first values of torch.randn on a CUDA device after torch.manual_seed.
+TEST(TorchCudaNoise, FirstValuesAreThoseOfCuda) {
+  const std::vector<float> seed_0 = {-0.9247f, -0.4253f, -2.6438f, 0.1452f,  -0.1209f,
+                                     -0.5797f, -0.6229f, -0.3284f, -1.0745f, -0.3631f};
+  const std::vector<float> seed_42 = {0.1940f, 2.1614f,  -0.1721f, 0.8491f, -1.9244f,
+                                      0.6530f, -0.6494f, -0.8175f, 0.5280f, -1.2753f};
+  std::vector<float> values(1024);
+  TorchCudaGenerator(0).randn(values);
+  for (std::size_t i = 0; i < seed_0.size(); ++i) EXPECT_NEAR(values[i], seed_0[i], 6e-5) << i;
+  TorchCudaGenerator(42).randn(values);
+  for (std::size_t i = 0; i < seed_42.size(); ++i) EXPECT_NEAR(values[i], seed_42[i], 6e-5) << i;
+}
+
+// One multiprocessor of 256 threads: thread t writes elements t, t + 256, t + 512, t + 768 from one counter,
+// then goes on with the next counter.
+TEST(TorchCudaNoise, SmallDevicesWrapAround) {
+  const CudaGeometry small{.multiprocessors = 1, .threads_per_multiprocessor = 256};
+  std::vector<float> wide(256), wrapped(2048);
+  TorchCudaGenerator(5).randn(wide);
+  TorchCudaGenerator generator(5, small);
+  generator.randn(wrapped);
+  EXPECT_TRUE(std::equal(wide.begin(), wide.end(), wrapped.begin()));
+  std::vector<float> second(256);
+  TorchCudaGenerator large(5);
+  large.randn(wide);
+  large.randn(second);  // the second call uses the second counter
+  EXPECT_TRUE(std::equal(second.begin(), second.end(), wrapped.begin() + 1024));
+  EXPECT_FALSE(std::equal(second.begin(), second.end(), wrapped.begin() + 256))
+      << "the cosine half, not a new counter";
+  // Sine and cosine halves of the same pair share a radius, so r² = a² + b² follows the exponential
+  // distribution.
+  double sum = 0;
+  for (std::size_t i = 0; i < 256; ++i) sum += wrapped[i] * wrapped[i] + wrapped[i + 256] * wrapped[i + 256];
+  EXPECT_NEAR(sum / 256, 2.0, 0.6);
+}
+
+TEST(TorchCudaNoise, LargeDrawIsNormal) {
+  std::vector<float> values(262144);
+  TorchCudaGenerator(99).randn(values);
+  double sum = 0, squares = 0;
+  for (const float value : values) {
+    ASSERT_TRUE(std::isfinite(value));
+    sum += value;
+    squares += static_cast<double>(value) * value;
+  }
+  EXPECT_NEAR(sum / 262144, 0.0, 0.01);
+  EXPECT_NEAR(squares / 262144, 1.0, 0.01);
+}
+
+TEST(LatentNoise, IsOneDrawWithSeedPlusImageIndex) {
+  std::vector<float> values(16 * 6 * 4);
+  TorchCpuGenerator(12).randn(values);
+  EXPECT_EQ(latent_noise({.seed = 10, .image_index = 2, .height = 6, .width = 4}), values);
+}
+
+TEST(LatentNoise, RefusesImpossibleSizes) {
+  const int64_t huge = int64_t{1} << 40;
+  for (const auto& [height, width] : std::vector<std::pair<int64_t, int64_t>>{
+           {0, 8}, {8, 0}, {-8, 8}, {huge, 8}, {8, huge}, {huge, huge}, {1 << 16, 1 << 16}}) {
+    EXPECT_THROW(latent_noise({.height = height, .width = width}), Error) << height << " x " << width;
+  }
+  EXPECT_THROW(TorchCudaGenerator(0, {.multiprocessors = -1}), Error);
+  EXPECT_THROW(TorchCudaGenerator(0, {.multiprocessors = 1, .threads_per_multiprocessor = 255}), Error);
+}
+
+TEST(Latents, PackAsDiffusers) {
+  const auto fixture = sampling_fixture("packing");
+  const LatentSize size{fixture.at("channels"), fixture.at("height"), fixture.at("width")};
+  std::vector<float> planes(static_cast<std::size_t>(size.channels * size.height * size.width));
+  for (std::size_t i = 0; i < planes.size(); ++i) planes[i] = static_cast<float>(i);
+  const std::vector<float> tokens = pack_latents(planes, size);
+  EXPECT_EQ(tokens, fixture.at("tokens").get<std::vector<float>>());
+  EXPECT_EQ(latent_tokens(size), size.height * size.width / 4);
+  EXPECT_EQ(unpack_latents(tokens, size), planes);
+  const std::vector<float> pixels = unpack_latents_to_pixels(tokens, size);
+  ASSERT_EQ(pixels.size(), planes.size());
+  std::size_t next = 0;
+  for (int64_t row = 0; row < size.height; ++row) {
+    for (int64_t column = 0; column < size.width; ++column) {
+      for (int64_t channel = 0; channel < size.channels; ++channel) {
+        EXPECT_EQ(pixels[next++],
+                  planes[static_cast<std::size_t>((channel * size.height + row) * size.width + column)]);
+      }
+    }
+  }
+}
+
+TEST(Latents, RefuseOddAndWrongSizes) {
+  const std::vector<float> values(16 * 4 * 4);
+  EXPECT_THROW(pack_latents(values, {16, 4, 5}), Error);
+  EXPECT_THROW(pack_latents(values, {16, 1, 16}), Error);
+  EXPECT_THROW(pack_latents(values, {16, 4, 6}), Error);
+  EXPECT_THROW(unpack_latents(values, {16, 8, 4}), Error);
+  EXPECT_THROW(unpack_latents_to_pixels(values, {0, 4, 4}), Error);
+  EXPECT_THROW(latent_tokens({16, int64_t{1} << 31, int64_t{1} << 31}), Error);
+}
+
+}  // namespace
+}  // namespace darkroom

@@ -1,0 +1,2 @@
+darkroom_test(sampling_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/noise_test.cc ${CMAKE_CURRENT_LIST_DIR}/schedule_test.cc
+  ${CMAKE_CURRENT_LIST_DIR}/sampler_test.cc DEPS sampling)

@@ -1,0 +1,280 @@
+#include "weights/source.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/expect_error.h"
+#include "base/temp_folder.h"
+#include "weights/files.h"
+
+namespace darkroom {
+namespace {
+
+// A catalog of F32 tensors, all zero but the first element, which is the tensor's number from 1.
+Catalog catalog_of(const TempFolder& folder, const std::vector<std::pair<std::string, Shape>>& tensors) {
+  std::vector<std::vector<float>> values;
+  std::vector<NamedTensor> named;
+  for (const auto& [name, shape] : tensors) {
+    values.emplace_back(static_cast<std::size_t>(shape.numel()), 0.0f);
+    values.back()[0] = static_cast<float>(values.size());
+    named.push_back({name, Tensor(values.back().data(), DType::kF32, shape)});
+  }
+  write_safetensors(folder / "model.safetensors", named);
+  return Catalog(folder / "model.safetensors");
+}
+
+float first(const Tensor& tensor) { return tensor.row<float>(0)[0]; }
+
+TEST(CatalogSource, GivesTensorsByNameAndShape) {
+  const TempFolder folder;
+  CatalogSource source(catalog_of(folder, {{"a.weight", {2, 3}}, {"a.bias", {2}}}));
+  const Tensor weight = source.get("a.weight", {2, 3});
+  EXPECT_EQ(first(weight), 1.0f);
+  EXPECT_EQ(weight.shape, Shape({2, 3}));
+  EXPECT_TRUE(source.catalog().files()[0].contains(weight.data));  // zero copy
+  EXPECT_TRUE(source.has("a.bias"));
+  EXPECT_FALSE(source.has("b.bias"));
+}
+
+TEST(CatalogSource, AWrongShapeNamesBothShapesAndTheFile) {
+  const TempFolder folder;
+  CatalogSource source(catalog_of(folder, {{"a.weight", {2, 3}}}));
+  const std::string path = (folder / "model.safetensors").string();
+  expect_error(ErrorCode::kModel, path + ": tensor 'a.weight' is F32 [2, 3], the config asks for [3, 2]",
+               [&] {
+                 source.get("a.weight", {3, 2});
+               });
+  expect_error(ErrorCode::kModel, "asks for [6]", [&] { source.get("a.weight", {6}); });
+}
+
+TEST(CatalogSource, AMissingNameShowsTheNearestOnes) {
+  const TempFolder folder;
+  CatalogSource source(catalog_of(folder, {{"blocks.0.attn.to_q.weight", {1}},
+                                           {"blocks.0.attn.to_k.weight", {1}},
+                                           {"blocks.11.attn.to_q.weight", {1}},
+                                           {"zzzzzzzzzzzzzzzzzzzzzzzzzz", {1}}}));
+  expect_error(ErrorCode::kModel,
+               "model.safetensors: there is no tensor 'blocks.1.attn.to_q.weight' (nearest: "
+               "'blocks.0.attn.to_q.weight', 'blocks.11.attn.to_q.weight', 'blocks.0.attn.to_k.weight')",
+               [&] { source.get("blocks.1.attn.to_q.weight", {1}); });
+  CatalogSource empty{Catalog(folder.write("empty.safetensors", scalars_file({})))};
+  expect_error(ErrorCode::kModel, "there is no tensor 'x'", [&] { empty.get("x", {1}); });
+}
+
+TEST(CatalogSource, NearestNamesStayBoundedOnHostileFiles) {
+  std::vector<std::string> names(20000);
+  for (std::size_t i = 0; i < names.size(); ++i) names[i] = std::string(190, 'x') + std::to_string(i);
+  names.push_back(std::string(100000, 'y'));
+  const TempFolder folder;
+  CatalogSource source{Catalog(folder.write("a.safetensors", scalars_file(names)))};
+  expect_error(ErrorCode::kModel, "(nearest: 'xxx", [&] { source.get(std::string(300, 'x'), {1}); });
+}
+
+TEST(CatalogSource, PointwiseConvolutionsComeInTwoShapes) {
+  const TempFolder folder;
+  CatalogSource source(
+      catalog_of(folder, {{"conv", {4, 3, 1, 1}}, {"matrix", {4, 3}}, {"real", {4, 3, 3, 3}}}));
+  EXPECT_EQ(source.get("conv", {4, 3}).shape, Shape({4, 3}));
+  EXPECT_EQ(source.get("matrix", {4, 3, 1, 1}).shape, Shape({4, 3, 1, 1}));
+  EXPECT_EQ(source.get("conv", {4, 3, 1, 1}).shape, Shape({4, 3, 1, 1}));
+  expect_error(ErrorCode::kModel, "[4, 3, 3, 3]", [&] { source.get("real", {4, 3}); });
+  expect_error(ErrorCode::kModel, "[4, 3, 1, 1]", [&] { source.get("conv", {3, 4}); });
+  expect_error(ErrorCode::kModel, "[4, 3, 1, 1]", [&] { source.get("conv", {12}); });
+}
+
+TEST(CatalogSource, PrefixesMayBeThereOrNot) {
+  const TempFolder with, without;
+  CatalogSource long_names(catalog_of(with, {{"text_model.a.weight", {1}}}));
+  CatalogSource short_names(catalog_of(without, {{"a.weight", {1}}}));
+  for (const char* name : {"a.weight", "text_model.a.weight"}) {
+    EXPECT_TRUE(long_names.has(name));
+    EXPECT_EQ(first(short_names.get(name, {1})), 1.0f);
+  }
+  const TempFolder both;
+  CatalogSource exact_first(catalog_of(both, {{"a.weight", {1}}, {"text_model.a.weight", {1}}}));
+  EXPECT_EQ(first(exact_first.get("a.weight", {1})), 1.0f);
+  EXPECT_EQ(first(exact_first.get("text_model.a.weight", {1})), 2.0f);
+  const TempFolder bfl;
+  CatalogSource custom(catalog_of(bfl, {{"model.diffusion_model.x", {1}}}), {"model.diffusion_model."});
+  EXPECT_TRUE(custom.has("x"));
+  EXPECT_FALSE(custom.has("text_model.x"));
+}
+
+TEST(CatalogSource, TheT5EmbeddingHasTwoNames) {
+  const TempFolder a, b;
+  CatalogSource shared(catalog_of(a, {{"shared.weight", {2, 2}}}));
+  CatalogSource embed(catalog_of(b, {{"encoder.embed_tokens.weight", {2, 2}}}));
+  for (CatalogSource* source : {&shared, &embed}) {
+    EXPECT_EQ(first(source->get("shared.weight", {2, 2})), 1.0f);
+    EXPECT_EQ(first(source->get("encoder.embed_tokens.weight", {2, 2})), 1.0f);
+  }
+}
+
+TEST(CatalogSource, ScalarsAndIntegers) {
+  const TempFolder folder;
+  const std::string header =
+      R"({"s":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"i":{"dtype":"I32","shape":[1],"data_offsets":[4,8]},)"
+      R"("d":{"dtype":"F64","shape":[1],"data_offsets":[8,16]}})";
+  CatalogSource source{
+      Catalog(folder.write("a.safetensors", safetensors_bytes(header, std::string(16, '\0'))))};
+  EXPECT_EQ(source.get("s", {1}).shape, Shape({1}));
+  expect_error(ErrorCode::kModel, "tensor 'i' is I32 [1]: weights of this type are not supported",
+               [&] { source.get("i", {1}); });
+  expect_error(ErrorCode::kModel, "tensor 'd' is F64 [1]: weights of this type",
+               [&] { source.get("d", {1}); });
+}
+
+// A model as the header describes it: two fields and one list.
+struct TwoFields {
+  Tensor weight, bias;
+  void visit(const VisitFn& visit) {
+    visit("proj.weight", weight, {4, 8});
+    visit("proj.bias", bias, {4});
+  }
+};
+
+TEST(Visit, OneListBindsCountsAndPlans) {
+  const TempFolder folder;
+  CatalogSource source(catalog_of(folder, {{"m.proj.weight", {4, 8}}, {"m.proj.bias", {4}}}));
+  TwoFields loaded, planned, unbound;
+  loaded.visit(bind_from(source, "m."));
+  EXPECT_EQ(first(loaded.bias), 2.0f);
+  PlanSource plan(DType::kBF16);
+  planned.visit(bind_from(plan));
+  EXPECT_EQ(planned.weight.data, nullptr);
+  EXPECT_EQ(planned.weight.device, Device::kNone);
+  EXPECT_EQ(planned.weight.dtype, DType::kBF16);
+  EXPECT_EQ(planned.weight.shape, Shape({4, 8}));
+  EXPECT_TRUE(plan.has("anything"));
+  WeightTally tally;
+  loaded.visit(tally.visitor());
+  planned.visit(tally.visitor());
+  EXPECT_EQ(tally.parameters(), 72);
+  EXPECT_EQ(tally.bytes(), 36u * 4 + 36u * 2);
+  EXPECT_EQ(tally.by_dtype().at(DType::kF32).tensors, 2);
+  EXPECT_EQ(tally.by_dtype().at(DType::kBF16).bytes, 72u);
+  expect_error(ErrorCode::kFailure, "weight 'proj.weight' was counted before it was bound",
+               [&] { unbound.visit(tally.visitor()); });
+}
+
+// --- DummySource ---
+
+std::vector<float> values_of(const Tensor& tensor) {
+  std::vector<float> out;
+  for (int64_t i = 0; i < tensor.shape.numel(); ++i) {
+    out.push_back(tensor.dtype == DType::kF32 ? tensor.row<float>(0)[i]
+                                              : to_float(tensor.row<BFloat16>(0)[i]));
+  }
+  return out;
+}
+
+struct Moments {
+  double mean = 0, deviation = 0, largest = 0;
+};
+Moments moments(const std::vector<float>& values) {
+  Moments m;
+  for (const float v : values) m.mean += v;
+  m.mean /= static_cast<double>(values.size());
+  for (const float v : values) {
+    m.deviation += (v - m.mean) * (v - m.mean);
+    m.largest = std::max(m.largest, std::fabs(v - m.mean));
+  }
+  m.deviation = std::sqrt(m.deviation / static_cast<double>(values.size()));
+  return m;
+}
+
+TEST(DummySource, DependsOnNameAndShapeOnly) {
+  DummySource one(DType::kBF16), two(DType::kBF16), f32(DType::kF32);
+  DummySource own({.dtype = DType::kBF16, .materialise = true});
+  const Tensor early = one.get("blocks.0.weight", {64, 96});
+  const std::vector<float> expected = values_of(early);
+  two.get("other.weight", {2048, 96});  // another order, and the pattern grown before
+  two.get("blocks.0.bias", {64});
+  EXPECT_EQ(values_of(two.get("blocks.0.weight", {64, 96})), expected);
+  EXPECT_EQ(values_of(f32.get("blocks.0.weight", {64, 96})), expected);
+  EXPECT_EQ(values_of(own.get("blocks.0.weight", {64, 96})), expected);
+  EXPECT_NE(values_of(one.get("blocks.1.weight", {64, 96})), expected);
+  one.get("huge.weight", {65536, 96});  // outgrows the first block: the old view must stay
+  EXPECT_EQ(values_of(early), expected);
+  EXPECT_EQ(values_of(one.get("blocks.0.weight", {64, 96})), expected);
+}
+
+// The formula itself is fixed: pictures drawn with dummy weights are golden files.
+TEST(DummySource, TheFormulaDoesNotChange) {
+  DummySource source(DType::kF32);
+  const std::vector<float> w = values_of(source.get("proj.weight", {2, 64}));
+  const std::vector<float> n = values_of(source.get("norm.weight", {4}));
+  const std::vector<float> b = values_of(source.get("proj.bias", {4}));
+  const float u = std::ldexp(1.0f, -10), s = 1.0f / 128, t = std::ldexp(1.0f, -13);
+  EXPECT_EQ(std::vector<float>(w.begin(), w.begin() + 4), (std::vector<float>{0 * u, 0 * u, 0 * u, 0 * u}));
+  EXPECT_EQ(n, (std::vector<float>{1 + 0 * s, 1 + 0 * s, 1 + 0 * s, 1 + 0 * s}));
+  EXPECT_EQ(b, (std::vector<float>{0 * t, 0 * t, 0 * t, 0 * t}));
+}
+
+TEST(DummySource, KeepsNetworksWellConditioned) {
+  DummySource source(DType::kBF16);
+  for (const int64_t fan_in : {16, 64, 768, 3072, 4096, 15360}) {
+    const Moments m = moments(values_of(source.get("w" + std::to_string(fan_in) + ".weight", {64, fan_in})));
+    const double wanted = 1 / std::sqrt(static_cast<double>(fan_in));
+    EXPECT_NEAR(m.mean, 0, wanted / 10);
+    EXPECT_GT(m.deviation, wanted / 1.5) << fan_in;
+    EXPECT_LT(m.deviation, wanted * 1.5) << fan_in;
+    EXPECT_LT(m.largest, 2 * m.deviation);  // uniform
+  }
+  const Moments conv = moments(values_of(source.get("conv.weight", {32, 32, 3, 3})));
+  EXPECT_NEAR(conv.deviation * std::sqrt(288.0), 1, 0.5);
+  for (const char* name : {"norm1.weight", "query_norm.scale", "layer_norm.weight"}) {
+    const std::vector<float> norm = values_of(source.get(name, {3072}));
+    EXPECT_NEAR(moments(norm).mean, 1, 0.01) << name;
+    EXPECT_LE(moments(norm).largest, 0.14);
+  }
+  const Moments bias = moments(values_of(source.get("norm1.bias", {3072})));
+  EXPECT_NEAR(bias.mean, 0, 0.002);
+  EXPECT_NEAR(bias.deviation, 1.0 / 64, 0.005);
+}
+
+TEST(DummySource, NeighboursDoNotRepeat) {
+  DummySource source(DType::kBF16);
+  std::set<const void*> places;
+  for (int i = 0; i < 100; ++i)
+    places.insert(source.get("blocks." + std::to_string(i) + ".to_q.weight", {8, 256}).data);
+  EXPECT_GE(places.size(), 99u);
+  const std::vector<float> values = values_of(source.get("w.weight", {256, 256}));
+  for (std::size_t r = 1; r < 256; ++r) {
+    EXPECT_NE(std::memcmp(values.data(), values.data() + r * 256, 256 * sizeof(float)), 0) << r;
+  }
+}
+
+TEST(DummySource, ManyLargeTensorsShareMemoryUnlessAskedNotTo) {
+  DummySource shared(DType::kBF16);
+  DummySource own({.dtype = DType::kBF16, .materialise = true});
+  for (int i = 0; i < 64; ++i) {
+    const std::string name = "blocks." + std::to_string(i) + ".weight";
+    const Tensor tensor = shared.get(name, {1024, 1024});
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.data) % kBufferAlignment, 0u);
+    if (i < 4) own.get(name, {1024, 1024});
+  }
+  EXPECT_LE(shared.filled_bytes(), 5u << 20);
+  EXPECT_EQ(own.filled_bytes(), 8u << 20);
+}
+
+TEST(DummySource, OddSizesAndEmptyTensors) {
+  DummySource source(DType::kF32);
+  DummySource own({.dtype = DType::kF32, .materialise = true});
+  for (DummySource* s : {&source, &own}) {
+    EXPECT_EQ(values_of(s->get("a.weight", {3, 5})).size(), 15u);
+    EXPECT_EQ(s->get("b.weight", {0, 5}).rows(), 0);
+    EXPECT_EQ(values_of(s->get("c.weight", {1})).size(), 1u);
+    EXPECT_TRUE(s->has("anything"));
+  }
+  expect_error(ErrorCode::kFailure, "dummy weights are f32 or bf16, not f16",
+               [] { DummySource f16(DType::kF16); });
+}
+
+}  // namespace
+}  // namespace darkroom
