@@ -1,0 +1,199 @@
+#include "arguments.h"
+
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <memory>
+
+#include "failure.h"
+#include "text.h"
+
+namespace cli {
+namespace {
+
+enum class Kind { kNumber, kOutOfRange, kNoNumber };
+
+// All of `text` or nothing. std::from_chars knows no locale, no leading blanks and no '+'.
+template <typename T>
+Kind read_number(const std::string& text, T& value) {
+  const char* end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, value);
+  if (stopped != end || error == std::errc::invalid_argument) return Kind::kNoNumber;
+  return error == std::errc() ? Kind::kNumber : Kind::kOutOfRange;
+}
+
+// A number that did not fit still has its sign.
+bool is_integer(const std::string& text) {
+  const std::size_t digits = text.starts_with('-') ? 1 : 0;
+  return text.size() > digits && text.find_first_not_of("0123456789", digits) == std::string::npos;
+}
+
+[[noreturn]] void refuse_range(const std::string& what, const std::string& text, const std::string& least,
+                               const std::string& most) {
+  fail(DARKROOM_USAGE, "{} is {}, allowed are {} to {}", what, text, least, most);
+}
+
+// "--prompt=" would make CLI11 take the next argument as the value.
+std::vector<std::string> with_empty_values_apart(const std::vector<std::string>& arguments) {
+  std::vector<std::string> out;
+  bool flags = true;
+  for (const std::string& argument : arguments) {
+    flags = flags && argument != "--";
+    if (flags && argument.size() > 3 && argument.starts_with("--") && argument.find('=') == argument.size() - 1) {
+      out.push_back(argument.substr(0, argument.size() - 1));
+      out.emplace_back();
+    } else {
+      out.push_back(argument);
+    }
+  }
+  return out;
+}
+
+// CLI11's message for "--steps" at the end of the line is "--steps: 1 required N missing".
+std::string translated(const CLI::ParseError& error) {
+  const std::string message = error.what();
+  const std::size_t missing = message.find(": 1 required");
+  if (missing != std::string::npos) return message.substr(0, missing) + " needs a value";
+  const std::size_t override = message.find(" was given a disallowed flag override");
+  if (override != std::string::npos) return message.substr(0, override) + " takes no value";
+  return message;
+}
+
+}  // namespace
+
+int64_t parse_integer(const std::string& what, const std::string& text, IntegerRange range) {
+  int64_t value = 0;
+  const Kind kind = is_integer(text) ? read_number(text, value) : Kind::kNoNumber;
+  if (kind == Kind::kNoNumber) {
+    fail(DARKROOM_USAGE, "{} is '{}', which is not a whole number; allowed are {} to {}", what, text, range.least,
+         range.most);
+  }
+  if (kind == Kind::kOutOfRange || value < range.least || value > range.most) {
+    refuse_range(what, text, std::to_string(range.least), std::to_string(range.most));
+  }
+  return value;
+}
+
+uint64_t parse_seed(const std::string& what, const std::string& text) {
+  uint64_t value = 0;
+  if (!is_integer(text)) fail(DARKROOM_USAGE, "{} is '{}', which is not a whole number", what, text);
+  if (read_number(text, value) != Kind::kNumber) {
+    fail(DARKROOM_USAGE, "{} is {}, allowed are 0 to {}; leave it out and a seed is drawn", what, text,
+         std::numeric_limits<uint64_t>::max());
+  }
+  return value;
+}
+
+double parse_real(const std::string& what, const std::string& text, RealRange range) {
+  double value = 0;
+  const Kind kind = read_number(text, value);
+  if (kind == Kind::kNoNumber) {
+    fail(DARKROOM_USAGE, "{} is '{}', which is not a number; allowed are {} to {}", what, text, range.least,
+         range.most);
+  }
+  // from_chars reads "nan" and "inf" too; neither is in a range.
+  if (kind == Kind::kOutOfRange || !(value >= range.least && value <= range.most)) {
+    refuse_range(what, text, fmt::format("{}", range.least), fmt::format("{}", range.most));
+  }
+  return value;
+}
+
+std::vector<double> parse_reals(const std::string& what, const std::string& text, RealRange range) {
+  std::vector<double> values;
+  std::size_t begin = 0;
+  while (begin <= text.size()) {
+    const std::size_t comma = std::min(text.find(',', begin), text.size());
+    const std::string place = fmt::format("number {} of {}", values.size() + 1, what);
+    values.push_back(parse_real(place, text.substr(begin, comma - begin), range));
+    begin = comma + 1;
+  }
+  return values;
+}
+
+Arguments::Arguments(const Command& command)
+    : app_(command.summary, "darkroom " + std::string(command.name)), name_(app_.get_name()) {
+  app_.allow_extras();  // refused in refuse_rest(), with a hint
+  app_.get_formatter()->column_width(34);
+  app_.set_help_flag("-h,--help", "Print this and exit");
+}
+
+void Arguments::add_value(const Flag& flag, Read read) {
+  CLI::Option* option = app_.add_option(flag.names, CLI::callback_t{}, flag.help);
+  // TakeLast only keeps CLI11 from its own message about a flag that is given twice.
+  option->type_name(flag.value_name)->group(group_)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  values_.push_back({option, std::move(read)});
+}
+
+void Arguments::add_text(const Flag& flag, std::optional<std::string>& into) {
+  add_value(flag, [&into](const std::string&, const std::string& text) { into = text; });
+}
+
+void Arguments::add_integer(const Flag& flag, std::optional<int>& into, IntegerRange range) {
+  add_value(flag, [&into, range](const std::string& what, const std::string& text) {
+    into = static_cast<int>(parse_integer(what, text, range));
+  });
+}
+
+void Arguments::add_seed(const Flag& flag, std::optional<uint64_t>& into) {
+  add_value(flag,
+            [&into](const std::string& what, const std::string& text) { into = parse_seed(what, text); });
+}
+
+void Arguments::add_real(const Flag& flag, std::optional<double>& into, RealRange range) {
+  add_value(flag, [&into, range](const std::string& what, const std::string& text) {
+    into = parse_real(what, text, range);
+  });
+}
+
+void Arguments::add_reals(const Flag& flag, std::optional<std::vector<double>>& into, RealRange range) {
+  add_value(flag, [&into, range](const std::string& what, const std::string& text) {
+    into = parse_reals(what, text, range);
+  });
+}
+
+void Arguments::add_switch(const std::string& names, bool& into, const std::string& help) {
+  CLI::Option* option = app_.add_flag(names, help);
+  option->group(group_)->disable_flag_override()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  switches_.emplace_back(option, &into);
+}
+
+bool Arguments::parse(const std::vector<std::string>& arguments) {
+  try {
+    std::vector<std::string> split = with_empty_values_apart(arguments);
+    std::reverse(split.begin(), split.end());  // as CLI11 takes them
+    app_.parse(split);
+  } catch (const CLI::CallForHelp&) {
+    write_stdout(app_.help());
+    return false;
+  } catch (const CLI::ParseError& e) {
+    throw Failure(DARKROOM_USAGE, translated(e));
+  }
+  refuse_rest(app_.remaining());
+  for (const Entry& entry : values_) {
+    // The raw texts: CLI11's own conversions treat some, such as "{}", specially.
+    const std::vector<std::string>& texts = entry.option->results();
+    const std::string what = entry.option->get_name();
+    if (texts.size() > 1) fail(DARKROOM_USAGE, "{} is given {} times", what, texts.size());
+    if (texts.size() == 1) entry.read(what, texts.front());
+  }
+  for (const auto& [option, into] : switches_) *into = option->count() > 0;
+  return true;
+}
+
+void Arguments::refuse_rest(const std::vector<std::string>& rest) const {
+  if (rest.empty()) return;
+  for (const std::string& argument : rest) {
+    if (argument.size() < 2 || argument.front() != '-') continue;
+    const std::string word = argument.substr(0, argument.find('='));
+    std::vector<std::string> known;
+    for (const CLI::Option* option : app_.get_options()) {
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+    }
+    const std::optional<std::string> meant = word.starts_with("--") ? closest(word, known) : std::nullopt;
+    if (meant) fail(DARKROOM_USAGE, "there is no flag {}; did you mean {}?", word, *meant);
+    fail(DARKROOM_USAGE, "there is no flag {}; '{} --help' lists them", word, name_);
+  }
+  fail(DARKROOM_USAGE, "'{}' is one argument too many; put quotes around a text of several words", rest.front());
+}
+
+}  // namespace cli

@@ -1,0 +1,78 @@
+// The command line of one sub-command: CLI11 splits it, and values are read here, strictly. A number is all of
+// its text, in range, and finite; a flag that does not exist gets a hint; every error is one line.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "command.h"
+
+namespace cli {
+
+// How a flag looks in the help.
+struct Flag {
+  std::string names;       // CLI11's spelling: "-s,--seed"
+  std::string value_name;  // "N"
+  std::string help;
+};
+
+struct IntegerRange {
+  int64_t least, most;
+};
+struct RealRange {
+  double least, most;
+};
+
+// Read the whole of `text`; `what` names it in errors. Throw Failure (DARKROOM_USAGE).
+int64_t parse_integer(const std::string& what, const std::string& text, IntegerRange range);
+uint64_t parse_seed(const std::string& what, const std::string& text);
+double parse_real(const std::string& what, const std::string& text, RealRange range);
+// Numbers with commas between them.
+std::vector<double> parse_reals(const std::string& what, const std::string& text, RealRange range);
+
+// Values go to the places that add_*() were given; a place whose flag is absent is left alone.
+class Arguments {
+ public:
+  explicit Arguments(const Command& command);
+  Arguments(const Arguments&) = delete;
+  Arguments& operator=(const Arguments&) = delete;
+
+  // Flags added from here on stand under this heading in the help.
+  void group(const std::string& heading) { group_ = heading; }
+  void add_text(const Flag& flag, std::optional<std::string>& into);
+  void add_integer(const Flag& flag, std::optional<int>& into, IntegerRange range);
+  void add_seed(const Flag& flag, std::optional<uint64_t>& into);
+  void add_real(const Flag& flag, std::optional<double>& into, RealRange range);
+  void add_reals(const Flag& flag, std::optional<std::vector<double>>& into, RealRange range);
+  void add_switch(const std::string& names, bool& into, const std::string& help);
+  void footer(const std::string& text) { app_.footer(text); }
+
+  // False when help was asked for and printed. Throws Failure (DARKROOM_USAGE).
+  bool parse(const std::vector<std::string>& arguments);
+
+ private:
+  using Read = std::function<void(const std::string& what, const std::string& text)>;
+  struct Entry {
+    CLI::Option* option;
+    Read read;
+  };
+
+  void add_value(const Flag& flag, Read read);
+  void refuse_rest(const std::vector<std::string>& rest) const;
+
+  CLI::App app_;
+  std::string name_;
+  std::string group_ = "Options";
+  std::vector<Entry> values_;
+  std::vector<std::pair<CLI::Option*, bool*>> switches_;
+};
+
+
+}  // namespace cli

@@ -1,0 +1,22 @@
+// The sub-commands, one file each. main() picks one by its name.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace cli {
+
+struct Command {
+  const char* name;
+  const char* summary;  // one line, for the list and at the head of its help
+  // The arguments behind the sub-command's name. Throws Failure.
+  void (*run)(const Command& self, const std::vector<std::string>& arguments);
+};
+
+void run_generate(const Command& self, const std::vector<std::string>& arguments);
+void run_info(const Command& self, const std::vector<std::string>& arguments);
+void run_plan(const Command& self, const std::vector<std::string>& arguments);
+void run_tokenize(const Command& self, const std::vector<std::string>& arguments);
+void run_bench(const Command& self, const std::vector<std::string>& arguments);
+
+}  // namespace cli

@@ -1,0 +1,49 @@
+// Text for people: sizes, durations, tables, and what keeps a stranger's bytes from steering the terminal.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cli {
+
+// `text` on one line and harmless on a terminal: control characters (C0, DEL, C1) become \xNN.
+std::string printable(std::string_view text);
+
+// Where `text` stops being UTF-8, in bytes; nothing if it is UTF-8 throughout.
+std::optional<std::size_t> first_invalid_utf8(std::string_view text);
+
+std::string bytes_text(uint64_t bytes);         // "22.2 GiB"
+std::string count_text(int64_t count);          // "11,901,408,320"
+std::string duration_text(double seconds);      // "12.3 s", from two minutes on "17:05" or "2:17:05"
+std::string shown_list(const std::vector<std::string>& words);  // "a, b and c"
+
+// The number of edits (insert, delete, replace, swap neighbours) between two words.
+std::size_t edit_distance(std::string_view a, std::string_view b);
+
+// The candidate that `word` was probably meant to be; nothing if none is close.
+std::optional<std::string> closest(const std::string& word, const std::vector<std::string>& candidates);
+
+// Columns padded to their widest cell; the first is flush left, the others flush right.
+class Table {
+ public:
+  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  // Columns that are flush left although they are not the first.
+  void left(std::size_t column) { left_.push_back(column); }
+  std::string text() const;
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+  std::vector<std::size_t> left_ = {0};
+};
+
+// Writes results to standard output. Throws Failure (DARKROOM_OUTPUT) when it cannot.
+void write_stdout(std::string_view text);
+
+// Writes "darkroom: note: ..." to standard error.
+void write_note(const std::string& text);
+
+}  // namespace cli

@@ -1,0 +1,116 @@
+// What depends on time, guidance, the pooled text and positions, but not on the tokens.
+#include <cmath>
+
+#include "models/flux/flux.h"
+
+namespace darkroom::flux {
+namespace {
+
+constexpr int64_t kTimestepWidth = 256;
+constexpr double kRopeTheta = 10000.0;
+
+// The model multiplies by 1000 in the dtype of its hidden states, so bf16 rounds the product.
+float times_1000(float value, DType dtype) {
+  const auto round = [dtype](float x) { return dtype == DType::kBF16 ? round_to_bfloat16(x) : x; };
+  return round(round(value) * 1000.0f);
+}
+
+// What the model is told instead of sigma: the scheduler's timestep 1000·sigma, cast to the latents' dtype and divided
+// by 1000 again by the pipeline.
+float model_time(float sigma, DType dtype) {
+  const auto round = [dtype](float x) { return dtype == DType::kBF16 ? round_to_bfloat16(x) : x; };
+  return round(round(sigma * 1000.0f) / 1000.0f);
+}
+
+Tensor embed_scalars(const Context& ctx, const Mlp& w, std::span<const float> values) {
+  std::vector<float> waves;
+  for (const float value : values) {
+    const std::vector<float> row = timestep_embedding(times_1000(value, ctx.activation), kTimestepWidth);
+    waves.insert(waves.end(), row.begin(), row.end());
+  }
+  const Shape shape{static_cast<int64_t>(values.size()), kTimestepWidth};
+  return mlp(ctx, ops::upload(ctx, waves, ctx.activation, shape), w, Activation::kSilu);
+}
+
+// silu(time + guidance + pooled) for every step: [steps, D].
+Tensor conditioning(const Context& ctx, const Config& config, const Weights& weights, std::span<const float> sigmas,
+                    std::optional<float> guidance, const Tensor& pooled) {
+  std::vector<float> times;
+  for (const float sigma : sigmas) times.push_back(model_time(sigma, ctx.activation));
+  const Tensor total = embed_scalars(ctx, weights.time, times);
+  const auto add_to_all_steps = [&](const Tensor& vector) {
+    for (int64_t step = 0; step < total.rows(); ++step) {
+      const Tensor row = total.slice_rows(step, 1);
+      ops::add_into(ctx, row, vector, row);
+    }
+  };
+  if (config.guidance_embeds) {
+    require(guidance.has_value(), ErrorCode::kFailure, "this model embeds guidance and none was given");
+    const float scale = *guidance;
+    add_to_all_steps(embed_scalars(ctx, weights.guidance, {&scale, 1}));
+  }
+  add_to_all_steps(mlp(ctx, pooled, weights.pooled, Activation::kSilu));
+  return ops::silu(ctx, total);
+}
+
+}  // namespace
+
+std::vector<float> timestep_embedding(float t, int64_t dim) {
+  const int64_t half = dim / 2;
+  std::vector<float> out(static_cast<std::size_t>(dim));
+  for (int64_t i = 0; i < half; ++i) {
+    const float exponent = static_cast<float>(-std::log(10000.0)) * static_cast<float>(i) / static_cast<float>(half);
+    const float angle = t * std::exp(exponent);
+    out[static_cast<std::size_t>(i)] = std::cos(angle);
+    out[static_cast<std::size_t>(half + i)] = std::sin(angle);
+  }
+  return out;
+}
+
+int64_t modulation_width(const Config& config) {
+  return (12 * config.num_layers + 3 * config.num_single_layers + 2) * config.inner_dim();
+}
+
+Tensor modulation_vectors(const Context& ctx, const Config& config, const Weights& weights,
+                          std::span<const float> sigmas, std::optional<float> guidance, const Tensor& pooled) {
+  const Tensor all =
+      ctx.arena.allocate(DType::kF32, {static_cast<int64_t>(sigmas.size()), modulation_width(config)});
+  const Arena::Scope scope(ctx.arena);
+  const Tensor c = conditioning(ctx, config, weights, sigmas, guidance, pooled);
+  int64_t column = 0;
+  const auto append = [&](const Linear& w) {
+    const Arena::Scope inner(ctx.arena);
+    ctx.throw_if_cancelled();
+    ops::convert_into(ctx, ops::linear(ctx, c, w), all.slice_cols(column, w.out_features()));
+    column += w.out_features();
+  };
+  for (const DoubleBlock& block : weights.double_blocks) {
+    append(block.img.modulation);
+    append(block.txt.modulation);
+  }
+  for (const SingleBlock& block : weights.single_blocks) append(block.modulation);
+  append(weights.norm_out);
+  return all;
+}
+
+Rope rope_tables(const Context& ctx, const Config& config, int64_t txt_tokens, int64_t rows, int64_t cols) {
+  const int64_t pairs = config.head_dim / 2, tokens = txt_tokens + rows * cols;
+  std::vector<float> cos(static_cast<std::size_t>(tokens * pairs)), sin(cos.size());
+  for (int64_t token = 0; token < tokens; ++token) {
+    const int64_t image = token - txt_tokens;
+    const double positions[3] = {0.0, image < 0 ? 0.0 : static_cast<double>(image / cols),
+                                 image < 0 ? 0.0 : static_cast<double>(image % cols)};
+    std::size_t i = static_cast<std::size_t>(token * pairs);
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      const int64_t width = config.axes_dims_rope[axis];
+      for (int64_t j = 0; j < width / 2; ++j, ++i) {
+        const double frequency = std::pow(kRopeTheta, -2.0 * static_cast<double>(j) / static_cast<double>(width));
+        cos[i] = static_cast<float>(std::cos(positions[axis] * frequency));
+        sin[i] = static_cast<float>(std::sin(positions[axis] * frequency));
+      }
+    }
+  }
+  return {ops::upload(ctx, cos, DType::kF32, {tokens, pairs}), ops::upload(ctx, sin, DType::kF32, {tokens, pairs})};
+}
+
+}  // namespace darkroom::flux

@@ -1,0 +1,66 @@
+// The decoder of diffusers' AutoencoderKL as FLUX.1 uses it: 16-channel latents to pixels, 8x larger each way.
+//
+// All tensors are [height, width, channels]. Called by the pipeline's last phase.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "nn/modules.h"
+
+namespace darkroom::vae {
+
+struct Config {
+  int64_t latent_channels = 16;
+  int64_t out_channels = 3;
+  std::vector<int64_t> block_out_channels = {128, 256, 512, 512};
+  int64_t layers_per_block = 2;
+  int64_t norm_num_groups = 32;
+  bool mid_block_add_attention = true;
+  bool use_post_quant_conv = false;
+  float scaling_factor = 0.3611f;
+  float shift_factor = 0.1159f;
+
+  int64_t upscale() const { return int64_t{1} << (block_out_channels.size() - 1); }  // 8 for four levels
+};
+
+// From vae/config.json. Errors: kModel, naming `where` and the field.
+Config config_from_json(const nlohmann::json& json, const std::string& where);
+
+struct ResBlock {
+  NormWeights norm1, norm2;
+  Conv2d conv1, conv2;
+  Conv2d shortcut;  // 1x1, only where the channel count changes
+};
+struct AttentionBlock {
+  NormWeights norm;
+  Linear q, k, v, out;
+};
+struct UpBlock {
+  std::vector<ResBlock> resnets;  // layers_per_block + 1
+  Conv2d upsample;                // absent in the last level
+};
+
+struct DecoderWeights {
+  Conv2d post_quant;  // 1x1, if config.use_post_quant_conv
+  Conv2d conv_in;
+  ResBlock mid[2];
+  AttentionBlock mid_attention;  // if config.mid_block_add_attention
+  std::vector<UpBlock> ups;
+  NormWeights norm_out;
+  Conv2d conv_out;
+
+  // Names every tensor as diffusers does; sizes follow the config.
+  void visit(const Config& config, const VisitFn& visit);
+};
+
+// latents [h, w, latent_channels] as the sampler leaves them -> the VAE's own scale: z/scaling_factor + shift_factor.
+void unscale_latents(const Config& config, std::span<float> latents);
+
+// z [h, w, latent_channels] in ctx.activation, already unscaled -> [h·upscale, w·upscale, out_channels], about −1 to 1,
+// not clamped. Errors: kCancelled between blocks.
+Tensor decode(const Context& ctx, const Config& config, const DecoderWeights& weights, const Tensor& z);
+
+}  // namespace darkroom::vae
