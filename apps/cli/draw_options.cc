@@ -1,0 +1,101 @@
+#include "draw_options.h"
+
+#include <nlohmann/json.hpp>
+
+#include "failure.h"
+#include "text.h"
+
+namespace cli {
+namespace {
+
+using nlohmann::json;
+
+// Takes json[key] unless the option is set or the recipe says nothing: no key, null, an empty text or list.
+template <typename T>
+void fill(std::optional<T>& option, const json& recipe, const char* key) {
+  const auto found = recipe.find(key);
+  if (option || found == recipe.end() || found->is_null() || found->empty()) return;
+  if (found->is_string() && found->get_ref<const std::string&>().empty()) return;
+  option = found->get<T>();
+}
+
+}  // namespace
+
+void add_size_flags(Arguments& arguments, DrawOptions& options) {
+  arguments.group("Picture");
+  arguments.add_integer({"-W,--width", "N", "Pixels, a multiple of 16 (default: the model's own, FLUX.1 1024)"},
+                        options.width, {1, 65536});
+  arguments.add_integer({"-H,--height", "N", "Pixels, likewise"}, options.height, {1, 65536});
+  arguments.add_integer({"--steps", "N", "Default: schnell 4, dev 28"}, options.steps, {1, 1000});
+  arguments.add_reals({"--sigmas", "A,B,..", "Noise levels, falling, instead of --steps"}, options.sigmas, {0, 1});
+  arguments.add_real({"-g,--guidance", "G", "Distilled guidance (default: dev 3.5; schnell has none)"},
+                     options.guidance, {0, 1000});
+  arguments.add_text({"--negative", "TEXT", "What not to draw; needs --cfg above 1"}, options.negative);
+  arguments.add_real({"--cfg", "S", "True classifier-free guidance (default 1: off); twice the work"}, options.cfg,
+                     {1, 100});
+  arguments.add_integer({"--max-text-tokens", "N", "Length the prompt is cut to (default: schnell 256, dev 512)"},
+                        options.max_text_tokens, {1, 4096});
+  arguments.add_text({"--precision", "NAME", "auto (default: as the weights are stored), f32 or bf16"},
+                     options.precision);
+}
+
+darkroom_request to_request(const DrawOptions& options) {
+  darkroom_request request;
+  darkroom_request_init(&request);
+  const auto text = [](const std::optional<std::string>& option) { return option ? option->c_str() : nullptr; };
+  request.prompt = options.prompt ? options.prompt->c_str() : "";
+  request.negative = text(options.negative);
+  request.cfg = options.cfg.value_or(request.cfg);
+  request.guidance = options.guidance.value_or(request.guidance);
+  request.width = options.width.value_or(request.width);
+  request.height = options.height.value_or(request.height);
+  request.steps = options.steps.value_or(request.steps);
+  if (options.sigmas) {
+    request.sigmas = options.sigmas->data();
+    request.sigma_count = static_cast<int>(options.sigmas->size());
+  }
+  request.max_text_tokens = options.max_text_tokens.value_or(request.max_text_tokens);
+  request.has_seed = options.seed ? 1 : 0;
+  request.seed = options.seed.value_or(0);
+  request.count = options.count.value_or(request.count);
+  request.precision = text(options.precision);
+  request.rng = text(options.rng);
+  request.noise_path = text(options.noise);
+  return request;
+}
+
+void require_text(const std::string& what, const std::string& text) {
+  if (const auto at = first_invalid_utf8(text)) {
+    fail(DARKROOM_USAGE, "{} is not UTF-8: byte 0x{:02x} at offset {}", what, static_cast<unsigned char>(text[*at]),
+         *at);
+  }
+  const std::size_t zero = text.find('\0');
+  if (zero != std::string::npos) fail(DARKROOM_USAGE, "{} holds a zero byte at offset {}", what, zero);
+}
+
+void fill_from_recipe(DrawOptions& options, const std::string& recipe, const std::string& where) {
+  try {
+    const json object = json::parse(recipe);
+    // Steps and sigmas say the same thing twice: what the user gives drops both of the recipe.
+    if (!options.sigmas && !options.steps) {
+      fill(options.sigmas, object, "sigmas");
+      if (!options.sigmas) fill(options.steps, object, "steps");
+    }
+    fill(options.prompt, object, "prompt");
+    fill(options.negative, object, "negative");
+    fill(options.cfg, object, "cfg");
+    fill(options.guidance, object, "guidance");
+    fill(options.width, object, "width");
+    fill(options.height, object, "height");
+    fill(options.max_text_tokens, object, "max_text_tokens");
+    fill(options.precision, object, "precision");
+    fill(options.rng, object, "rng");
+    if (!options.noise) fill(options.seed, object, "seed");
+    // An empty prompt is a prompt, too.
+    if (!options.prompt) options.prompt = "";
+  } catch (const json::exception& e) {
+    fail(DARKROOM_MODEL, "{}: the recipe cannot be read: {}", where, e.what());
+  }
+}
+
+}  // namespace cli

@@ -1,0 +1,108 @@
+#include "progress.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include "text.h"
+
+namespace cli {
+namespace {
+
+constexpr auto kBetweenUpdates = std::chrono::milliseconds(100);
+
+const char* phase_name(darkroom_phase phase) {
+  switch (phase) {
+    case DARKROOM_ENCODE_TEXT: return "encode text";
+    case DARKROOM_MODULATE: return "modulate";
+    case DARKROOM_DENOISE: return "denoise";
+    case DARKROOM_DECODE: return "decode";
+  }
+  return "work";
+}
+
+std::string picture_text(const darkroom_progress& event) {
+  if (event.pictures < 2 || event.phase == DARKROOM_ENCODE_TEXT) return "";
+  return fmt::format("picture {}/{}  ", event.picture + 1, event.pictures);
+}
+
+// "step 3/28  block 12/57  41.2 s/step  ETA 17:05", as far as it is known.
+std::string denoise_text(const darkroom_progress& event) {
+  std::string out = fmt::format("  step {}/{}", std::min(event.step + 1, event.steps), event.steps);
+  if (event.blocks > 0) out += fmt::format("  block {}/{}", event.block, event.blocks);
+  const double within = event.blocks > 0 ? static_cast<double>(event.block) / event.blocks : 0;
+  const double steps_done = event.step + within;
+  if (steps_done > 0) {
+    const double step_seconds = event.phase_seconds / steps_done;
+    out += fmt::format("  {}/step  ETA {}", duration_text(step_seconds),
+                       duration_text(step_seconds * (event.steps - steps_done)));
+  }
+  return out;
+}
+
+std::size_t terminal_columns() {
+  winsize size{};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 20) return 80;
+  return size.ws_col;
+}
+
+}  // namespace
+
+ProgressStyle progress_style(bool quiet) {
+  if (quiet) return ProgressStyle::kNone;
+  const char* no_color = std::getenv("NO_COLOR");
+  const char* terminal = std::getenv("TERM");
+  const bool plain = (no_color && *no_color) || !terminal || std::string_view(terminal) == "dumb";
+  return !plain && isatty(STDERR_FILENO) ? ProgressStyle::kLive : ProgressStyle::kLines;
+}
+
+void Progress::on_event(const darkroom_progress& event) {
+  peak_bytes_ = std::max(peak_bytes_, event.peak_bytes);
+  if (style_ == ProgressStyle::kLines && event.finished) {
+    const bool stepped = event.phase == DARKROOM_DENOISE;
+    line(fmt::format("{}{}: {}{}", picture_text(event), phase_name(event.phase),
+                     stepped ? fmt::format("{} steps, ", event.steps) : "", duration_text(event.phase_seconds)));
+  }
+  if (style_ != ProgressStyle::kLive) return;
+  const auto now = std::chrono::steady_clock::now();
+  const bool phase_begins = event.step == 0 && event.block == 0 && !event.finished;
+  if (!phase_begins && now - last_shown_ < kBetweenUpdates) return;
+  last_shown_ = now;
+  show(fmt::format("{}{}{}  {}  peak {}", picture_text(event), phase_name(event.phase),
+                   event.phase == DARKROOM_DENOISE ? denoise_text(event) : "", duration_text(event.phase_seconds),
+                   bytes_text(peak_bytes_)));
+}
+
+void Progress::note(const std::string& text) {
+  if (style_ == ProgressStyle::kNone) return;
+  clear();
+  write_note(text);
+}
+
+void Progress::line(const std::string& text) {
+  if (style_ == ProgressStyle::kNone) return;
+  clear();
+  fmt::print(stderr, "{}\n", printable(text));
+  std::fflush(stderr);
+}
+
+void Progress::show(const std::string& text) {
+  // One column stays free: a full line would wrap on some terminals. Our own texts are ASCII.
+  fmt::print(stderr, "\r{}\x1b[K", text.substr(0, terminal_columns() - 1));
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+void Progress::clear() {
+  if (!shown_) return;
+  fmt::print(stderr, "\r\x1b[K");
+  std::fflush(stderr);
+  shown_ = false;
+}
+
+}  // namespace cli

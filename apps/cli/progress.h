@@ -1,0 +1,45 @@
+// What standard error shows while a run goes on: one line that updates itself on a terminal, otherwise one line per
+// phase. Not the log of anything, and never on standard output.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "darkroom/darkroom.h"
+
+namespace cli {
+
+enum class ProgressStyle {
+  kNone,   // --quiet
+  kLines,  // no terminal, or NO_COLOR is set
+  kLive,
+};
+
+// What suits standard error.
+ProgressStyle progress_style(bool quiet);
+
+class Progress {
+ public:
+  explicit Progress(ProgressStyle style) : style_(style) {}
+  ~Progress() { clear(); }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void on_event(const darkroom_progress& event);
+  void note(const std::string& text);
+  // A line that stays; nothing with --quiet.
+  void line(const std::string& text);
+
+  uint64_t peak_bytes() const { return peak_bytes_; }
+
+ private:
+  void clear();
+  void show(const std::string& text);
+
+  ProgressStyle style_;
+  bool shown_ = false;  // the updating line is on the screen
+  std::chrono::steady_clock::time_point last_shown_{};
+  uint64_t peak_bytes_ = 0;
+};
+
+}  // namespace cli

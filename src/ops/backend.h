@@ -1,0 +1,148 @@
+// What a backend implements: every op of ops.h on arguments that ops.cc has already checked.
+//
+// A backend may trust shapes, dtypes and devices. "Row" means all extents but the last; rows may be strided
+// (Tensor::row_stride), columns are contiguous. Unless an op says otherwise:
+//   - activations (x, out, residual, q, k, v) share one dtype, f32 or bf16, the precision of the run;
+//   - weights and biases are f32, f16, bf16, f8_e4m3 or f8_e5m2 and are widened, never copied whole;
+//   - arithmetic accumulates in f32 and each output element is rounded once, when it is stored;
+//   - `out` does not overlap an input, except where "in place" is allowed by name;
+//   - results do not depend on the number of threads.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "tensor/buffer.h"
+#include "tensor/tensor.h"
+
+namespace darkroom {
+
+enum class Activation : uint8_t {
+  kNone,
+  kGeluTanh,   // 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))
+  kQuickGelu,  // x·sigmoid(1.702·x)
+  kSilu,       // x·sigmoid(x)
+};
+
+// out[M,N] = residual + gate ⊙ act(x[M,K]·weight[N,K]ᵀ + bias). Absent parts are skipped. `out` may be `residual`.
+struct LinearArgs {
+  Tensor x, weight;
+  Tensor bias;  // [N] or absent
+  Activation activation = Activation::kNone;
+  Tensor gate;      // f32 [N] or absent
+  Tensor residual;  // [M,N] or absent
+  Tensor out;
+};
+
+// Each row of x[M,N]: (x − mean)/√(variance + epsilon) · weight + bias. In place allowed.
+struct LayerNormArgs {
+  Tensor x, weight, bias, out;
+  float epsilon = 0;
+};
+
+// Each row of x[M,N]: (x − mean)/√(variance + epsilon) · (1 + scale) + shift, scale and shift f32 [N]. In place allowed.
+struct NormModulateArgs {
+  Tensor x, scale, shift, out;
+  float epsilon = 0;
+};
+
+// Each row of x[M,N]: x/√(mean(x²) + epsilon) · weight. In place allowed.
+struct RmsNormArgs {
+  Tensor x, weight, out;
+  float epsilon = 0;
+};
+
+// In place on x[L, heads·D]: each head's D values are RMS-normalised, multiplied by weight [D], then rotated in
+// interleaved pairs: (x₂ⱼ, x₂ⱼ₊₁) ← (x₂ⱼ·cos − x₂ⱼ₊₁·sin, x₂ⱼ₊₁·cos + x₂ⱼ·sin), cos and sin f32 [L, D/2].
+struct QkNormRopeArgs {
+  Tensor x, weight, cos, sin;
+  float epsilon = 0;
+};
+
+// out[Lq, heads·D] = softmax(scale·q·kᵀ + bias)·v, head by head; q [Lq, heads·D], k and v [Lk, heads·D].
+// Streams over the keys; never stores Lq × Lk.
+struct AttentionArgs {
+  Tensor q, k, v, out;
+  int64_t heads = 1;
+  float scale = 1;
+  bool causal = false;   // key j takes part in row i only if j <= i
+  Tensor relative_bias;  // f32 [heads, Lq + Lk − 1] or absent: adds relative_bias[head][j − i + Lq − 1]
+};
+
+// out = gelu_tanh(gate) ⊙ up, all [M,N].
+struct GatedGeluArgs {
+  Tensor gate, up, out;
+};
+
+// out = x + y, all [M,N]. In place allowed.
+struct AddArgs {
+  Tensor x, y, out;
+};
+
+// out = act(x). In place allowed.
+struct ActivateArgs {
+  Tensor x, out;
+  Activation activation = Activation::kSilu;
+};
+
+// out[i] = table[ids[i]], table [V,N], ids in [0, V).
+struct EmbedArgs {
+  Tensor table;
+  std::span<const int32_t> ids;
+  Tensor out;
+};
+
+// x [H,W,C] dense. Statistics over all pixels and the channels of a group; then weight, bias [C], then SiLU if asked.
+// In place allowed.
+struct GroupNormArgs {
+  Tensor x, weight, bias, out;
+  int64_t groups = 1;
+  float epsilon = 0;
+  bool silu = false;
+};
+
+// out [H·u, W·u, Co] = residual + conv(upsample(x [H,W,Ci])) + bias: cross-correlation with weight [Co,Ci,kh,kw],
+// stride 1, zero padding (kh−1)/2 and (kw−1)/2, after nearest-neighbour upsampling by u. All dense.
+// `out` may be `residual`.
+struct Conv2dArgs {
+  Tensor x, weight;
+  Tensor bias;      // [Co] or absent
+  Tensor residual;  // shape of out or absent
+  Tensor out;
+  int64_t upsample = 1;  // 1 or 2
+};
+
+// out = x in another dtype (rounded to nearest even), same shape.
+struct ConvertArgs {
+  Tensor x, out;
+};
+
+// Thread rule: one op at a time per backend object; ops use the backend's own threads.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual std::string name() const = 0;  // "reference", "dry_run", "cpu avx2"
+  virtual Device device() const = 0;
+
+  virtual void linear(const LinearArgs& args) = 0;
+  virtual void layer_norm(const LayerNormArgs& args) = 0;
+  virtual void norm_modulate(const NormModulateArgs& args) = 0;
+  virtual void rms_norm(const RmsNormArgs& args) = 0;
+  virtual void qk_norm_rope(const QkNormRopeArgs& args) = 0;
+  virtual void attention(const AttentionArgs& args) = 0;
+  virtual void gated_gelu(const GatedGeluArgs& args) = 0;
+  virtual void add(const AddArgs& args) = 0;
+  virtual void activate(const ActivateArgs& args) = 0;
+  virtual void embed(const EmbedArgs& args) = 0;
+  virtual void group_norm(const GroupNormArgs& args) = 0;
+  virtual void conv2d(const Conv2dArgs& args) = 0;
+  virtual void convert(const ConvertArgs& args) = 0;
+
+  // Between the host and tensors of this backend; `host` holds exactly tensor.shape.numel() values, row by row.
+  virtual void upload(std::span<const float> host, const Tensor& out) = 0;
+  virtual void download(const Tensor& x, std::span<float> host) = 0;
+};
+
+}  // namespace darkroom

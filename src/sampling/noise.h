@@ -1,0 +1,88 @@
+// The noise a picture starts from, as PyTorch's random generators draw it, so that a seed gives the picture
+// that it gives in diffusers and ComfyUI.
+//
+// Not a general random library: normal numbers with mean 0 and deviation 1 in f32, nothing else. Called by
+// the pipeline (latent_noise) and by tests (the generators). Results are the same on every CPU. An object
+// belongs to one thread at a time; the functions may run anywhere.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <span>
+#include <vector>
+
+namespace darkroom {
+
+enum class NoiseKind {
+  kTorchCpu,   // torch.Generator("cpu"): MT19937. ComfyUI, and diffusers with a CPU generator
+  kTorchCuda,  // torch.Generator("cuda"): Philox4x32-10
+};
+
+// torch.Generator("cpu").manual_seed(seed) followed by torch.randn(n, generator=...) in f32.
+//
+// Bit for bit what torch 2.13 gives on x86-64 with AVX2. A torch that runs without AVX2, or on another
+// architecture, uses its C library's log, sin and cos and differs in the last bits.
+class TorchCpuGenerator {
+ public:
+  // torch's MT19937 takes the low 32 bits: seeds that differ by 2^32 give the same noise.
+  explicit TorchCpuGenerator(uint64_t seed);
+
+  // Fills `out` and advances the stream as one torch.randn call of out.size() elements does. The size
+  // matters: below 16 elements torch draws in double precision and keeps one of each pair for the next short
+  // call; above, a rest that does not fill a block of 16 redraws the last 16.
+  void randn(std::span<float> out);
+
+ private:
+  void fill_uniform(std::span<float> out);
+  double next_double_normal();
+
+  std::mt19937 engine_;
+  std::optional<double> kept_normal_;  // the sine half of the last pair of a short call
+};
+
+// How many threads a CUDA device runs torch's random kernels with; it decides which thread draws which
+// element. The default is a device large enough for one thread per element: right for every GPU when the
+// noise has at most multiprocessors · threads_per_multiprocessor elements (H100: 270,336; 1024×1024 pixels
+// need 262,144).
+struct CudaGeometry {
+  int64_t multiprocessors = 0;                // 0: no limit
+  int64_t threads_per_multiprocessor = 2048;  // 2048: A100, H100; 1536: RTX 30, 40, 50; 1024: T4
+};
+
+// torch.Generator("cuda").manual_seed(seed) followed by torch.randn(n, device="cuda") in f32.
+//
+// Same integers as the device; the float values are not promised to the bit, because the device's own sine
+// and cosine are approximate (errors near 1e-6).
+class TorchCudaGenerator {
+ public:
+  // All 64 bits of the seed count. Errors: kUsage for a geometry that is negative or too small for one block
+  // of 256.
+  explicit TorchCudaGenerator(uint64_t seed, CudaGeometry geometry = {});
+
+  // Fills `out` and advances the stream as one torch.randn call of out.size() elements does.
+  void randn(std::span<float> out);
+
+ private:
+  uint64_t seed_;
+  CudaGeometry geometry_;
+  uint64_t call_offset_ = 0;  // counters, each good for four numbers, that every thread has used so far
+};
+
+struct NoiseRequest {
+  NoiseKind kind = NoiseKind::kTorchCpu;
+  uint64_t seed = 0;
+  uint64_t image_index =
+      0;  // picture number in a batch: drawn with seed + image_index, one generator per picture
+  int64_t channels = 16;
+  int64_t height = 0;  // of the latents: pixels / 8
+  int64_t width = 0;
+  CudaGeometry cuda = {};  // used by kTorchCuda
+};
+
+// f32 [channels, height, width], unpacked, as one draw of torch.randn(1, channels, height, width). A pipeline
+// whose dtype is bf16 rounds these values to bf16 (torch 2.13 does exactly that; older versions drew another
+// stream): the caller's choice. Errors: kUsage for sizes below 1 or more than 2^30 values.
+std::vector<float> latent_noise(const NoiseRequest& request);
+
+}  // namespace darkroom

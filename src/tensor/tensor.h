@@ -1,0 +1,76 @@
+// Shape and Tensor: a view of numbers that somebody else owns.
+//
+// A Tensor is copied freely and owns nothing; Buffer, Arena and mapped files own. Rows may be strided, columns are
+// contiguous: a column slice of a fused projection is a Tensor too. Only backends and file code touch the numbers;
+// model code works on shapes and views, so that the dry-run backend can run it without any data.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+
+#include "tensor/dtype.h"
+
+namespace darkroom {
+
+// Up to four extents, outermost first, as PyTorch prints them. Rank 0 means "no shape": an absent tensor.
+class Shape {
+ public:
+  static constexpr int kMaxRank = 4;
+  Shape() = default;
+  Shape(std::initializer_list<int64_t> extents);
+
+  int rank() const { return rank_; }
+  int64_t operator[](int i) const { return extents_[static_cast<std::size_t>(i)]; }
+  int64_t numel() const;  // 0 for rank 0
+  int64_t cols() const;   // the last extent
+  int64_t rows() const;   // the product of all others
+  bool operator==(const Shape& other) const = default;
+  std::string str() const;  // "[4608, 3072]"
+
+ private:
+  std::array<int64_t, kMaxRank> extents_{};
+  int rank_ = 0;
+};
+
+enum class Device : uint8_t {
+  kHost,  // data points into this process's memory
+  kNone,  // no data: the dry-run backend's tensors
+};
+
+struct Tensor {
+  void* data = nullptr;
+  DType dtype = DType::kF32;
+  Device device = Device::kHost;
+  Shape shape;
+  int64_t row_stride = 0;  // elements from one row to the next, all extents but the last taken as rows
+
+  Tensor() = default;
+  // A dense view of elements at `memory`.
+  Tensor(void* memory, DType element, const Shape& extents, Device where = Device::kHost)
+      : data(memory), dtype(element), device(where), shape(extents), row_stride(extents.cols()) {}
+
+  bool present() const { return shape.rank() > 0; }
+  int64_t rows() const { return shape.rows(); }
+  int64_t cols() const { return shape.cols(); }
+  bool dense() const { return row_stride == cols() || rows() <= 1; }
+  std::size_t bytes() const { return static_cast<std::size_t>(shape.numel()) * dtype_bytes(dtype); }
+
+  // Rows [first, first + count) of a rank-2 tensor; columns likewise. Errors: kFailure when out of range.
+  Tensor slice_rows(int64_t first, int64_t count) const;
+  Tensor slice_cols(int64_t first, int64_t count) const;
+  // The same numbers under another shape. Errors: kFailure when not dense or the counts differ.
+  Tensor reshape(const Shape& new_shape) const;
+
+  // Row r as elements of T; T must be the C++ type of dtype (not checked here: backends checked it once).
+  template <typename T>
+  T* row(int64_t r) const {
+    return static_cast<T*>(data) + r * row_stride;
+  }
+};
+
+// "bf16 [512, 3072]", for messages.
+std::string describe(const Tensor& tensor);
+
+}  // namespace darkroom
