@@ -1,0 +1,26 @@
+// What every op needs besides its tensors: where to run, where to put results, how precise, and whether to stop.
+#pragma once
+
+#include <atomic>
+
+#include "ops/backend.h"
+#include "tensor/buffer.h"
+
+namespace darkroom {
+
+// Borrowed parts of one run; everything referred to must outlive it. One thread uses a context at a time.
+struct Context {
+  Backend& backend;
+  Arena& arena;                               // results and scratch; see Arena::Scope
+  DType activation = DType::kF32;             // f32 or bf16: the dtype of hidden states in this run
+  const std::atomic<bool>* cancel = nullptr;  // set from any thread to stop
+
+  // Errors: kCancelled once *cancel is true. Models call it between blocks, so a stop takes at most one block.
+  void throw_if_cancelled() const {
+    if (cancel && cancel->load(std::memory_order_relaxed)) throw Error(ErrorCode::kCancelled, "stopped on request");
+  }
+
+  Tensor allocate(const Shape& shape) const { return arena.allocate(activation, shape); }
+};
+
+}  // namespace darkroom

@@ -1,0 +1,103 @@
+// The contract of every op: about fifteen coarse, fused operations that the models are written in.
+//
+// ops.cc checks shapes, dtypes and devices once for all backends, then calls the context's backend; the formulas stand
+// on the argument structs in ops/backend.h. A name ending in _into writes where it is told; the others allocate their
+// result, dense and in the dtype of x, from ctx.arena. Errors: kFailure with the op, the tensor and both numbers.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "ops/context.h"
+
+namespace darkroom {
+
+// The parameters of a linear layer as the model files store them.
+struct Linear {
+  Tensor weight;  // [out, in]
+  Tensor bias;    // [out], or absent
+  int64_t out_features() const { return weight.shape[0]; }
+  int64_t in_features() const { return weight.shape[1]; }
+};
+
+// The parameters of a convolution: weight [out, in, kh, kw] (PyTorch's OIHW), bias [out] or absent.
+struct Conv2d {
+  Tensor weight;
+  Tensor bias;
+};
+
+namespace ops {
+
+// act(x[M,K]·Wᵀ + b) -> [M,N].
+Tensor linear(const Context& ctx, const Tensor& x, const Linear& w, Activation activation = Activation::kNone);
+void linear_into(const Context& ctx, const Tensor& x, const Linear& w, Activation activation, const Tensor& out);
+// x[M,N] += input[M,K]·Wᵀ + b, in place, rounded once.
+void linear_residual(const Context& ctx, const Tensor& input, const Linear& w, const Tensor& x);
+// x[M,N] += gate ⊙ (input[M,K]·Wᵀ + b), in place, rounded once; gate f32 [N] (adaLN-Zero, arXiv 2212.09748).
+void linear_gate_residual(const Context& ctx, const Tensor& input, const Linear& w, const Tensor& gate,
+                          const Tensor& x);
+
+// LayerNorm with weight and bias [N] (arXiv 1607.06450).
+Tensor layer_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias, float epsilon);
+// LayerNorm without parameters, then ·(1 + scale) + shift; scale and shift f32 [N].
+Tensor norm_modulate(const Context& ctx, const Tensor& x, const Tensor& shift, const Tensor& scale, float epsilon);
+void norm_modulate_into(const Context& ctx, const Tensor& x, const Tensor& shift, const Tensor& scale, float epsilon,
+                        const Tensor& out);
+// RMSNorm with weight [N] (arXiv 1910.07467).
+Tensor rms_norm(const Context& ctx, const Tensor& x, const Tensor& weight, float epsilon);
+
+// In place on x[L, heads·D]: per-head RMSNorm with weight [D], then rotary positions; cos, sin f32 [L, D/2].
+void qk_norm_rope(const Context& ctx, const Tensor& x, const Tensor& weight, float epsilon, const Tensor& cos,
+                  const Tensor& sin);
+
+struct AttentionOptions {
+  int64_t heads = 1;
+  float scale = 1;
+  bool causal = false;
+  Tensor relative_bias = {};  // f32 [heads, Lq + Lk − 1], see AttentionArgs
+};
+// softmax(scale·q·kᵀ + bias)·v per head, q [Lq, heads·D], k, v [Lk, heads·D] -> [Lq, heads·D]; memory O(L)
+// (online softmax: arXiv 1805.02867, 2205.14135).
+Tensor attention(const Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v,
+                 const AttentionOptions& options);
+void attention_into(const Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v,
+                    const AttentionOptions& options, const Tensor& out);
+
+// gelu_tanh(gate) ⊙ up, both [M,N] (arXiv 2002.05202).
+Tensor gated_gelu(const Context& ctx, const Tensor& gate, const Tensor& up);
+void add_into(const Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out);
+Tensor silu(const Context& ctx, const Tensor& x);
+
+// Rows of table [V,N] -> [ids, N] in ctx.activation. Errors: kFailure for an id outside [0, V).
+Tensor embed(const Context& ctx, const Tensor& table, std::span<const int32_t> ids);
+
+// GroupNorm over x [H,W,C] (arXiv 1803.08494), SiLU after it if asked.
+struct GroupNormOptions {
+  int64_t groups = 32;
+  float epsilon = 1e-6f;
+  bool silu = false;
+};
+Tensor group_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                  const GroupNormOptions& options);
+// The same, written over x.
+void group_norm_in_place(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                         const GroupNormOptions& options);
+
+// "Same" convolution, stride 1, over x [H,W,Ci] -> [H·upsample, W·upsample, Co].
+struct ConvOptions {
+  int64_t upsample = 1;  // nearest-neighbour upsampling of x first: 1 or 2
+  Tensor residual = {};  // added to the result, if present
+};
+Tensor conv2d(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOptions& options = {});
+void conv2d_into(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOptions& options, const Tensor& out);
+
+// x in another dtype, f32 or bf16.
+Tensor convert(const Context& ctx, const Tensor& x, DType dtype);
+void convert_into(const Context& ctx, const Tensor& x, const Tensor& out);
+// Host numbers as a tensor of this context's backend, in `dtype`; shape.numel() values.
+Tensor upload(const Context& ctx, std::span<const float> host, DType dtype, const Shape& shape);
+// x's values on the host, row by row; host.size() must be x.shape.numel(). Without data (dry run) host is left alone.
+void download(const Context& ctx, const Tensor& x, std::span<float> host);
+
+}  // namespace ops
+}  // namespace darkroom
