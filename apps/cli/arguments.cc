@@ -39,7 +39,8 @@ std::vector<std::string> with_empty_values_apart(const std::vector<std::string>&
   bool flags = true;
   for (const std::string& argument : arguments) {
     flags = flags && argument != "--";
-    if (flags && argument.size() > 3 && argument.starts_with("--") && argument.find('=') == argument.size() - 1) {
+    if (flags && argument.size() > 3 && argument.starts_with("--") &&
+        argument.find('=') == argument.size() - 1) {
       out.push_back(argument.substr(0, argument.size() - 1));
       out.emplace_back();
     } else {
@@ -65,8 +66,8 @@ int64_t parse_integer(const std::string& what, const std::string& text, IntegerR
   int64_t value = 0;
   const Kind kind = is_integer(text) ? read_number(text, value) : Kind::kNoNumber;
   if (kind == Kind::kNoNumber) {
-    fail(DARKROOM_USAGE, "{} is '{}', which is not a whole number; allowed are {} to {}", what, text, range.least,
-         range.most);
+    fail(DARKROOM_USAGE, "{} is '{}', which is not a whole number; allowed are {} to {}", what, text,
+         range.least, range.most);
   }
   if (kind == Kind::kOutOfRange || value < range.least || value > range.most) {
     refuse_range(what, text, std::to_string(range.least), std::to_string(range.most));
@@ -193,7 +194,8 @@ void Arguments::refuse_rest(const std::vector<std::string>& rest) const {
     if (meant) fail(DARKROOM_USAGE, "there is no flag {}; did you mean {}?", word, *meant);
     fail(DARKROOM_USAGE, "there is no flag {}; '{} --help' lists them", word, name_);
   }
-  fail(DARKROOM_USAGE, "'{}' is one argument too many; put quotes around a text of several words", rest.front());
+  fail(DARKROOM_USAGE, "'{}' is one argument too many; put quotes around a text of several words",
+       rest.front());
 }
 
 }  // namespace cli

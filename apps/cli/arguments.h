@@ -1,5 +1,5 @@
-// The command line of one sub-command: CLI11 splits it, and values are read here, strictly. A number is all of
-// its text, in range, and finite; a flag that does not exist gets a hint; every error is one line.
+// The command line of one sub-command: CLI11 splits it, and values are read here, strictly. A number is all
+// of its text, in range, and finite; a flag that does not exist gets a hint; every error is one line.
 #pragma once
 
 #include <CLI/App.hpp>
@@ -73,6 +73,5 @@ class Arguments {
   std::vector<Entry> values_;
   std::vector<std::pair<CLI::Option*, bool*>> switches_;
 };
-
 
 }  // namespace cli

@@ -23,18 +23,21 @@ void fill(std::optional<T>& option, const json& recipe, const char* key) {
 
 void add_size_flags(Arguments& arguments, DrawOptions& options) {
   arguments.group("Picture");
-  arguments.add_integer({"-W,--width", "N", "Pixels, a multiple of 16 (default: the model's own, FLUX.1 1024)"},
-                        options.width, {1, 65536});
+  arguments.add_integer(
+      {"-W,--width", "N", "Pixels, a multiple of 16 (default: the model's own, FLUX.1 1024)"}, options.width,
+      {1, 65536});
   arguments.add_integer({"-H,--height", "N", "Pixels, likewise"}, options.height, {1, 65536});
   arguments.add_integer({"--steps", "N", "Default: schnell 4, dev 28"}, options.steps, {1, 1000});
-  arguments.add_reals({"--sigmas", "A,B,..", "Noise levels, falling, instead of --steps"}, options.sigmas, {0, 1});
+  arguments.add_reals({"--sigmas", "A,B,..", "Noise levels, falling, instead of --steps"}, options.sigmas,
+                      {0, 1});
   arguments.add_real({"-g,--guidance", "G", "Distilled guidance (default: dev 3.5; schnell has none)"},
                      options.guidance, {0, 1000});
   arguments.add_text({"--negative", "TEXT", "What not to draw; needs --cfg above 1"}, options.negative);
-  arguments.add_real({"--cfg", "S", "True classifier-free guidance (default 1: off); twice the work"}, options.cfg,
-                     {1, 100});
-  arguments.add_integer({"--max-text-tokens", "N", "Length the prompt is cut to (default: schnell 256, dev 512)"},
-                        options.max_text_tokens, {1, 4096});
+  arguments.add_real({"--cfg", "S", "True classifier-free guidance (default 1: off); twice the work"},
+                     options.cfg, {1, 100});
+  arguments.add_integer(
+      {"--max-text-tokens", "N", "Length the prompt is cut to (default: schnell 256, dev 512)"},
+      options.max_text_tokens, {1, 4096});
   arguments.add_text({"--precision", "NAME", "auto (default: as the weights are stored), f32 or bf16"},
                      options.precision);
 }
@@ -42,7 +45,9 @@ void add_size_flags(Arguments& arguments, DrawOptions& options) {
 darkroom_request to_request(const DrawOptions& options) {
   darkroom_request request;
   darkroom_request_init(&request);
-  const auto text = [](const std::optional<std::string>& option) { return option ? option->c_str() : nullptr; };
+  const auto text = [](const std::optional<std::string>& option) {
+    return option ? option->c_str() : nullptr;
+  };
   request.prompt = options.prompt ? options.prompt->c_str() : "";
   request.negative = text(options.negative);
   request.cfg = options.cfg.value_or(request.cfg);
@@ -66,8 +71,8 @@ darkroom_request to_request(const DrawOptions& options) {
 
 void require_text(const std::string& what, const std::string& text) {
   if (const auto at = first_invalid_utf8(text)) {
-    fail(DARKROOM_USAGE, "{} is not UTF-8: byte 0x{:02x} at offset {}", what, static_cast<unsigned char>(text[*at]),
-         *at);
+    fail(DARKROOM_USAGE, "{} is not UTF-8: byte 0x{:02x} at offset {}", what,
+         static_cast<unsigned char>(text[*at]), *at);
   }
   const std::size_t zero = text.find('\0');
   if (zero != std::string::npos) fail(DARKROOM_USAGE, "{} holds a zero byte at offset {}", what, zero);

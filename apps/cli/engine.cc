@@ -21,8 +21,10 @@ void add_engine_flags(Arguments& arguments, EngineOptions& options) {
   arguments.group("Machine");
   arguments.add_integer({"-t,--threads", "N", "0 (default): one per processor; else $DARKROOM_THREADS"},
                         options.threads, kThreads);
-  arguments.add_text({"--isa", "NAME", "Force an instruction set (default auto); else $DARKROOM_ISA"}, options.isa);
-  arguments.add_text({"--backend", "NAME", "cpu (default) or reference (slow, for checking)"}, options.backend);
+  arguments.add_text({"--isa", "NAME", "Force an instruction set (default auto); else $DARKROOM_ISA"},
+                     options.isa);
+  arguments.add_text({"--backend", "NAME", "cpu (default) or reference (slow, for checking)"},
+                     options.backend);
 }
 
 Engine::Engine(const EngineOptions& options) {

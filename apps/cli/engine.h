@@ -13,8 +13,8 @@ namespace cli {
 
 // The machine's side of a request. Where a flag is absent, its environment variable counts.
 struct EngineOptions {
-  std::optional<int> threads;          // else DARKROOM_THREADS
-  std::optional<std::string> isa;      // else DARKROOM_ISA
+  std::optional<int> threads;      // else DARKROOM_THREADS
+  std::optional<std::string> isa;  // else DARKROOM_ISA
   std::optional<std::string> backend;
 };
 

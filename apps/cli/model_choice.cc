@@ -38,7 +38,8 @@ Found find_default() {
   const fs::path checkpoint = beside / "tests" / "fixtures" / "pipelines" / "dev_small";
   if (!error && is_model(checkpoint)) return {checkpoint, true};
   fail(DARKROOM_MODEL,
-       "no model is given and none is installed; pass --model DIR (a FLUX.1 folder in diffusers layout), or set "
+       "no model is given and none is installed; pass --model DIR (a FLUX.1 folder in diffusers layout), or "
+       "set "
        "DARKROOM_ASSETS to the folder that holds pinhole/");
 }
 
@@ -46,13 +47,16 @@ Found find_default() {
 
 void add_model_flags(Arguments& arguments, ModelOptions& options) {
   arguments.group("Model");
-  arguments.add_text({"-m,--model", "DIR", "A FLUX.1 folder in diffusers layout (default: the one that is installed)"},
-                     options.folder);
-  arguments.add_text({"--dummy", "NAME", "Weights from a formula, no files: tiny, dev or schnell"}, options.dummy);
+  arguments.add_text(
+      {"-m,--model", "DIR", "A FLUX.1 folder in diffusers layout (default: the one that is installed)"},
+      options.folder);
+  arguments.add_text({"--dummy", "NAME", "Weights from a formula, no files: tiny, dev or schnell"},
+                     options.dummy);
 }
 
 OpenedModel open_model(const Engine& engine, const ModelOptions& options) {
-  if (options.folder && options.dummy) fail(DARKROOM_USAGE, "--model and --dummy are both given; leave one out");
+  if (options.folder && options.dummy)
+    fail(DARKROOM_USAGE, "--model and --dummy are both given; leave one out");
   darkroom_model* model = nullptr;
   OpenedModel opened;
   if (options.dummy) {

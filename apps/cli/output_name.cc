@@ -27,9 +27,8 @@ std::string expand(const std::string& flag, const std::string& pattern, const st
   for (std::size_t at = 0; at < pattern.size();) {
     const std::size_t close = pattern[at] == '{' ? pattern.find('}', at) : std::string::npos;
     const std::string word = close == std::string::npos ? "" : pattern.substr(at + 1, close - at - 1);
-    const bool is_word = !word.empty() && std::all_of(word.begin(), word.end(), [](unsigned char c) {
-      return std::islower(c) != 0;
-    });
+    const bool is_word = !word.empty() && std::all_of(word.begin(), word.end(),
+                                                      [](unsigned char c) { return std::islower(c) != 0; });
     if (!is_word) {
       out += pattern[at++];
       continue;
@@ -43,11 +42,14 @@ std::string expand(const std::string& flag, const std::string& pattern, const st
   return out;
 }
 
-// Makes a file in the folder and removes it: access() says nothing about full quotas, and root may do anything.
+// Makes a file in the folder and removes it: access() says nothing about full quotas, and root may do
+// anything.
 void require_writable(const fs::path& folder) {
   std::string probe = (folder / ".darkroom-XXXXXX").string();
   const int file = mkstemp(probe.data());
-  if (file < 0) fail(DARKROOM_OUTPUT, "{}: no file can be made in this folder: {}", folder.string(), std::strerror(errno));
+  if (file < 0)
+    fail(DARKROOM_OUTPUT, "{}: no file can be made in this folder: {}", folder.string(),
+         std::strerror(errno));
   close(file);
   unlink(probe.c_str());
 }
@@ -70,12 +72,13 @@ OutputName::OutputName(const std::string& flag, const std::string& pattern, cons
   stem_ = full.stem().string();
   extension_ = full.extension().empty() ? extension : full.extension().string();
   if (lower(extension_) != extension) {
-    fail(DARKROOM_USAGE, "{} is '{}', but only {} files are written; name it '{}{}'", flag, pattern, extension, stem_,
-         extension);
+    fail(DARKROOM_USAGE, "{} is '{}', but only {} files are written; name it '{}{}'", flag, pattern,
+         extension, stem_, extension);
   }
   expand(flag, stem_, "0", "0");
   if (!fs::is_directory(folder_, ignored)) {
-    fail(DARKROOM_OUTPUT, "{}: there is no such folder; make it, or choose another {}", folder_.string(), flag);
+    fail(DARKROOM_OUTPUT, "{}: there is no such folder; make it, or choose another {}", folder_.string(),
+         flag);
   }
   require_writable(folder_);
 }

@@ -14,15 +14,16 @@ namespace cli {
 // Where the pictures (or latents) of one run go.
 class OutputName {
  public:
-  // `pattern` is a file name in which {seed} and {index} (from 1) stand for numbers, or an existing folder, then
-  // `default_name` inside it. A name without an extension gets `extension` (".png"). Checks that the folder exists and
-  // a file can be made in it. Throws Failure: DARKROOM_USAGE for the pattern, DARKROOM_OUTPUT for the folder.
+  // `pattern` is a file name in which {seed} and {index} (from 1) stand for numbers, or an existing folder,
+  // then `default_name` inside it. A name without an extension gets `extension` (".png"). Checks that the
+  // folder exists and a file can be made in it. Throws Failure: DARKROOM_USAGE for the pattern,
+  // DARKROOM_OUTPUT for the folder.
   OutputName(const std::string& flag, const std::string& pattern, const std::string& default_name,
              const std::string& extension, bool overwrite);
 
   // Calls save(path, overwrite) with the name for this picture; when that exists, with -2, -3, ... before the
-  // extension. With overwrite, only names of this very run are kept. Returns the path that was written. `save` returns
-  // a status; any failure but a name taken meanwhile ends here, as *status.
+  // extension. With overwrite, only names of this very run are kept. Returns the path that was written.
+  // `save` returns a status; any failure but a name taken meanwhile ends here, as *status.
   std::string save(uint64_t seed, int index,
                    const std::function<darkroom_status(const std::string& path, int overwrite)>& save,
                    darkroom_status* status);

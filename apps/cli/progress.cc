@@ -18,10 +18,14 @@ constexpr auto kBetweenUpdates = std::chrono::milliseconds(100);
 
 const char* phase_name(darkroom_phase phase) {
   switch (phase) {
-    case DARKROOM_ENCODE_TEXT: return "encode text";
-    case DARKROOM_MODULATE: return "modulate";
-    case DARKROOM_DENOISE: return "denoise";
-    case DARKROOM_DECODE: return "decode";
+    case DARKROOM_ENCODE_TEXT:
+      return "encode text";
+    case DARKROOM_MODULATE:
+      return "modulate";
+    case DARKROOM_DENOISE:
+      return "denoise";
+    case DARKROOM_DECODE:
+      return "decode";
   }
   return "work";
 }
@@ -39,8 +43,8 @@ std::string denoise_text(const darkroom_progress& event) {
   const double steps_done = event.step + within;
   if (steps_done > 0) {
     const double step_seconds = event.phase_seconds / steps_done;
-    out += fmt::format("  {}/step  ETA {}", duration_text(step_seconds),
-                       duration_text(step_seconds * (event.steps - steps_done)));
+    out += fmt::format("  {}/step  ETA {}", seconds_text(step_seconds),
+                       clock_text(step_seconds * (event.steps - steps_done)));
   }
   return out;
 }
@@ -66,7 +70,8 @@ void Progress::on_event(const darkroom_progress& event) {
   if (style_ == ProgressStyle::kLines && event.finished) {
     const bool stepped = event.phase == DARKROOM_DENOISE;
     line(fmt::format("{}{}: {}{}", picture_text(event), phase_name(event.phase),
-                     stepped ? fmt::format("{} steps, ", event.steps) : "", duration_text(event.phase_seconds)));
+                     stepped ? fmt::format("{} steps, ", event.steps) : "",
+                     seconds_text(event.phase_seconds)));
   }
   if (style_ != ProgressStyle::kLive) return;
   const auto now = std::chrono::steady_clock::now();
@@ -74,8 +79,8 @@ void Progress::on_event(const darkroom_progress& event) {
   if (!phase_begins && now - last_shown_ < kBetweenUpdates) return;
   last_shown_ = now;
   show(fmt::format("{}{}{}  {}  peak {}", picture_text(event), phase_name(event.phase),
-                   event.phase == DARKROOM_DENOISE ? denoise_text(event) : "", duration_text(event.phase_seconds),
-                   bytes_text(peak_bytes_)));
+                   event.phase == DARKROOM_DENOISE ? denoise_text(event) : "",
+                   seconds_text(event.phase_seconds), bytes_text(peak_bytes_)));
 }
 
 void Progress::note(const std::string& text) {

@@ -1,5 +1,5 @@
-// What standard error shows while a run goes on: one line that updates itself on a terminal, otherwise one line per
-// phase. Not the log of anything, and never on standard output.
+// What standard error shows while a run goes on: one line that updates itself on a terminal, otherwise one
+// line per phase. Not the log of anything, and never on standard output.
 #pragma once
 
 #include <chrono>

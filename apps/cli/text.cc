@@ -90,15 +90,14 @@ std::string count_text(int64_t count) {
   return digits;
 }
 
-std::string duration_text(double seconds) {
-  if (!(seconds < 120)) {
-    if (!(seconds < 1e9)) return "?";
-    const int64_t whole = std::llround(seconds);
-    const int64_t hours = whole / 3600, minutes = whole / 60 % 60;
-    if (hours > 0) return fmt::format("{}:{:02}:{:02}", hours, minutes, whole % 60);
-    return fmt::format("{}:{:02}", minutes, whole % 60);
-  }
-  return fmt::format("{:.{}f} s", seconds, seconds < 10 ? 2 : 1);
+std::string seconds_text(double seconds) { return fmt::format("{:.{}f} s", seconds, seconds < 10 ? 2 : 1); }
+
+std::string clock_text(double seconds) {
+  if (!(seconds >= 0 && seconds < 1e9)) return "?";
+  const int64_t whole = std::llround(seconds);
+  const int64_t hours = whole / 3600, minutes = whole / 60 % 60;
+  if (hours == 0) return fmt::format("{}:{:02}", minutes, whole % 60);
+  return fmt::format("{}:{:02}:{:02}", hours, minutes, whole % 60);
 }
 
 std::string shown_list(const std::vector<std::string>& words) {
@@ -133,8 +132,8 @@ std::optional<std::string> closest(const std::string& word, const std::vector<st
   std::size_t best_distance = std::max<std::size_t>(2, word.size() / 3) + 1;
   for (const std::string& candidate : candidates) {
     // "--neg" and "--negative-prompt" both mean "--negative".
-    const bool prefix =
-        std::min(word.size(), candidate.size()) >= 4 && (candidate.starts_with(word) || word.starts_with(candidate));
+    const bool prefix = std::min(word.size(), candidate.size()) >= 4 &&
+                        (candidate.starts_with(word) || word.starts_with(candidate));
     const std::size_t distance = prefix ? 1 : edit_distance(word, candidate);
     if (distance < best_distance) {
       best = candidate;
@@ -165,7 +164,8 @@ std::string Table::text() const {
 }
 
 void write_stdout(std::string_view text) {
-  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  const bool written =
+      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
   if (!written) fail(DARKROOM_OUTPUT, "standard output cannot be written: {}", std::strerror(errno));
 }
 

@@ -16,9 +16,10 @@ std::string printable(std::string_view text);
 // Where `text` stops being UTF-8, in bytes; nothing if it is UTF-8 throughout.
 std::optional<std::size_t> first_invalid_utf8(std::string_view text);
 
-std::string bytes_text(uint64_t bytes);         // "22.2 GiB"
-std::string count_text(int64_t count);          // "11,901,408,320"
-std::string duration_text(double seconds);      // "12.3 s", from two minutes on "17:05" or "2:17:05"
+std::string bytes_text(uint64_t bytes);                         // "22.2 GiB"
+std::string count_text(int64_t count);                          // "11,901,408,320"
+std::string seconds_text(double seconds);                       // "1234.5 s"
+std::string clock_text(double seconds);                         // "0:12", "17:05", "2:17:05"
 std::string shown_list(const std::vector<std::string>& words);  // "a, b and c"
 
 // The number of edits (insert, delete, replace, swap neighbours) between two words.

@@ -1,0 +1,259 @@
+// darkroom generate: a prompt becomes a PNG.
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <exception>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "draw_options.h"
+#include "engine.h"
+#include "failure.h"
+#include "interrupt.h"
+#include "model_choice.h"
+#include "output_name.h"
+#include "progress.h"
+#include "text.h"
+
+namespace cli {
+namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+struct GenerateOptions {
+  DrawOptions draw;
+  ModelOptions model;
+  EngineOptions engine;
+  std::optional<std::string> prompt_file, like, output, save_latents;
+  bool overwrite = false, no_metadata = false, quiet = false;
+};
+
+void add_flags(Arguments& arguments, GenerateOptions& options) {
+  DrawOptions& draw = options.draw;
+  arguments.group("Prompt");
+  arguments.add_text({"-p,--prompt,prompt", "TEXT", "What to draw; -p may be left out"}, draw.prompt);
+  arguments.add_text({"--prompt-file", "FILE", "Read the prompt from a file; - is standard input"},
+                     options.prompt_file);
+  arguments.add_text({"--like", "FILE.png", "Repeat a picture's recipe; flags that are given win"},
+                     options.like);
+  add_model_flags(arguments, options.model);
+  add_size_flags(arguments, draw);
+  arguments.group("Noise");
+  arguments.add_seed({"-s,--seed", "N", "0 to 2^64 - 1 (default: drawn, and printed)"}, draw.seed);
+  arguments.add_integer({"-n,--count", "N", "Pictures, with seeds N, N + 1, .. (default 1)"}, draw.count,
+                        {1, 1000});
+  arguments.add_text({"--rng", "NAME", "Whose random numbers: torch-cpu (default) or torch-cuda"}, draw.rng);
+  arguments.add_text(
+      {"--noise", "FILE.safetensors", "Initial latents instead: tensor 'latents', f32, packed"}, draw.noise);
+  arguments.group("Results");
+  arguments.add_text(
+      {"-o,--output", "FILE.png", "Name or folder; {seed} and {index} (default darkroom-{seed}.png)"},
+      options.output);
+  arguments.add_text({"--save-latents", "FILE.safetensors", "Also write the final latents, named likewise"},
+                     options.save_latents);
+  arguments.add_switch("--overwrite", options.overwrite,
+                       "Replace existing files instead of adding -2, -3, ..");
+  arguments.add_switch("--no-metadata", options.no_metadata, "Leave the recipe out of the PNG");
+  arguments.add_switch("-q,--quiet", options.quiet, "Nothing on standard error but errors");
+  add_engine_flags(arguments, options.engine);
+  arguments.footer(
+      "Standard output gets the paths of the pictures, one a line. docs/CLI.md has the details.");
+}
+
+std::string read_prompt_file(const std::string& path) {
+  constexpr std::size_t kMaxBytes = 1 << 20;  // as the library allows
+  std::ifstream file;
+  if (path != "-") {
+    file.open(path, std::ios::binary);
+    if (!file) fail(DARKROOM_USAGE, "--prompt-file {}: {}", path, std::strerror(errno));
+  }
+  std::istream& in = path == "-" ? std::cin : file;
+  std::string text(kMaxBytes + 3, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (in.bad() || (path != "-" && in.gcount() == 0 && !in.eof())) {
+    fail(DARKROOM_USAGE, "--prompt-file {}: cannot be read", path);
+  }
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  if (text.ends_with('\n')) text.pop_back();
+  if (text.ends_with('\r')) text.pop_back();
+  if (text.size() > kMaxBytes) fail(DARKROOM_USAGE, "--prompt-file {}: more than {} bytes", path, kMaxBytes);
+  return text;
+}
+
+// --like: fills the options. Returns the name of the recipe's model, "" if it has none.
+std::string repeat_recipe(const Engine& engine, GenerateOptions& options, Progress& progress) {
+  const std::string& path = *options.like;
+  const std::string recipe =
+      take_text(engine, [&](char** text) { return darkroom_read_recipe(engine.get(), path.c_str(), text); });
+  fill_from_recipe(options.draw, recipe, path);
+  const json about = json::parse(
+      take_text(engine, [&](char** text) { return darkroom_info(engine.get(), path.c_str(), text); }));
+  if (about.value("source", "") == "a1111") {
+    progress.note(
+        path + ": the recipe is another program's text; a sampler, LoRA or the like in it is not repeated");
+  }
+  const json object = json::parse(recipe);
+  const int width = object.value("width", 0), height = object.value("height", 0);
+  const bool resized =
+      width > 0 && height > 0 && (width != about.value("width", 0) || height != about.value("height", 0));
+  if (resized) {
+    progress.note(fmt::format("{} is {}x{}, but was drawn as {}x{}: it was resized", path,
+                              about.value("width", 0), about.value("height", 0), width, height));
+  }
+  return object.value("model", "");
+}
+
+void decide_prompt(GenerateOptions& options) {
+  if (options.prompt_file) {
+    if (options.draw.prompt) fail(DARKROOM_USAGE, "--prompt and --prompt-file are both given; leave one out");
+    options.draw.prompt = read_prompt_file(*options.prompt_file);
+  }
+  if (!options.draw.prompt && !options.like) {
+    fail(DARKROOM_USAGE, "there is no prompt; pass one: darkroom generate -p \"a red circle\"");
+  }
+  if (options.draw.prompt) require_text("the prompt", *options.draw.prompt);
+  if (options.draw.negative) require_text("the negative prompt", *options.draw.negative);
+}
+
+// One run: the callbacks of the engine and what they need.
+class Run {
+ public:
+  Run(const Engine& engine, const GenerateOptions& options, Progress& progress)
+      : engine_(engine),
+        options_(options),
+        progress_(progress),
+        pictures_("--output", options.output.value_or("./"), "darkroom-{seed}.png", ".png",
+                  options.overwrite) {
+    if (options.save_latents) {
+      latents_.emplace("--save-latents", *options.save_latents, "darkroom-{seed}.safetensors", ".safetensors",
+                       options.overwrite);
+    }
+  }
+
+  void draw(const OpenedModel& model);
+
+ private:
+  void save(const darkroom_picture& picture);
+  void save_latents(const darkroom_picture& picture);
+  static int on_progress(const darkroom_progress* event, void* self);
+  static int on_picture(const darkroom_picture* picture, void* self);
+  static void on_note(const char* text, void* self);
+
+  const Engine& engine_;
+  const GenerateOptions& options_;
+  Progress& progress_;
+  OutputName pictures_;
+  std::optional<OutputName> latents_;
+  Clock::time_point start_ = Clock::now(), picture_start_ = Clock::now();
+  std::exception_ptr problem_;  // thrown inside a callback; must not pass through the C API
+};
+
+void Run::draw(const OpenedModel& model) {
+  darkroom_request request = to_request(options_.draw);
+  request.on_progress = on_progress;
+  request.on_picture = on_picture;
+  request.on_note = on_note;
+  request.user = this;
+  stop_if_interrupted();
+  const darkroom_status status = darkroom_generate(engine_.get(), model.handle.get(), &request);
+  if (problem_) std::rethrow_exception(problem_);
+  engine_.check(status);
+  if (request.count > 1) {
+    const std::chrono::duration<double> seconds = Clock::now() - start_;
+    progress_.line(fmt::format("{} pictures, {}, peak {}", request.count, seconds_text(seconds.count()),
+                               bytes_text(progress_.peak_bytes())));
+  }
+}
+
+void Run::save_latents(const darkroom_picture& picture) {
+  darkroom_status status = DARKROOM_OK;
+  const std::string path = latents_->save(
+      picture.seed, picture.index,
+      [&](const std::string& name, int overwrite) {
+        return darkroom_save_latents(engine_.get(), &picture, name.c_str(), overwrite);
+      },
+      &status);
+  engine_.check(status);
+  progress_.line("latents: " + path);
+}
+
+void Run::save(const darkroom_picture& picture) {
+  if (latents_) save_latents(picture);
+  darkroom_status status = DARKROOM_OK;
+  const std::string path = pictures_.save(
+      picture.seed, picture.index,
+      [&](const std::string& name, int overwrite) {
+        return darkroom_save_png(engine_.get(), &picture, name.c_str(), options_.no_metadata ? 0 : 1,
+                                 overwrite);
+      },
+      &status);
+  engine_.check(status);
+  const Clock::time_point now = Clock::now();
+  const std::chrono::duration<double> seconds = now - picture_start_;
+  picture_start_ = now;
+  progress_.line(fmt::format("seed {}, {}x{}, {} steps, {}, peak {}", picture.seed, picture.width,
+                             picture.height, json::parse(picture.recipe).value("steps", 0),
+                             seconds_text(seconds.count()), bytes_text(progress_.peak_bytes())));
+  write_stdout(path + "\n");
+}
+
+int Run::on_progress(const darkroom_progress* event, void* self) {
+  static_cast<Run*>(self)->progress_.on_event(*event);
+  return interrupted() ? 1 : 0;
+}
+
+int Run::on_picture(const darkroom_picture* picture, void* self) {
+  Run& run = *static_cast<Run*>(self);
+  try {
+    run.save(*picture);
+    return 0;
+  } catch (...) {
+    run.problem_ = std::current_exception();
+    return 1;
+  }
+}
+
+void Run::on_note(const char* text, void* self) { static_cast<Run*>(self)->progress_.note(text); }
+
+void require_readable(const std::string& flag, const std::string& path) {
+  if (access(path.c_str(), R_OK) != 0) fail(DARKROOM_MODEL, "{} {}: {}", flag, path, std::strerror(errno));
+}
+
+void note_other_model(const OpenedModel& model, const std::string& recipe_model, Progress& progress,
+                      const std::string& path) {
+  const std::string name = darkroom_model_name(model.handle.get());
+  if (recipe_model.empty() || recipe_model == name) return;
+  progress.note(fmt::format("{} was drawn with the model '{}', this is '{}': expect another picture", path,
+                            recipe_model, name));
+}
+
+}  // namespace
+
+void run_generate(const Command& self, const std::vector<std::string>& arguments) {
+  GenerateOptions options;
+  Arguments parser(self);
+  add_flags(parser, options);
+  if (!parser.parse(arguments)) return;
+  Progress progress(progress_style(options.quiet));
+  decide_prompt(options);
+  const Engine engine(options.engine);
+  const std::string recipe_model = options.like ? repeat_recipe(engine, options, progress) : "";
+  // Whatever can be wrong without the model is found before the model is read.
+  Run run(engine, options, progress);
+  if (options.draw.noise) require_readable("--noise", *options.draw.noise);
+  const OpenedModel model = open_model(engine, options.model);
+  if (model.untrained) {
+    progress.note(
+        "no trained model is installed: drawing with an untrained test checkpoint, so expect coloured noise");
+  }
+  if (options.like) note_other_model(model, recipe_model, progress, *options.like);
+  run.draw(model);
+}
+
+}  // namespace cli

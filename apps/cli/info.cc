@@ -1,0 +1,135 @@
+// darkroom info: what a path holds, for people or as JSON.
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "engine.h"
+#include "failure.h"
+#include "text.h"
+
+namespace cli {
+namespace {
+
+using nlohmann::json;
+
+// {"bf16": bytes, ...} as "bf16" or "bf16 22.0 GiB, f32 1.0 MiB".
+std::string dtypes_text(const json& part) {
+  if (!part.contains("dtypes")) return part.value("dtype", "");
+  const json& dtypes = part.at("dtypes");
+  if (dtypes.size() == 1) return printable(dtypes.begin().key());
+  std::string out;
+  for (const auto& [name, bytes] : dtypes.items()) {
+    out +=
+        fmt::format("{}{} {}", out.empty() ? "" : ", ", printable(name), bytes_text(bytes.get<uint64_t>()));
+  }
+  return out;
+}
+
+std::string weights_text(const json& part) {
+  if (part.value("weights", "") != "found") {
+    if (part.contains("problem")) return "invalid: " + printable(part.at("problem").get<std::string>());
+    return part.contains("missing") ? "missing: " + printable(part.at("missing").get<std::string>())
+                                    : "missing";
+  }
+  const std::size_t files = part.at("files").size();
+  return fmt::format("{} file{}", files, files == 1 ? "" : "s");
+}
+
+// The numbers of a config that say which model it is.
+std::string config_text(const json& config) {
+  static constexpr const char* kKeys[] = {
+      "num_layers",          "num_single_layers", "num_attention_heads", "attention_head_dim",
+      "num_hidden_layers",   "hidden_size",       "num_heads",           "d_model",
+      "joint_attention_dim", "guidance_embeds",   "block_out_channels",  "latent_channels",
+      "scaling_factor",      "shift_factor"};
+  std::string out;
+  for (const char* key : kKeys) {
+    const auto found = config.find(key);
+    if (found == config.end() || found->is_object()) continue;
+    out += fmt::format("{}{} {}", out.empty() ? "" : ", ", key, printable(found->dump()));
+  }
+  return out;
+}
+
+std::string describe_model(const json& info) {
+  Table table;
+  table.left(3);
+  table.left(4);
+  table.add({"part", "parameters", "bytes", "dtype", "weights"});
+  std::string configs;
+  int64_t parameters = 0;
+  uint64_t bytes = 0;
+  for (const json& part : info.at("parts")) {
+    const std::string name = printable(part.at("name").get<std::string>());
+    if (!part.at("present").get<bool>()) {
+      table.add({name, "", "", "", "there is no such part"});
+      continue;
+    }
+    parameters += part.at("parameters").get<int64_t>();
+    bytes += part.at("bytes").get<uint64_t>();
+    table.add({name, count_text(part.at("parameters").get<int64_t>()),
+               bytes_text(part.at("bytes").get<uint64_t>()), dtypes_text(part), weights_text(part)});
+    if (part.contains("config")) configs += name + ": " + config_text(part.at("config")) + "\n";
+  }
+  table.add({"all", count_text(parameters), bytes_text(bytes), "", ""});
+  return fmt::format("{}: a FLUX.1 model, {}\n\n{}\n{}", printable(info.at("name").get<std::string>()),
+                     info.at("kind").get<std::string>(), table.text(), configs);
+}
+
+std::string describe_tensors(const json& info) {
+  Table table;
+  table.left(1);
+  table.left(2);
+  for (const json& tensor : info.at("tensors")) {
+    table.add({printable(tensor.at("name").get<std::string>()),
+               printable(tensor.at("dtype").get<std::string>()), tensor.at("shape").dump()});
+  }
+  return fmt::format("{}: safetensors, {} tensors, {} parameters, {}, {}\n\n{}",
+                     printable(info.at("name").get<std::string>()), info.at("tensors").size(),
+                     count_text(info.at("parameters").get<int64_t>()),
+                     bytes_text(info.at("bytes").get<uint64_t>()), dtypes_text(info), table.text());
+}
+
+std::string describe_picture(const json& info) {
+  const std::string source = info.at("source").get<std::string>();
+  std::string out =
+      fmt::format("a picture, {}x{}", info.at("width").get<int64_t>(), info.at("height").get<int64_t>());
+  if (source == "none") return out + ", without a recipe\n";
+  out += source == "darkroom" ? ", with its recipe\n\n" : ", with another program's recipe\n\n";
+  static constexpr const char* kKeys[] = {"prompt",    "negative", "width", "height", "steps",
+                                          "sigmas",    "guidance", "cfg",   "seed",   "max_text_tokens",
+                                          "precision", "rng",      "model", "version"};
+  const json& recipe = info.at("recipe");
+  for (const char* key : kKeys) {
+    const auto found = recipe.find(key);
+    if (found == recipe.end() || found->is_null()) continue;
+    const std::string text = found->is_string() ? found->get<std::string>() : found->dump();
+    const bool says_nothing = text.empty() || text == "[]";
+    if (!says_nothing || std::string_view(key) == "prompt")
+      out += fmt::format("{:<16} {}\n", key, printable(text));
+  }
+  return out;
+}
+
+std::string describe(const json& info) {
+  const std::string type = info.at("type").get<std::string>();
+  if (type == "model") return describe_model(info);
+  return type == "picture" ? describe_picture(info) : describe_tensors(info);
+}
+
+}  // namespace
+
+void run_info(const Command& self, const std::vector<std::string>& arguments) {
+  std::optional<std::string> path;
+  bool as_json = false;
+  Arguments parser(self);
+  parser.add_text({"path", "PATH", "A model folder, a .safetensors file or a PNG"}, path);
+  parser.add_switch("--json", as_json, "Print JSON");
+  if (!parser.parse(arguments)) return;
+  if (!path) fail(DARKROOM_USAGE, "there is no path; pass a model folder, a .safetensors file or a PNG");
+  const Engine engine;
+  const std::string text =
+      take_text(engine, [&](char** out) { return darkroom_info(engine.get(), path->c_str(), out); });
+  write_stdout(as_json ? text + "\n" : describe(json::parse(text)));
+}
+
+}  // namespace cli

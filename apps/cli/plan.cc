@@ -1,0 +1,76 @@
+// darkroom plan: what a request would cost, phase by phase, without loading anything.
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "draw_options.h"
+#include "engine.h"
+#include "model_choice.h"
+#include "text.h"
+
+namespace cli {
+namespace {
+
+using nlohmann::json;
+
+std::string phase_table(const json& plan) {
+  Table table;
+  table.add({"phase", "weights", "activations", "peak", "TFLOP"});
+  double flops = 0;
+  for (const json& phase : plan.at("phases")) {
+    const bool assumed = phase.at("assumed").get<bool>();
+    flops += phase.at("flops").get<double>();
+    table.add({phase.at("name").get<std::string>() + (assumed ? " *" : ""),
+               bytes_text(phase.at("weight_bytes").get<uint64_t>()),
+               bytes_text(phase.at("activation_bytes").get<uint64_t>()),
+               bytes_text(phase.at("peak_bytes").get<uint64_t>()),
+               fmt::format("{:.3f}", phase.at("flops").get<double>() / 1e12)});
+  }
+  table.add({"all", "", "", bytes_text(plan.at("peak_bytes").get<uint64_t>()),
+             fmt::format("{:.3f}", flops / 1e12)});
+  return table.text();
+}
+
+std::string describe(const json& plan) {
+  std::string out =
+      fmt::format("{} ({}), {}, {}x{}, {} steps: {} image tokens, {} text tokens\n",
+                  printable(plan.at("model").get<std::string>()), plan.at("kind").get<std::string>(),
+                  plan.at("precision").get<std::string>(), plan.at("width").get<int64_t>(),
+                  plan.at("height").get<int64_t>(), plan.at("steps").get<int64_t>(),
+                  plan.at("image_tokens").get<int64_t>(), plan.at("text_tokens").get<int64_t>());
+  Table parameters;
+  parameters.add({"part", "parameters"});
+  for (const auto& [name, count] : plan.at("parameters").items()) {
+    parameters.add({printable(name), count_text(count.get<int64_t>())});
+  }
+  out += "\n" + parameters.text() + "\n" + phase_table(plan);
+  for (const json& phase : plan.at("phases")) {
+    if (!phase.at("assumed").get<bool>()) continue;
+    out += "\n* the config of this part is missing: FLUX.1's own sizes are assumed\n";
+    break;
+  }
+  return out;
+}
+
+}  // namespace
+
+void run_plan(const Command& self, const std::vector<std::string>& arguments) {
+  DrawOptions draw;
+  ModelOptions options;
+  bool as_json = false;
+  Arguments parser(self);
+  add_model_flags(parser, options);
+  add_size_flags(parser, draw);
+  parser.group("Results");
+  parser.add_switch("--json", as_json, "Print JSON");
+  if (!parser.parse(arguments)) return;
+  if (draw.negative) require_text("the negative prompt", *draw.negative);
+  const Engine engine;
+  const OpenedModel model = open_model(engine, options);
+  note_untrained(model, "planning for an untrained test checkpoint");
+  const darkroom_request request = to_request(draw);
+  const std::string text = take_text(
+      engine, [&](char** out) { return darkroom_plan(engine.get(), model.handle.get(), &request, out); });
+  write_stdout(as_json ? text + "\n" : describe(json::parse(text)));
+}
+
+}  // namespace cli

@@ -1,0 +1,69 @@
+// Owners of memory: Buffer (one block) and Arena (a bump allocator over a block, or over nothing for planning).
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "tensor/tensor.h"
+
+namespace darkroom {
+
+inline constexpr std::size_t kBufferAlignment = 64;  // a cache line, and the widest vector
+
+// Owns anonymous zeroed pages of host memory; they enter the resident set when touched. Movable, not copyable.
+class Buffer {
+ public:
+  Buffer() = default;
+  // Errors: kOutOfMemory with the size asked for.
+  explicit Buffer(std::size_t bytes);
+  ~Buffer();
+  Buffer(Buffer&& other) noexcept;
+  Buffer& operator=(Buffer&& other) noexcept;
+
+  std::byte* data() const { return data_; }
+  std::size_t size() const { return size_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+// Hands out tensors one behind the other and takes them back in scopes. Not thread-safe: one arena per run.
+//
+// With memory behind it the arena obeys its capacity. A counting arena has none: its tensors carry no data and it
+// only records how high it would have filled, which is how a run is planned with the very code that will run.
+class Arena {
+ public:
+  static Arena counting() { return Arena(nullptr, 0); }
+  // Uses `memory`, which must outlive the arena.
+  explicit Arena(const Buffer& memory) : Arena(memory.data(), memory.size()) {}
+
+  // Uninitialised, dense, aligned to kBufferAlignment. Errors: kFailure when the capacity is exceeded, which means
+  // that the plan did not cover the run.
+  Tensor allocate(DType dtype, const Shape& shape);
+
+  std::size_t used() const { return used_; }
+  std::size_t peak() const { return peak_; }
+
+  // Everything allocated while a Scope lives is given back at its end.
+  class Scope {
+   public:
+    explicit Scope(Arena& arena) : arena_(arena), mark_(arena.used_) {}
+    ~Scope() { arena_.used_ = mark_; }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Arena& arena_;
+    std::size_t mark_;
+  };
+
+ private:
+  Arena(std::byte* base, std::size_t capacity) : base_(base), capacity_(capacity) {}
+  std::byte* base_;
+  std::size_t capacity_;
+  std::size_t used_ = 0;
+  std::size_t peak_ = 0;
+};
+
+}  // namespace darkroom

@@ -1,0 +1,83 @@
+#include "tensor/tensor.h"
+
+#include "base/error.h"
+
+namespace darkroom {
+
+std::string_view dtype_name(DType dtype) {
+  switch (dtype) {
+    case DType::kF32: return "f32";
+    case DType::kF16: return "f16";
+    case DType::kBF16: return "bf16";
+    case DType::kF8E4M3: return "f8_e4m3";
+    case DType::kF8E5M2: return "f8_e5m2";
+    case DType::kI64: return "i64";
+    case DType::kI32: return "i32";
+    case DType::kU8: return "u8";
+  }
+  return "unknown";
+}
+
+Shape::Shape(std::initializer_list<int64_t> extents) {
+  require(extents.size() <= kMaxRank, ErrorCode::kFailure, "a shape of {} extents, at most {} are supported",
+          extents.size(), +kMaxRank);
+  for (const int64_t extent : extents) extents_[static_cast<std::size_t>(rank_++)] = extent;
+}
+
+int64_t Shape::numel() const { return rank_ == 0 ? 0 : rows() * cols(); }
+
+int64_t Shape::cols() const { return rank_ == 0 ? 0 : (*this)[rank_ - 1]; }
+
+int64_t Shape::rows() const {
+  int64_t product = rank_ == 0 ? 0 : 1;
+  for (int i = 0; i + 1 < rank_; ++i) product *= (*this)[i];
+  return product;
+}
+
+std::string Shape::str() const {
+  std::string text = "[";
+  for (int i = 0; i < rank_; ++i) text += (i ? ", " : "") + std::to_string((*this)[i]);
+  return text + "]";
+}
+
+namespace {
+
+// A view that starts `elements` further on. Tensors without data stay without data.
+Tensor advanced(const Tensor& tensor, int64_t elements) {
+  Tensor out = tensor;
+  if (out.data) out.data = static_cast<char*>(out.data) + elements * static_cast<int64_t>(dtype_bytes(out.dtype));
+  return out;
+}
+
+}  // namespace
+
+Tensor Tensor::slice_rows(int64_t first, int64_t count) const {
+  require(shape.rank() == 2 && first >= 0 && count >= 0 && first + count <= rows(), ErrorCode::kFailure,
+          "rows {} to {} of {}", first, first + count, describe(*this));
+  Tensor out = advanced(*this, first * row_stride);
+  out.shape = {count, cols()};
+  return out;
+}
+
+Tensor Tensor::slice_cols(int64_t first, int64_t count) const {
+  require(shape.rank() == 2 && first >= 0 && count >= 0 && first + count <= cols(), ErrorCode::kFailure,
+          "columns {} to {} of {}", first, first + count, describe(*this));
+  Tensor out = advanced(*this, first);
+  out.shape = {rows(), count};
+  return out;
+}
+
+Tensor Tensor::reshape(const Shape& new_shape) const {
+  require(dense() && new_shape.numel() == shape.numel(), ErrorCode::kFailure, "cannot reshape {} to {}",
+          describe(*this), new_shape.str());
+  Tensor out = *this;
+  out.shape = new_shape;
+  out.row_stride = new_shape.cols();
+  return out;
+}
+
+std::string describe(const Tensor& tensor) {
+  return fmt::format("{} {}", dtype_name(tensor.dtype), tensor.shape.str());
+}
+
+}  // namespace darkroom
