@@ -1,0 +1,317 @@
+#include "ops/ops.h"
+
+#include <string_view>
+
+namespace darkroom::ops {
+namespace {
+
+// The checks below all read as sentences: "linear: x is bf16 [4, 8], expected [M, 16]".
+
+void check_on(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t) {
+  require(t.present(), ErrorCode::kFailure, "{}: {} is missing", op, what);
+  require(t.device == ctx.backend.device() && (t.data || t.device == Device::kNone || t.shape.numel() == 0),
+          ErrorCode::kFailure, "{}: {} ({}) is not where the backend {} computes", op, what, describe(t),
+          ctx.backend.name());
+}
+
+void check_shape(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t, const Shape& shape) {
+  check_on(ctx, op, what, t);
+  require(t.shape == shape, ErrorCode::kFailure, "{}: {} is {}, expected {}", op, what, describe(t), shape.str());
+}
+
+void check_activation(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t, int rank) {
+  check_on(ctx, op, what, t);
+  require((t.dtype == DType::kF32 || t.dtype == DType::kBF16) && t.shape.rank() == rank, ErrorCode::kFailure,
+          "{}: {} is {}, expected f32 or bf16 of rank {}", op, what, describe(t), rank);
+}
+
+void check_like(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t, const Tensor& like,
+                const Shape& shape) {
+  check_shape(ctx, op, what, t, shape);
+  require(t.dtype == like.dtype, ErrorCode::kFailure, "{}: {} is {}, expected {}", op, what, describe(t),
+          dtype_name(like.dtype));
+}
+
+void check_weight(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t,
+                  const Shape& shape) {
+  check_shape(ctx, op, what, t, shape);
+  require(is_float(t.dtype), ErrorCode::kFailure, "{}: {} is {}, expected a floating-point type", op, what,
+          describe(t));
+}
+
+void check_optional_weight(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t,
+                           const Shape& shape) {
+  if (t.present()) check_weight(ctx, op, what, t, shape);
+}
+
+void check_f32(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t, const Shape& shape) {
+  check_shape(ctx, op, what, t, shape);
+  require(t.dtype == DType::kF32, ErrorCode::kFailure, "{}: {} is {}, expected f32", op, what, describe(t));
+}
+
+void check_dense(std::string_view op, std::string_view what, const Tensor& t) {
+  require(t.dense(), ErrorCode::kFailure, "{}: {} ({}) must be dense, its row stride is {}", op, what, describe(t),
+          t.row_stride);
+}
+
+Tensor allocate_like(const Context& ctx, const Tensor& x, const Shape& shape) {
+  return ctx.arena.allocate(x.dtype, shape);
+}
+
+void run_linear(const Context& ctx, const LinearArgs& a) {
+  const char* op = "linear";
+  check_activation(ctx, op, "x", a.x, 2);
+  check_on(ctx, op, "weight", a.weight);
+  require(a.weight.shape.rank() == 2, ErrorCode::kFailure, "linear: weight is {}, expected [out, in]",
+          describe(a.weight));
+  const int64_t m = a.x.rows(), n = a.weight.shape[0];
+  check_weight(ctx, op, "weight", a.weight, {n, a.x.cols()});
+  check_optional_weight(ctx, op, "bias", a.bias, {n});
+  if (a.gate.present()) check_f32(ctx, op, "gate", a.gate, {n});
+  if (a.residual.present()) check_like(ctx, op, "residual", a.residual, a.x, {m, n});
+  check_like(ctx, op, "out", a.out, a.x, {m, n});
+  ctx.backend.linear(a);
+}
+
+}  // namespace
+
+Tensor linear(const Context& ctx, const Tensor& x, const Linear& w, Activation activation) {
+  const Tensor out = allocate_like(ctx, x, {x.rows(), w.out_features()});
+  linear_into(ctx, x, w, activation, out);
+  return out;
+}
+
+void linear_into(const Context& ctx, const Tensor& x, const Linear& w, Activation activation, const Tensor& out) {
+  run_linear(ctx, {.x = x,
+                   .weight = w.weight,
+                   .bias = w.bias,
+                   .activation = activation,
+                   .gate = {},
+                   .residual = {},
+                   .out = out});
+}
+
+void linear_residual(const Context& ctx, const Tensor& input, const Linear& w, const Tensor& x) {
+  run_linear(ctx, {.x = input, .weight = w.weight, .bias = w.bias, .gate = {}, .residual = x, .out = x});
+}
+
+void linear_gate_residual(const Context& ctx, const Tensor& input, const Linear& w, const Tensor& gate,
+                          const Tensor& x) {
+  run_linear(ctx, {.x = input, .weight = w.weight, .bias = w.bias, .gate = gate, .residual = x, .out = x});
+}
+
+Tensor layer_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias, float epsilon) {
+  const char* op = "layer_norm";
+  check_activation(ctx, op, "x", x, 2);
+  check_weight(ctx, op, "weight", weight, {x.cols()});
+  check_weight(ctx, op, "bias", bias, {x.cols()});
+  const Tensor out = allocate_like(ctx, x, x.shape);
+  ctx.backend.layer_norm({.x = x, .weight = weight, .bias = bias, .out = out, .epsilon = epsilon});
+  return out;
+}
+
+Tensor norm_modulate(const Context& ctx, const Tensor& x, const Tensor& shift, const Tensor& scale, float epsilon) {
+  const Tensor out = allocate_like(ctx, x, x.shape);
+  norm_modulate_into(ctx, x, shift, scale, epsilon, out);
+  return out;
+}
+
+void norm_modulate_into(const Context& ctx, const Tensor& x, const Tensor& shift, const Tensor& scale, float epsilon,
+                        const Tensor& out) {
+  const char* op = "norm_modulate";
+  check_activation(ctx, op, "x", x, 2);
+  check_f32(ctx, op, "shift", shift, {x.cols()});
+  check_f32(ctx, op, "scale", scale, {x.cols()});
+  check_like(ctx, op, "out", out, x, x.shape);
+  ctx.backend.norm_modulate({.x = x, .scale = scale, .shift = shift, .out = out, .epsilon = epsilon});
+}
+
+Tensor rms_norm(const Context& ctx, const Tensor& x, const Tensor& weight, float epsilon) {
+  const char* op = "rms_norm";
+  check_activation(ctx, op, "x", x, 2);
+  check_weight(ctx, op, "weight", weight, {x.cols()});
+  const Tensor out = allocate_like(ctx, x, x.shape);
+  ctx.backend.rms_norm({.x = x, .weight = weight, .out = out, .epsilon = epsilon});
+  return out;
+}
+
+void qk_norm_rope(const Context& ctx, const Tensor& x, const Tensor& weight, float epsilon, const Tensor& cos,
+                  const Tensor& sin) {
+  const char* op = "qk_norm_rope";
+  check_activation(ctx, op, "x", x, 2);
+  check_on(ctx, op, "weight", weight);
+  const int64_t head_dim = weight.shape.numel();
+  check_weight(ctx, op, "weight", weight, {head_dim});
+  require(head_dim > 0 && head_dim % 2 == 0 && x.cols() % head_dim == 0, ErrorCode::kFailure,
+          "qk_norm_rope: {} columns do not divide into heads of even size {}", x.cols(), head_dim);
+  check_f32(ctx, op, "cos", cos, {x.rows(), head_dim / 2});
+  check_f32(ctx, op, "sin", sin, {x.rows(), head_dim / 2});
+  ctx.backend.qk_norm_rope({.x = x, .weight = weight, .cos = cos, .sin = sin, .epsilon = epsilon});
+}
+
+Tensor attention(const Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v,
+                 const AttentionOptions& options) {
+  const Tensor out = allocate_like(ctx, q, q.shape);
+  attention_into(ctx, q, k, v, options, out);
+  return out;
+}
+
+void attention_into(const Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v,
+                    const AttentionOptions& options, const Tensor& out) {
+  const char* op = "attention";
+  check_activation(ctx, op, "q", q, 2);
+  check_on(ctx, op, "k", k);
+  require(options.heads > 0 && q.cols() % options.heads == 0, ErrorCode::kFailure,
+          "attention: {} columns do not divide into {} heads", q.cols(), options.heads);
+  check_like(ctx, op, "k", k, q, {k.rows(), q.cols()});
+  check_like(ctx, op, "v", v, q, {k.rows(), q.cols()});
+  require(k.rows() > 0, ErrorCode::kFailure, "attention: there are no keys");
+  if (options.relative_bias.present()) {
+    check_f32(ctx, op, "relative_bias", options.relative_bias, {options.heads, q.rows() + k.rows() - 1});
+  }
+  check_like(ctx, op, "out", out, q, q.shape);
+  ctx.backend.attention({.q = q,
+                         .k = k,
+                         .v = v,
+                         .out = out,
+                         .heads = options.heads,
+                         .scale = options.scale,
+                         .causal = options.causal,
+                         .relative_bias = options.relative_bias});
+}
+
+Tensor gated_gelu(const Context& ctx, const Tensor& gate, const Tensor& up) {
+  const char* op = "gated_gelu";
+  check_activation(ctx, op, "gate", gate, 2);
+  check_like(ctx, op, "up", up, gate, gate.shape);
+  const Tensor out = allocate_like(ctx, gate, gate.shape);
+  ctx.backend.gated_gelu({.gate = gate, .up = up, .out = out});
+  return out;
+}
+
+void add_into(const Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out) {
+  check_activation(ctx, "add", "x", x, 2);
+  check_like(ctx, "add", "y", y, x, x.shape);
+  check_like(ctx, "add", "out", out, x, x.shape);
+  ctx.backend.add({.x = x, .y = y, .out = out});
+}
+
+Tensor silu(const Context& ctx, const Tensor& x) {
+  check_activation(ctx, "silu", "x", x, 2);
+  const Tensor out = allocate_like(ctx, x, x.shape);
+  ctx.backend.activate({.x = x, .out = out, .activation = Activation::kSilu});
+  return out;
+}
+
+Tensor embed(const Context& ctx, const Tensor& table, std::span<const int32_t> ids) {
+  check_on(ctx, "embed", "table", table);
+  require(table.shape.rank() == 2 && is_float(table.dtype), ErrorCode::kFailure, "embed: table is {}, expected [V, N]",
+          describe(table));
+  for (const int32_t id : ids) {
+    require(id >= 0 && id < table.rows(), ErrorCode::kFailure, "embed: token id {} is outside the table of {} rows", id,
+            table.rows());
+  }
+  const Tensor out = ctx.allocate({static_cast<int64_t>(ids.size()), table.cols()});
+  ctx.backend.embed({.table = table, .ids = ids, .out = out});
+  return out;
+}
+
+namespace {
+
+void run_group_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                    const GroupNormOptions& options, const Tensor& out) {
+  const char* op = "group_norm";
+  check_activation(ctx, op, "x", x, 3);
+  check_dense(op, "x", x);
+  require(options.groups > 0 && x.cols() % options.groups == 0, ErrorCode::kFailure,
+          "group_norm: {} channels do not divide into {} groups", x.cols(), options.groups);
+  check_weight(ctx, op, "weight", weight, {x.cols()});
+  check_weight(ctx, op, "bias", bias, {x.cols()});
+  ctx.backend.group_norm({.x = x,
+                          .weight = weight,
+                          .bias = bias,
+                          .out = out,
+                          .groups = options.groups,
+                          .epsilon = options.epsilon,
+                          .silu = options.silu});
+}
+
+}  // namespace
+
+Tensor group_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                  const GroupNormOptions& options) {
+  const Tensor out = allocate_like(ctx, x, x.shape);
+  run_group_norm(ctx, x, weight, bias, options, out);
+  return out;
+}
+
+void group_norm_in_place(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                         const GroupNormOptions& options) {
+  run_group_norm(ctx, x, weight, bias, options, x);
+}
+
+Tensor conv2d(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOptions& options) {
+  require(x.shape.rank() == 3 && w.weight.shape.rank() == 4, ErrorCode::kFailure,
+          "conv2d: x is {} and weight {}, expected [H, W, Ci] and [Co, Ci, kh, kw]", describe(x), describe(w.weight));
+  const int64_t u = options.upsample;
+  const Tensor out = allocate_like(ctx, x, {x.shape[0] * u, x.shape[1] * u, w.weight.shape[0]});
+  conv2d_into(ctx, x, w, options, out);
+  return out;
+}
+
+void conv2d_into(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOptions& options, const Tensor& out) {
+  const char* op = "conv2d";
+  check_activation(ctx, op, "x", x, 3);
+  check_dense(op, "x", x);
+  check_on(ctx, op, "weight", w.weight);
+  const Shape& k = w.weight.shape;
+  require(k.rank() == 4 && k[2] % 2 == 1 && k[3] % 2 == 1, ErrorCode::kFailure,
+          "conv2d: weight is {}, expected [Co, Ci, kh, kw] with odd kh and kw", describe(w.weight));
+  check_weight(ctx, op, "weight", w.weight, {k[0], x.shape[2], k[2], k[3]});
+  check_dense(op, "weight", w.weight);
+  check_optional_weight(ctx, op, "bias", w.bias, {k[0]});
+  const int64_t u = options.upsample;
+  require(u == 1 || u == 2, ErrorCode::kFailure, "conv2d: upsampling by {}, only 1 and 2 exist", u);
+  const Shape shape{x.shape[0] * u, x.shape[1] * u, k[0]};
+  check_like(ctx, op, "out", out, x, shape);
+  check_dense(op, "out", out);
+  if (options.residual.present()) {
+    check_like(ctx, op, "residual", options.residual, x, shape);
+    check_dense(op, "residual", options.residual);
+  }
+  ctx.backend.conv2d(
+      {.x = x, .weight = w.weight, .bias = w.bias, .residual = options.residual, .out = out, .upsample = u});
+}
+
+Tensor convert(const Context& ctx, const Tensor& x, DType dtype) {
+  const Tensor out = ctx.arena.allocate(dtype, x.shape);
+  convert_into(ctx, x, out);
+  return out;
+}
+
+void convert_into(const Context& ctx, const Tensor& x, const Tensor& out) {
+  check_on(ctx, "convert", "x", x);
+  check_shape(ctx, "convert", "out", out, x.shape);
+  require(is_float(x.dtype) && (out.dtype == DType::kF32 || out.dtype == DType::kBF16), ErrorCode::kFailure,
+          "convert: {} to {} is not supported", describe(x), dtype_name(out.dtype));
+  ctx.backend.convert({.x = x, .out = out});
+}
+
+Tensor upload(const Context& ctx, std::span<const float> host, DType dtype, const Shape& shape) {
+  require(static_cast<int64_t>(host.size()) == shape.numel(), ErrorCode::kFailure, "upload: {} values for shape {}",
+          host.size(), shape.str());
+  require(dtype == DType::kF32 || dtype == DType::kBF16, ErrorCode::kFailure, "upload: to {} is not supported",
+          dtype_name(dtype));
+  const Tensor out = ctx.arena.allocate(dtype, shape);
+  ctx.backend.upload(host, out);
+  return out;
+}
+
+void download(const Context& ctx, const Tensor& x, std::span<float> host) {
+  check_on(ctx, "download", "x", x);
+  require(static_cast<int64_t>(host.size()) == x.shape.numel() && is_float(x.dtype), ErrorCode::kFailure,
+          "download: {} values from {}", host.size(), describe(x));
+  ctx.backend.download(x, host);
+}
+
+}  // namespace darkroom::ops
