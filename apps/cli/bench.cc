@@ -1,4 +1,6 @@
 // darkroom bench: how fast this machine is, and how close to its ceiling the ops come.
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "command.h"

@@ -117,8 +117,6 @@ void decide_prompt(GenerateOptions& options) {
   if (!options.draw.prompt && !options.like) {
     fail(DARKROOM_USAGE, "there is no prompt; pass one: darkroom generate -p \"a red circle\"");
   }
-  if (options.draw.prompt) require_text("the prompt", *options.draw.prompt);
-  if (options.draw.negative) require_text("the negative prompt", *options.draw.negative);
 }
 
 // One run: the callbacks of the engine and what they need.
@@ -244,6 +242,8 @@ void run_generate(const Command& self, const std::vector<std::string>& arguments
   decide_prompt(options);
   const Engine engine(options.engine);
   const std::string recipe_model = options.like ? repeat_recipe(engine, options, progress) : "";
+  require_text("the prompt", *options.draw.prompt);
+  if (options.draw.negative) require_text("the negative prompt", *options.draw.negative);
   // Whatever can be wrong without the model is found before the model is read.
   Run run(engine, options, progress);
   if (options.draw.noise) require_readable("--noise", *options.draw.noise);

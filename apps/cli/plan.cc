@@ -1,4 +1,6 @@
 // darkroom plan: what a request would cost, phase by phase, without loading anything.
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "command.h"

@@ -73,6 +73,8 @@ DARKROOM_API darkroom_status darkroom_open(darkroom_engine* engine, const char* 
 /* A model whose weights come from a formula, no file needed: "tiny", "dev" or "schnell" (the true sizes). */
 DARKROOM_API darkroom_status darkroom_open_dummy(darkroom_engine* engine, const char* name, darkroom_model** model);
 DARKROOM_API void darkroom_close(darkroom_model* model);
+/* What a recipe calls the model: the folder's own name, or "dummy-dev". Never a path. Lives as long as the model. */
+DARKROOM_API const char* darkroom_model_name(const darkroom_model* model);
 
 /* ---- drawing ---- */
 

@@ -1,0 +1,40 @@
+// A file mapped read-only into memory, and a bounded way to read small ones whole.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+
+namespace darkroom {
+
+// Owns the mapping; spans handed out are valid while it lives. Movable, not copyable; reading is thread-safe.
+class FileMap {
+ public:
+  // Errors: kModel when the path is missing, a directory, empty or unreadable.
+  explicit FileMap(const std::filesystem::path& path);
+  ~FileMap();
+  FileMap(FileMap&& other) noexcept;
+  FileMap& operator=(FileMap&& other) noexcept;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+  // Tells the kernel that these bytes are not needed for now: their pages leave the resident set.
+  void drop_pages(std::size_t offset, std::size_t length) const;
+
+ private:
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+// The whole file as a string. Errors: kModel when missing, unreadable or larger than max_bytes.
+std::string read_text_file(const std::filesystem::path& path, std::size_t max_bytes);
+
+// Writes bytes under a temporary name in the same folder and renames it to `path`, so a reader sees the old file or
+// the whole new one. With overwrite false an existing `path` is an error. Errors: kOutput; nothing is left behind.
+void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes, bool overwrite);
+
+}  // namespace darkroom

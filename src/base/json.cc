@@ -1,0 +1,97 @@
+#include "base/json.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file_map.h"
+
+namespace darkroom {
+
+using nlohmann::json;
+
+json parse_json(std::string_view text, const std::string& where) {
+  try {
+    return json::parse(text);
+  } catch (const json::exception& e) {
+    fail(ErrorCode::kModel, "{}: not valid JSON: {}", where, e.what());
+  }
+}
+
+json read_json_file(const std::filesystem::path& path, std::size_t max_bytes) {
+  return parse_json(read_text_file(path, max_bytes), path.string());
+}
+
+JsonFields::JsonFields(const json& object, std::string where) : object_(object), where_(std::move(where)) {
+  require(object.is_object(), ErrorCode::kModel, "{}: expected a JSON object, found {}", where_, object.type_name());
+}
+
+const json* JsonFields::find(const std::string& name) const {
+  const auto it = object_.find(name);
+  return it == object_.end() || it->is_null() ? nullptr : &*it;
+}
+
+bool JsonFields::has(const std::string& name) const { return find(name) != nullptr; }
+
+namespace {
+
+int64_t checked_integer(const json& value, const std::string& where, const std::string& name, int64_t low,
+                        int64_t high) {
+  // An unsigned value above the signed range would wrap in get<int64_t>(): treat it as out of range.
+  const bool fits = value.is_number_integer() &&
+                    !(value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX));
+  require(fits && value.get<int64_t>() >= low && value.get<int64_t>() <= high, ErrorCode::kModel,
+          "{}: '{}' is {}, expected a whole number from {} to {}", where, name,
+          value.dump(-1, ' ', true, json::error_handler_t::replace).substr(0, 40), low, high);
+  return value.get<int64_t>();
+}
+
+}  // namespace
+
+int64_t JsonFields::integer(const std::string& name, int64_t fallback, int64_t low, int64_t high) const {
+  const json* value = find(name);
+  return value ? checked_integer(*value, where_, name, low, high) : fallback;
+}
+
+int64_t JsonFields::required_integer(const std::string& name, int64_t low, int64_t high) const {
+  const json* value = find(name);
+  require(value != nullptr, ErrorCode::kModel, "{}: the field '{}' is missing", where_, name);
+  return checked_integer(*value, where_, name, low, high);
+}
+
+double JsonFields::number(const std::string& name, double fallback, double low, double high) const {
+  const json* value = find(name);
+  if (!value) return fallback;
+  require(value->is_number() && value->get<double>() >= low && value->get<double>() <= high, ErrorCode::kModel,
+          "{}: '{}' is {}, expected a number from {} to {}", where_, name,
+          value->dump(-1, ' ', true, json::error_handler_t::replace).substr(0, 40), low, high);
+  return value->get<double>();
+}
+
+bool JsonFields::boolean(const std::string& name, bool fallback) const {
+  const json* value = find(name);
+  if (!value) return fallback;
+  require(value->is_boolean(), ErrorCode::kModel, "{}: '{}' must be true or false, found {}", where_, name,
+          value->type_name());
+  return value->get<bool>();
+}
+
+std::string JsonFields::text(const std::string& name, const std::string& fallback) const {
+  const json* value = find(name);
+  if (!value) return fallback;
+  require(value->is_string(), ErrorCode::kModel, "{}: '{}' must be a string, found {}", where_, name,
+          value->type_name());
+  return value->get<std::string>();
+}
+
+std::vector<int64_t> JsonFields::integers(const std::string& name, const std::vector<int64_t>& fallback, int64_t low,
+                                          int64_t high) const {
+  const json* value = find(name);
+  if (!value) return fallback;
+  require(value->is_array() && value->size() <= 64, ErrorCode::kModel,
+          "{}: '{}' must be a list of at most 64 whole numbers", where_, name);
+  std::vector<int64_t> out;
+  for (const json& element : *value) out.push_back(checked_integer(element, where_, name, low, high));
+  return out;
+}
+
+}  // namespace darkroom

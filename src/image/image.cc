@@ -1,0 +1,31 @@
+#include "image/image.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "base/error.h"
+
+namespace darkroom {
+
+Image image_from_float(std::span<const float> pixels, int width, int height) {
+  require(width >= 1 && height >= 1, ErrorCode::kUsage,
+          "a picture of {} x {} pixels: both must be at least 1", width, height);
+  const uint64_t expected = static_cast<uint64_t>(width) * static_cast<uint64_t>(height) * 3;  // below 2^64
+  require(pixels.size() == expected, ErrorCode::kUsage,
+          "a picture of {} x {} pixels needs {} values, {} were given", width, height, expected,
+          pixels.size());
+  Image image{width, height, std::vector<uint8_t>(pixels.size())};
+  for (std::size_t i = 0; i < pixels.size(); ++i) {
+    require(std::isfinite(pixels[i]), ErrorCode::kFailure,
+            "the decoder's output is not finite at pixel {}, {}; its weights may be damaged or may overflow "
+            "in this "
+            "precision: try --precision f32",
+            i / 3 % static_cast<std::size_t>(width), i / 3 / static_cast<std::size_t>(width));
+    const float level = std::clamp(pixels[i] * 0.5f + 0.5f, 0.0f, 1.0f);
+    image.rgb[i] = static_cast<uint8_t>(std::nearbyint(level * 255.0f));
+  }
+  return image;
+}
+
+}  // namespace darkroom

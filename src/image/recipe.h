@@ -1,0 +1,79 @@
+// What a picture was made from, and how it travels inside the picture's PNG.
+//
+// Two texts are written: `parameters`, the text that AUTOMATIC1111 introduced and most programs read, and
+// `darkroom`, JSON that keeps every value exactly. No text holds a file path: a model is named by its last
+// component. Not the request itself, which the pipeline validates; values read here come from a stranger's
+// file and are only bounded. Called by the pipeline (writing), `info` and `generate --like` (reading).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "image/png.h"
+
+namespace darkroom {
+
+// Zero, an empty text or list, or nothing means: not stated.
+struct Recipe {
+  std::string prompt = {};    // UTF-8, as all texts here
+  std::string negative = {};  // counts when cfg is above 1
+  int width = 0;              // pixels
+  int height = 0;
+  int steps = 0;
+  std::optional<double> guidance = {};  // the distilled guidance of dev; schnell has none
+  std::optional<double> cfg = {};       // true CFG scale; 1 is off
+  std::optional<uint64_t> seed = {};
+  std::vector<double> sigmas = {};  // given by hand instead of steps
+  int max_text_tokens = 0;
+  std::string precision = {};  // as --precision
+  std::string rng = {};        // as --rng: torch-cpu or torch-cuda
+  std::string model = {};      // last component of its path
+  std::string engine = {};     // program and version, e.g. "darkroom 0.1.0"
+
+  bool operator==(const Recipe&) const = default;
+};
+
+enum class RecipeSource {
+  kJson,   // our own text: every value is exact
+  kA1111,  // the `parameters` text, of any program
+};
+
+struct FoundRecipe {
+  Recipe recipe = {};
+  RecipeSource source = RecipeSource::kJson;
+  std::vector<std::string> ignored =
+      {};  // names in the `parameters` text that have no place in Recipe, at most 64
+};
+
+// prompt, "Negative prompt: ..." and one line "Steps: 4, Sampler: Euler, ..." with values quoted where
+// needed. Prompts lose what this format cannot hold: blanks around lines, and a line that begins with
+// "Negative prompt:".
+std::string to_a1111_text(const Recipe& recipe);
+
+// Reads such text with the rules of its inventor: the last line holds parameters if it has at least three,
+// otherwise it belongs to the prompt. A missing RNG means a GPU's. Takes linear time on any input. Errors:
+// kFailure, `where` in front, for a number that is none or out of range, or text above 8 MiB.
+FoundRecipe from_a1111_text(std::string_view text, const std::string& where);
+
+// One line of ASCII JSON. from_json(to_json(r)) == r for valid UTF-8 and finite numbers.
+std::string to_json(const Recipe& recipe);
+
+// Errors: kFailure, `where` in front, for anything but such an object: bad JSON, types, ranges, a newer
+// format.
+Recipe from_json(std::string_view text, const std::string& where);
+
+// The two texts to write into a PNG.
+std::vector<PngText> recipe_texts(const Recipe& recipe);
+
+// Reads the recipe of a PNG: `darkroom` if it is there, else `parameters`. Errors: kFailure when it has
+// neither, and as read_png_text, from_json and from_a1111_text.
+FoundRecipe read_recipe(const std::filesystem::path& path);
+
+// The last component of a path in either spelling: "a/b" and "C:\a\b\" give "b". Empty for none.
+std::string base_name(std::string_view path);
+
+}  // namespace darkroom

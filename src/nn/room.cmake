@@ -1,0 +1,1 @@
+darkroom_room(nn SOURCES modules.cc DEPS ops weights)
