@@ -1,0 +1,264 @@
+#include "backends/reference/reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "base/half.h"
+
+namespace darkroom {
+namespace {
+
+using Floats = std::vector<float>;
+
+// All elements of a tensor as f32, row by row.
+Floats load(const Tensor& t) {
+  Floats out(static_cast<std::size_t>(t.shape.numel()));
+  dispatch_float(t.dtype, [&]<typename T>() {
+    std::size_t i = 0;
+    for (int64_t r = 0; r < t.rows(); ++r) {
+      for (int64_t c = 0; c < t.cols(); ++c) out[i++] = to_float(t.row<T>(r)[c]);
+    }
+  });
+  return out;
+}
+
+void store(const Floats& values, const Tensor& t) {
+  std::size_t i = 0;
+  for (int64_t r = 0; r < t.rows(); ++r) {
+    for (int64_t c = 0; c < t.cols(); ++c) {
+      const float v = values[i++];
+      if (t.dtype == DType::kF32) t.row<float>(r)[c] = v;
+      if (t.dtype == DType::kBF16) t.row<BFloat16>(r)[c] = to_bfloat16(v);
+    }
+  }
+}
+
+float activate_one(float x, Activation activation) {
+  switch (activation) {
+    case Activation::kNone: return x;
+    case Activation::kGeluTanh:
+      return 0.5f * x * (1.0f + std::tanh(0.7978845608028654f * (x + 0.044715f * x * x * x)));
+    case Activation::kQuickGelu: return x / (1.0f + std::exp(-1.702f * x));
+    case Activation::kSilu: return x / (1.0f + std::exp(-x));
+  }
+  return x;
+}
+
+// Index helper for row-major matrices.
+std::size_t at(int64_t row, int64_t col, int64_t cols) { return static_cast<std::size_t>(row * cols + col); }
+
+class ReferenceBackend final : public Backend {
+ public:
+  std::string name() const override { return "reference"; }
+  Device device() const override { return Device::kHost; }
+
+  void linear(const LinearArgs& a) override {
+    const int64_t m = a.x.rows(), k = a.x.cols(), n = a.out.cols();
+    const Floats x = load(a.x), w = load(a.weight), bias = load(a.bias), gate = load(a.gate),
+                 residual = load(a.residual);
+    Floats out(static_cast<std::size_t>(m * n));
+    for (int64_t i = 0; i < m; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        double sum = 0;
+        for (int64_t p = 0; p < k; ++p) sum += static_cast<double>(x[at(i, p, k)]) * w[at(j, p, k)];
+        float y = static_cast<float>(sum);
+        if (a.bias.present()) y += bias[at(0, j, n)];
+        y = activate_one(y, a.activation);
+        if (a.gate.present()) y *= gate[at(0, j, n)];
+        if (a.residual.present()) y += residual[at(i, j, n)];
+        out[at(i, j, n)] = y;
+      }
+    }
+    store(out, a.out);
+  }
+
+  void layer_norm(const LayerNormArgs& a) override {
+    const Floats weight = load(a.weight), bias = load(a.bias);
+    normalise_rows(a.x, a.out, a.epsilon, true, [&](float v, std::size_t c) { return v * weight[c] + bias[c]; });
+  }
+
+  void norm_modulate(const NormModulateArgs& a) override {
+    const Floats scale = load(a.scale), shift = load(a.shift);
+    normalise_rows(a.x, a.out, a.epsilon, true,
+                   [&](float v, std::size_t c) { return v * (1.0f + scale[c]) + shift[c]; });
+  }
+
+  void rms_norm(const RmsNormArgs& a) override {
+    const Floats weight = load(a.weight);
+    normalise_rows(a.x, a.out, a.epsilon, false, [&](float v, std::size_t c) { return v * weight[c]; });
+  }
+
+  void qk_norm_rope(const QkNormRopeArgs& a) override {
+    Floats x = load(a.x);
+    const Floats weight = load(a.weight), cos = load(a.cos), sin = load(a.sin);
+    const int64_t d = a.weight.shape.numel(), cols = a.x.cols();
+    for (int64_t r = 0; r < a.x.rows(); ++r) {
+      for (int64_t first = 0; first < cols; first += d) {
+        float* head = &x[at(r, first, cols)];
+        double squares = 0;
+        for (int64_t c = 0; c < d; ++c) squares += static_cast<double>(head[c]) * head[c];
+        const float inverse = 1.0f / std::sqrt(static_cast<float>(squares / static_cast<double>(d)) + a.epsilon);
+        for (int64_t c = 0; c < d; ++c) head[c] *= inverse * weight[static_cast<std::size_t>(c)];
+        for (int64_t j = 0; j < d / 2; ++j) {
+          const float co = cos[at(r, j, d / 2)], si = sin[at(r, j, d / 2)];
+          const float even = head[2 * j], odd = head[2 * j + 1];
+          head[2 * j] = even * co - odd * si;
+          head[2 * j + 1] = odd * co + even * si;
+        }
+      }
+    }
+    store(x, a.x);
+  }
+
+  void attention(const AttentionArgs& a) override {
+    const int64_t lq = a.q.rows(), lk = a.k.rows(), width = a.q.cols(), d = width / a.heads;
+    const Floats q = load(a.q), k = load(a.k), v = load(a.v), bias = load(a.relative_bias);
+    Floats out(static_cast<std::size_t>(lq * width)), scores(static_cast<std::size_t>(lk));
+    for (int64_t h = 0; h < a.heads; ++h) {
+      for (int64_t i = 0; i < lq; ++i) {
+        const int64_t keys = a.causal ? std::min(i + 1, lk) : lk;
+        float largest = -std::numeric_limits<float>::infinity();
+        for (int64_t j = 0; j < keys; ++j) {
+          double dot = 0;
+          for (int64_t c = 0; c < d; ++c) {
+            dot += static_cast<double>(q[at(i, h * d + c, width)]) * k[at(j, h * d + c, width)];
+          }
+          float score = static_cast<float>(dot) * a.scale;
+          if (a.relative_bias.present()) score += bias[at(h, j - i + lq - 1, lq + lk - 1)];
+          scores[static_cast<std::size_t>(j)] = score;
+          largest = std::max(largest, score);
+        }
+        double total = 0;
+        for (int64_t j = 0; j < keys; ++j) {
+          float& s = scores[static_cast<std::size_t>(j)];
+          s = std::exp(s - largest);
+          total += s;
+        }
+        for (int64_t c = 0; c < d; ++c) {
+          double sum = 0;
+          for (int64_t j = 0; j < keys; ++j) {
+            sum += static_cast<double>(scores[static_cast<std::size_t>(j)]) * v[at(j, h * d + c, width)];
+          }
+          out[at(i, h * d + c, width)] = static_cast<float>(sum / total);
+        }
+      }
+    }
+    store(out, a.out);
+  }
+
+  void gated_gelu(const GatedGeluArgs& a) override {
+    Floats gate = load(a.gate);
+    const Floats up = load(a.up);
+    for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = activate_one(gate[i], Activation::kGeluTanh) * up[i];
+    store(gate, a.out);
+  }
+
+  void add(const AddArgs& a) override {
+    Floats x = load(a.x);
+    const Floats y = load(a.y);
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] += y[i];
+    store(x, a.out);
+  }
+
+  void activate(const ActivateArgs& a) override {
+    Floats x = load(a.x);
+    for (float& value : x) value = activate_one(value, a.activation);
+    store(x, a.out);
+  }
+
+  void embed(const EmbedArgs& a) override {
+    for (std::size_t i = 0; i < a.ids.size(); ++i) {
+      store(load(a.table.slice_rows(a.ids[i], 1)), a.out.slice_rows(static_cast<int64_t>(i), 1));
+    }
+  }
+
+  void group_norm(const GroupNormArgs& a) override {
+    Floats x = load(a.x);
+    const Floats weight = load(a.weight), bias = load(a.bias);
+    const int64_t channels = a.x.cols(), pixels = a.x.rows(), size = channels / a.groups;
+    for (int64_t g = 0; g < a.groups; ++g) {
+      double sum = 0, squares = 0;
+      for (int64_t p = 0; p < pixels; ++p) {
+        for (int64_t c = g * size; c < (g + 1) * size; ++c) sum += x[at(p, c, channels)];
+      }
+      const double count = static_cast<double>(pixels * size), mean = sum / count;
+      for (int64_t p = 0; p < pixels; ++p) {
+        for (int64_t c = g * size; c < (g + 1) * size; ++c) squares += std::pow(x[at(p, c, channels)] - mean, 2);
+      }
+      const double inverse = 1.0 / std::sqrt(squares / count + static_cast<double>(a.epsilon));
+      for (int64_t p = 0; p < pixels; ++p) {
+        for (int64_t c = g * size; c < (g + 1) * size; ++c) {
+          const std::size_t i = static_cast<std::size_t>(c);
+          float& value = x[at(p, c, channels)];
+          value = static_cast<float>((value - mean) * inverse) * weight[i] + bias[i];
+          if (a.silu) value = activate_one(value, Activation::kSilu);
+        }
+      }
+    }
+    store(x, a.out);
+  }
+
+  void conv2d(const Conv2dArgs& a) override {
+    const Floats x = load(a.x), w = load(a.weight), bias = load(a.bias), residual = load(a.residual);
+    const int64_t u = a.upsample, height = a.out.shape[0], width = a.out.shape[1], co = a.out.shape[2];
+    const int64_t ci = a.x.shape[2], kh = a.weight.shape[2], kw = a.weight.shape[3];
+    Floats out(static_cast<std::size_t>(height * width * co));
+    for (int64_t y = 0; y < height; ++y) {
+      for (int64_t z = 0; z < width; ++z) {
+        for (int64_t o = 0; o < co; ++o) {
+          double sum = 0;
+          for (int64_t i = 0; i < kh; ++i) {
+            for (int64_t j = 0; j < kw; ++j) {
+              const int64_t py = y + i - (kh - 1) / 2, pz = z + j - (kw - 1) / 2;
+              if (py < 0 || py >= height || pz < 0 || pz >= width) continue;
+              for (int64_t c = 0; c < ci; ++c) {
+                sum += static_cast<double>(x[at((py / u) * (width / u) + pz / u, c, ci)]) *
+                       w[static_cast<std::size_t>(((o * ci + c) * kh + i) * kw + j)];
+              }
+            }
+          }
+          const std::size_t index = at(y * width + z, o, co);
+          float value = static_cast<float>(sum);
+          if (a.bias.present()) value += bias[static_cast<std::size_t>(o)];
+          if (a.residual.present()) value += residual[index];
+          out[index] = value;
+        }
+      }
+    }
+    store(out, a.out);
+  }
+
+  void convert(const ConvertArgs& a) override { store(load(a.x), a.out); }
+  void upload(std::span<const float> host, const Tensor& out) override { store({host.begin(), host.end()}, out); }
+  void download(const Tensor& x, std::span<float> host) override { std::ranges::copy(load(x), host.begin()); }
+
+ private:
+  // Each row less its mean (if centred), over its root mean square, then finish(value, column).
+  template <typename Finish>
+  static void normalise_rows(const Tensor& x_tensor, const Tensor& out, float epsilon, bool centred, Finish finish) {
+    Floats x = load(x_tensor);
+    const int64_t cols = x_tensor.cols();
+    for (int64_t r = 0; r < x_tensor.rows(); ++r) {
+      float* row = &x[at(r, 0, cols)];
+      double mean = 0, squares = 0;
+      if (centred) {
+        for (int64_t c = 0; c < cols; ++c) mean += row[c];
+        mean /= static_cast<double>(cols);
+      }
+      for (int64_t c = 0; c < cols; ++c) squares += (row[c] - mean) * (row[c] - mean);
+      const double inverse = 1.0 / std::sqrt(squares / static_cast<double>(cols) + static_cast<double>(epsilon));
+      for (int64_t c = 0; c < cols; ++c) {
+        row[c] = finish(static_cast<float>((row[c] - mean) * inverse), static_cast<std::size_t>(c));
+      }
+    }
+    store(x, out);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_reference_backend() { return std::make_unique<ReferenceBackend>(); }
+
+}  // namespace darkroom
