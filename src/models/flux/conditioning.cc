@@ -72,7 +72,7 @@ int64_t modulation_width(const Config& config) {
 }
 
 Tensor modulation_vectors(const Context& ctx, const Config& config, const Weights& weights,
-                          std::span<const float> sigmas, std::optional<float> guidance, const Tensor& pooled) {
+                          std::span<const float> timesteps, std::optional<float> guidance, const Tensor& pooled) {
   const Tensor all =
       ctx.arena.allocate(DType::kF32, {static_cast<int64_t>(sigmas.size()), modulation_width(config)});
   const Arena::Scope scope(ctx.arena);

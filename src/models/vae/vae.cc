@@ -84,26 +84,107 @@ void unscale_latents(const Config& config, std::span<float> latents) {
 
 namespace {
 
-// The decoder's activations are the largest tensors of a run, so two slots hold them all: each step reads one and
-// writes the other, and group norms work in place where their input is not needed again.
+// The picture on its way through the decoder. Its tensors are the largest of a run, so there are two slots, each big
+// enough for every stage: a stage reads the current one and writes the other.
 class Canvas {
  public:
-  Canvas(const Context& ctx, int64_t elements)
-      : slots_{ctx.allocate({elements}), ctx.allocate({elements}), ctx.allocate({elements})} {}
-  // A slot that is neither `a` nor `b`, shaped as asked.
-  Tensor other(const Shape& shape, const Tensor& a, const Tensor& b = {}) const {
-    for (const Slot& slot : slots_) {
-      if (slot.id != id_of(a) && slot.id != id_of(b)) return take(slot, shape);
-    }
-    return {};
+  Canvas(const Context& ctx, int64_t elements) : slots_{ctx.allocate({1, elements}), ctx.allocate({1, elements})} {}
+
+  const Tensor& current() const { return current_; }
+  // The slot that is not current, as [h, w, c].
+  Tensor other(const Shape& shape) const { return slots_[1 - active_].slice_cols(0, shape.numel()).reshape(shape); }
+  // Makes what other() returned the current picture.
+  void flip_to(const Tensor& picture) {
+    active_ = 1 - active_;
+    current_ = picture;
   }
+
  private:
-  struct Slot {
-    Tensor memory;
-    int id;
-  };
-  std::array<Slot, 3> slots_;
+  Tensor slots_[2];
+  int active_ = 0;
+  Tensor current_;
 };
 
+void run_conv(const Context& ctx, const Conv2d& w, int64_t upsample, Canvas& canvas) {
+  ctx.throw_if_cancelled();
+  const Tensor& x = canvas.current();
+  const Tensor out = canvas.other({x.shape[0] * upsample, x.shape[1] * upsample, w.weight.shape[0]});
+  ops::conv2d_into(ctx, x, w, {.upsample = upsample}, out);
+  canvas.flip_to(out);
+}
+
+void run_resnet(const Context& ctx, const Config& config, const ResBlock& w, Canvas& canvas) {
+  ctx.throw_if_cancelled();
+  const Arena::Scope scope(ctx.arena);
+  const ops::GroupNormOptions norm{.groups = config.norm_num_groups, .epsilon = kEpsilon, .silu = true};
+  const Tensor& x = canvas.current();
+  const Tensor out = canvas.other({x.shape[0], x.shape[1], w.conv1.weight.shape[0]});
+  const Tensor h = ctx.allocate(out.shape);
+  {
+    const Arena::Scope inner(ctx.arena);
+    ops::conv2d_into(ctx, ops::group_norm(ctx, x, w.norm1.weight, w.norm1.bias, norm), w.conv1, {}, h);
+  }
+  ops::group_norm_in_place(ctx, h, w.norm2.weight, w.norm2.bias, norm);
+  if (w.shortcut.weight.present()) {
+    ops::conv2d_into(ctx, x, w.shortcut, {}, out);
+    ops::conv2d_into(ctx, h, w.conv2, {.residual = out}, out);
+  } else {
+    ops::conv2d_into(ctx, h, w.conv2, {.residual = x}, out);
+  }
+  canvas.flip_to(out);
+}
+
+// One head as wide as the picture is deep, over all pixels.
+void run_attention(const Context& ctx, const Config& config, const AttentionBlock& w, const Canvas& canvas) {
+  ctx.throw_if_cancelled();
+  const Arena::Scope scope(ctx.arena);
+  const Tensor& picture = canvas.current();
+  const int64_t channels = picture.cols(), pixels = picture.rows();
+  const Tensor n = ops::group_norm(ctx, picture, w.norm.weight, w.norm.bias,
+                                   {.groups = config.norm_num_groups, .epsilon = kEpsilon})
+                       .reshape({pixels, channels});
+  const Tensor q = ops::linear(ctx, n, w.q), k = ops::linear(ctx, n, w.k), v = ops::linear(ctx, n, w.v);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(channels));
+  const Tensor a = ops::attention(ctx, q, k, v, {.heads = 1, .scale = scale});
+  ops::linear_residual(ctx, a, w.out, picture.reshape({pixels, channels}));
+}
+
+// Elements of the largest picture that a stage reads or writes.
+int64_t largest_picture(const Config& config, int64_t latent_pixels) {
+  const std::vector<int64_t>& channels = config.block_out_channels;
+  int64_t pixels = latent_pixels, in = channels.back();
+  int64_t largest = pixels * std::max(in, config.latent_channels);
+  for (std::size_t level = 0; level < channels.size(); ++level) {
+    const int64_t out = channels[channels.size() - 1 - level];
+    largest = std::max({largest, pixels * in, pixels * out});
+    if (level + 1 < channels.size()) pixels *= 4;
+    in = out;
+    largest = std::max(largest, pixels * in);
+  }
+  return std::max(largest, pixels * config.out_channels);
+}
+
 }  // namespace
+
+Tensor decode(const Context& ctx, const Config& config, const DecoderWeights& weights, const Tensor& z) {
+  const int64_t up = config.upscale();
+  const Tensor out = ctx.allocate({z.shape[0] * up, z.shape[1] * up, config.out_channels});
+  const Arena::Scope scope(ctx.arena);
+  Canvas canvas(ctx, largest_picture(config, z.shape[0] * z.shape[1]));
+  canvas.flip_to(z);
+  if (config.use_post_quant_conv) run_conv(ctx, weights.post_quant, 1, canvas);
+  run_conv(ctx, weights.conv_in, 1, canvas);
+  run_resnet(ctx, config, weights.mid[0], canvas);
+  if (config.mid_block_add_attention) run_attention(ctx, config, weights.mid_attention, canvas);
+  run_resnet(ctx, config, weights.mid[1], canvas);
+  for (const UpBlock& block : weights.ups) {
+    for (const ResBlock& resnet : block.resnets) run_resnet(ctx, config, resnet, canvas);
+    if (block.upsample.weight.present()) run_conv(ctx, block.upsample, 2, canvas);
+  }
+  ops::group_norm_in_place(ctx, canvas.current(), weights.norm_out.weight, weights.norm_out.bias,
+                           {.groups = config.norm_num_groups, .epsilon = kEpsilon, .silu = true});
+  ops::conv2d_into(ctx, canvas.current(), weights.conv_out, {}, out);
+  return out;
+}
+
 }  // namespace darkroom::vae
