@@ -5,8 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "base/error.h"
@@ -25,7 +28,8 @@ struct Descriptor {
 };
 
 int open_regular_file(const fs::path& path, std::size_t* size) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // O_NONBLOCK: opening a named pipe would wait for a writer; regular files do not care.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) fail(ErrorCode::kModel, "{}: cannot open: {}", path.string(), std::strerror(errno));
   struct stat status {};
   if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
@@ -53,7 +57,9 @@ FileMap::~FileMap() {
 }
 
 FileMap::FileMap(FileMap&& other) noexcept
-    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
 
 FileMap& FileMap::operator=(FileMap&& other) noexcept {
   std::swap(path_, other.path_);
@@ -64,16 +70,20 @@ FileMap& FileMap::operator=(FileMap&& other) noexcept {
 
 void FileMap::drop_pages(std::size_t offset, std::size_t length) const {
   const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  const std::size_t first = (offset + page - 1) / page * page;  // whole pages inside the range only
-  const std::size_t last = (offset + length) / page * page;
+  if (offset >= size_) return;
+  const std::size_t end = offset + std::min(length, size_ - offset);
+  // Whole pages inside the range only; the last page of the file counts as whole.
+  const std::size_t first = (offset + page - 1) / page * page;
+  const std::size_t last = end == size_ ? end : end / page * page;
   if (first < last) ::madvise(const_cast<std::byte*>(data_) + first, last - first, MADV_DONTNEED);
 }
 
 std::string read_text_file(const fs::path& path, std::size_t max_bytes) {
   std::size_t size = 0;
   Descriptor file{open_regular_file(path, &size)};
-  require(size <= max_bytes, ErrorCode::kModel, "{}: {} bytes, more than the {} bytes allowed for a file of this kind",
-          path.string(), size, max_bytes);
+  require(size <= max_bytes, ErrorCode::kModel,
+          "{}: {} bytes, more than the {} bytes allowed for a file of this kind", path.string(), size,
+          max_bytes);
   std::string text(size, '\0');
   std::size_t done = 0;
   while (done < size) {
@@ -85,32 +95,70 @@ std::string read_text_file(const fs::path& path, std::size_t max_bytes) {
   return text;
 }
 
-void write_file_atomically(const fs::path& path, std::span<const std::byte> bytes, bool overwrite) {
-  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  std::string name = (folder / ".darkroom-XXXXXX").string();
-  Descriptor file{::mkstemp(name.data())};
-  if (file.fd < 0) fail(ErrorCode::kOutput, "{}: cannot write there: {}", path.string(), std::strerror(errno));
-  const auto give_up = [&](const char* doing) {
-    const int reason = errno;
-    ::unlink(name.c_str());
-    fail(ErrorCode::kOutput, "{}: {}: {}", path.string(), doing, std::strerror(reason));
-  };
-  std::size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t n = ::write(file.fd, bytes.data() + done, bytes.size() - done);
+namespace {
+
+// The temporary file beside the result: removed again unless it was renamed.
+struct TemporaryFile {
+  fs::path name;
+  Descriptor file;
+  bool keep = false;
+
+  // O_EXCL never follows or reuses what is there; mode 0666 lets the umask decide, as for any other new file.
+  explicit TemporaryFile(const fs::path& path) {
+    const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+    for (int attempt = 0; file.fd < 0 && attempt < 1000; ++attempt) {
+      name = folder / (".darkroom-" + std::to_string(::getpid()) + "-" + std::to_string(attempt));
+      file.fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (file.fd < 0 && errno != EEXIST) break;
+    }
+  }
+  ~TemporaryFile() {
+    if (file.fd >= 0 && !keep) ::unlink(name.c_str());
+  }
+};
+
+bool write_all(int fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) give_up("cannot write");
-    done += static_cast<std::size_t>(n);
+    if (n <= 0) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
   }
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  if (::fchmod(file.fd, 0666 & ~mask) != 0 || ::fsync(file.fd) != 0) give_up("cannot finish the file");
+  return true;
+}
+
+// Gives the file its name if that is free, in one step: no race between a check and the rename. File systems
+// without that rename (some network ones) have hard links.
+bool rename_if_free(const fs::path& from, const fs::path& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
+  if (errno != EINVAL && errno != ENOSYS) return false;
+  if (::link(from.c_str(), to.c_str()) != 0) return false;
+  ::unlink(from.c_str());
+  return true;
+}
+
+}  // namespace
+
+void write_file_atomically(const fs::path& path, std::span<const std::span<const std::byte>> parts,
+                           bool overwrite) {
+  const auto check = [&](bool ok, const char* failure) {
+    if (!ok) fail(ErrorCode::kOutput, "{}: {}: {}", path.string(), failure, std::strerror(errno));
+  };
+  TemporaryFile temporary(path);
+  check(temporary.file.fd >= 0, "cannot write there");
+  for (const std::span<const std::byte> part : parts)
+    check(write_all(temporary.file.fd, part), "cannot write");
+  check(::fsync(temporary.file.fd) == 0, "cannot finish the file");
   if (overwrite) {
-    if (::rename(name.c_str(), path.c_str()) != 0) give_up("cannot rename the finished file");
-  } else {  // link() fails when the name exists: no race between a check and the rename
-    if (::link(name.c_str(), path.c_str()) != 0) give_up("cannot create");
-    ::unlink(name.c_str());
+    check(::rename(temporary.name.c_str(), path.c_str()) == 0, "cannot rename the finished file");
+  } else {
+    check(rename_if_free(temporary.name, path), "cannot create");
   }
+  temporary.keep = true;
+}
+
+void write_file_atomically(const fs::path& path, std::span<const std::byte> bytes, bool overwrite) {
+  write_file_atomically(path, std::span<const std::span<const std::byte>>(&bytes, 1), overwrite);
 }
 
 }  // namespace darkroom

@@ -1,19 +1,61 @@
 #include "base/json.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file_map.h"
+#include "base/printable.h"
 
 namespace darkroom {
 
 using nlohmann::json;
 
+namespace {
+
+constexpr int64_t kMaxDepth =
+    64;  // configs and tokenizers need about 6; copying and printing a value recurse
+
+// Brackets open at the deepest point, strings left out. Only as right as the text is JSON, which the parser
+// decides.
+int64_t nesting_depth(std::string_view text) {
+  int64_t depth = 0, deepest = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      deepest = std::max(deepest, ++depth);
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
+// A value as a message shows it: short, and never the inside of a list or an object.
+std::string shown(const json& value) {
+  if (value.is_structured()) return value.is_array() ? "a list" : "an object";
+  return printable(value.dump(-1, ' ', true, json::error_handler_t::replace), 40);
+}
+
+}  // namespace
+
 json parse_json(std::string_view text, const std::string& where) {
+  // The parser takes a zero byte for the end of the text and would not look at what follows.
+  require(text.find('\0') == std::string_view::npos, ErrorCode::kModel,
+          "{}: not valid JSON: a zero byte at {}", where, text.find('\0'));
+  const int64_t depth = nesting_depth(text);
+  require(depth <= kMaxDepth, ErrorCode::kModel, "{}: JSON nested {} deep, at most {} is supported", where,
+          depth, kMaxDepth);
   try {
     return json::parse(text);
-  } catch (const json::exception& e) {
-    fail(ErrorCode::kModel, "{}: not valid JSON: {}", where, e.what());
+  } catch (const json::exception& e) {  // its text quotes the input
+    fail(ErrorCode::kModel, "{}: not valid JSON: {}", where, printable(e.what(), 200));
   }
 }
 
@@ -22,7 +64,8 @@ json read_json_file(const std::filesystem::path& path, std::size_t max_bytes) {
 }
 
 JsonFields::JsonFields(const json& object, std::string where) : object_(object), where_(std::move(where)) {
-  require(object.is_object(), ErrorCode::kModel, "{}: expected a JSON object, found {}", where_, object.type_name());
+  require(object.is_object(), ErrorCode::kModel, "{}: expected a JSON object, found {}", where_,
+          object.type_name());
 }
 
 const json* JsonFields::find(const std::string& name) const {
@@ -40,8 +83,7 @@ int64_t checked_integer(const json& value, const std::string& where, const std::
   const bool fits = value.is_number_integer() &&
                     !(value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX));
   require(fits && value.get<int64_t>() >= low && value.get<int64_t>() <= high, ErrorCode::kModel,
-          "{}: '{}' is {}, expected a whole number from {} to {}", where, name,
-          value.dump(-1, ' ', true, json::error_handler_t::replace).substr(0, 40), low, high);
+          "{}: '{}' is {}, expected a whole number from {} to {}", where, name, shown(value), low, high);
   return value.get<int64_t>();
 }
 
@@ -61,9 +103,9 @@ int64_t JsonFields::required_integer(const std::string& name, int64_t low, int64
 double JsonFields::number(const std::string& name, double fallback, double low, double high) const {
   const json* value = find(name);
   if (!value) return fallback;
-  require(value->is_number() && value->get<double>() >= low && value->get<double>() <= high, ErrorCode::kModel,
-          "{}: '{}' is {}, expected a number from {} to {}", where_, name,
-          value->dump(-1, ' ', true, json::error_handler_t::replace).substr(0, 40), low, high);
+  require(value->is_number() && value->get<double>() >= low && value->get<double>() <= high,
+          ErrorCode::kModel, "{}: '{}' is {}, expected a number from {} to {}", where_, name, shown(*value),
+          low, high);
   return value->get<double>();
 }
 
@@ -83,8 +125,8 @@ std::string JsonFields::text(const std::string& name, const std::string& fallbac
   return value->get<std::string>();
 }
 
-std::vector<int64_t> JsonFields::integers(const std::string& name, const std::vector<int64_t>& fallback, int64_t low,
-                                          int64_t high) const {
+std::vector<int64_t> JsonFields::integers(const std::string& name, const std::vector<int64_t>& fallback,
+                                          int64_t low, int64_t high) const {
   const json* value = find(name);
   if (!value) return fallback;
   require(value->is_array() && value->size() <= 64, ErrorCode::kModel,

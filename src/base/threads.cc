@@ -7,9 +7,12 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "base/error.h"
 
 namespace darkroom {
 
@@ -35,8 +38,18 @@ struct ThreadPool::State {
       } catch (...) {
         const std::lock_guard lock(mutex);
         if (!error) error = std::current_exception();
+        next = count;
       }
     }
+  }
+
+  void stop() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    start.notify_all();
+    for (std::thread& worker : workers) worker.join();
   }
 
   void work(int worker) {
@@ -56,20 +69,23 @@ struct ThreadPool::State {
 };
 
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
-  const int total = threads > 0 ? threads : available_processors();
-  for (int worker = 1; worker < total; ++worker) {
-    state_->workers.emplace_back([this, worker] { state_->work(worker); });
+  const int total = threads > 0 ? threads : std::min(available_processors(), kMaxThreads);
+  require(total <= kMaxThreads, ErrorCode::kUsage, "{} threads asked for, at most {} are supported", total,
+          static_cast<int>(kMaxThreads));
+  state_->workers.reserve(static_cast<std::size_t>(total));
+  try {
+    for (int worker = 1; worker < total; ++worker) {
+      state_->workers.emplace_back([state = state_.get(), worker] { state->work(worker); });
+    }
+  } catch (const std::system_error& e) {  // running threads must end before their State does
+    const std::size_t started = state_->workers.size();
+    state_->stop();
+    fail(ErrorCode::kFailure, "the system started {} of {} threads: {}; ask for fewer", started + 1, total,
+         e.what());
   }
 }
 
-ThreadPool::~ThreadPool() {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->stopping = true;
-  }
-  state_->start.notify_all();
-  for (std::thread& worker : state_->workers) worker.join();
-}
+ThreadPool::~ThreadPool() { state_->stop(); }
 
 int ThreadPool::size() const { return static_cast<int>(state_->workers.size()) + 1; }
 
@@ -98,7 +114,8 @@ void ThreadPool::parallel_for(int64_t count, const std::function<void(int64_t, i
 int available_processors() {
   cpu_set_t mask;
   CPU_ZERO(&mask);
-  if (sched_getaffinity(0, sizeof(mask), &mask) != 0) return std::max(1u, std::thread::hardware_concurrency());
+  if (sched_getaffinity(0, sizeof(mask), &mask) != 0)
+    return std::max(1u, std::thread::hardware_concurrency());
   return std::max(1, CPU_COUNT(&mask));
 }
 

@@ -13,7 +13,8 @@ Buffer::Buffer(std::size_t bytes) : size_(bytes) {
   if (bytes == 0) return;
   void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (address == MAP_FAILED) fail(ErrorCode::kOutOfMemory, "the system refused {} bytes of memory", bytes);
-  ::madvise(address, bytes, MADV_HUGEPAGE);  // fewer address translations in matmul; a hint, so the result is ignored
+  // Fewer address translations in matmul; a hint, so the result is ignored.
+  ::madvise(address, bytes, MADV_HUGEPAGE);
   data_ = static_cast<std::byte*>(address);
 }
 
@@ -31,12 +32,12 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 }
 
 Tensor Arena::allocate(DType dtype, const Shape& shape) {
-  Tensor out(nullptr, dtype, shape, base_ ? Device::kHost : Device::kNone);
+  Tensor out(nullptr, dtype, shape, counting_ ? Device::kNone : Device::kHost);
   const std::size_t bytes = (out.bytes() + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
-  if (base_) {
-    require(used_ + bytes <= capacity_, ErrorCode::kFailure,
-            "activation memory: {} bytes planned, {} needed for {}; please report this", capacity_, used_ + bytes,
-            describe(out));
+  if (!counting_) {
+    require(bytes <= capacity_ - used_, ErrorCode::kFailure,
+            "activation memory: {} bytes planned, {} needed for {}; please report this", capacity_,
+            used_ + bytes, describe(out));
     out.data = base_ + used_;
   }
   used_ += bytes;

@@ -1,4 +1,5 @@
-// Owners of memory: Buffer (one block) and Arena (a bump allocator over a block, or over nothing for planning).
+// Owners of memory: Buffer (one block) and Arena (a bump allocator over a block, or over nothing for
+// planning).
 #pragma once
 
 #include <cstddef>
@@ -10,7 +11,8 @@ namespace darkroom {
 
 inline constexpr std::size_t kBufferAlignment = 64;  // a cache line, and the widest vector
 
-// Owns anonymous zeroed pages of host memory; they enter the resident set when touched. Movable, not copyable.
+// Owns anonymous zeroed pages of host memory; they enter the resident set when touched. Movable, not
+// copyable.
 class Buffer {
  public:
   Buffer() = default;
@@ -30,16 +32,17 @@ class Buffer {
 
 // Hands out tensors one behind the other and takes them back in scopes. Not thread-safe: one arena per run.
 //
-// With memory behind it the arena obeys its capacity. A counting arena has none: its tensors carry no data and it
-// only records how high it would have filled, which is how a run is planned with the very code that will run.
+// With memory behind it the arena obeys its capacity. A counting arena has none: its tensors carry no data
+// and it only records how high it would have filled, which is how a run is planned with the very code that
+// will run.
 class Arena {
  public:
-  static Arena counting() { return Arena(nullptr, 0); }
+  static Arena counting() { return Arena(nullptr, 0, true); }
   // Uses `memory`, which must outlive the arena.
-  explicit Arena(const Buffer& memory) : Arena(memory.data(), memory.size()) {}
+  explicit Arena(const Buffer& memory) : Arena(memory.data(), memory.size(), false) {}
 
-  // Uninitialised, dense, aligned to kBufferAlignment. Errors: kFailure when the capacity is exceeded, which means
-  // that the plan did not cover the run.
+  // Uninitialised, dense, aligned to kBufferAlignment. Errors: kFailure when the capacity is exceeded, which
+  // means that the plan did not cover the run.
   Tensor allocate(DType dtype, const Shape& shape);
 
   std::size_t used() const { return used_; }
@@ -59,9 +62,11 @@ class Arena {
   };
 
  private:
-  Arena(std::byte* base, std::size_t capacity) : base_(base), capacity_(capacity) {}
+  Arena(std::byte* base, std::size_t capacity, bool counting)
+      : base_(base), capacity_(capacity), counting_(counting) {}
   std::byte* base_;
   std::size_t capacity_;
+  bool counting_;
   std::size_t used_ = 0;
   std::size_t peak_ = 0;
 };

@@ -6,22 +6,37 @@ namespace darkroom {
 
 std::string_view dtype_name(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return "f32";
-    case DType::kF16: return "f16";
-    case DType::kBF16: return "bf16";
-    case DType::kF8E4M3: return "f8_e4m3";
-    case DType::kF8E5M2: return "f8_e5m2";
-    case DType::kI64: return "i64";
-    case DType::kI32: return "i32";
-    case DType::kU8: return "u8";
+    case DType::kF32:
+      return "f32";
+    case DType::kF16:
+      return "f16";
+    case DType::kBF16:
+      return "bf16";
+    case DType::kF8E4M3:
+      return "f8_e4m3";
+    case DType::kF8E5M2:
+      return "f8_e5m2";
+    case DType::kI64:
+      return "i64";
+    case DType::kI32:
+      return "i32";
+    case DType::kU8:
+      return "u8";
   }
   return "unknown";
 }
 
-Shape::Shape(std::initializer_list<int64_t> extents) {
+Shape::Shape(std::span<const int64_t> extents) {
   require(extents.size() <= kMaxRank, ErrorCode::kFailure, "a shape of {} extents, at most {} are supported",
-          extents.size(), +kMaxRank);
-  for (const int64_t extent : extents) extents_[static_cast<std::size_t>(rank_++)] = extent;
+          extents.size(), static_cast<int>(kMaxRank));
+  int64_t room = kMaxElements;
+  for (const int64_t extent : extents) {
+    require(extent >= 0, ErrorCode::kFailure, "a shape with the extent {}", extent);
+    extents_[static_cast<std::size_t>(rank_++)] = extent;
+    if (extent > 0) room /= extent;
+  }
+  // Not require(): it would build the text on every call.
+  if (room == 0) fail(ErrorCode::kFailure, "a shape of {} has more than 2^55 elements", str());
 }
 
 int64_t Shape::numel() const { return rank_ == 0 ? 0 : rows() * cols(); }
@@ -45,23 +60,24 @@ namespace {
 // A view that starts `elements` further on. Tensors without data stay without data.
 Tensor advanced(const Tensor& tensor, int64_t elements) {
   Tensor out = tensor;
-  if (out.data) out.data = static_cast<char*>(out.data) + elements * static_cast<int64_t>(dtype_bytes(out.dtype));
+  if (out.data)
+    out.data = static_cast<char*>(out.data) + elements * static_cast<int64_t>(dtype_bytes(out.dtype));
   return out;
 }
 
 }  // namespace
 
 Tensor Tensor::slice_rows(int64_t first, int64_t count) const {
-  require(shape.rank() == 2 && first >= 0 && count >= 0 && first + count <= rows(), ErrorCode::kFailure,
-          "rows {} to {} of {}", first, first + count, describe(*this));
+  require(shape.rank() == 2 && first >= 0 && count >= 0 && count <= rows() - first, ErrorCode::kFailure,
+          "{} rows from {} of {}", count, first, describe(*this));
   Tensor out = advanced(*this, first * row_stride);
   out.shape = {count, cols()};
   return out;
 }
 
 Tensor Tensor::slice_cols(int64_t first, int64_t count) const {
-  require(shape.rank() == 2 && first >= 0 && count >= 0 && first + count <= cols(), ErrorCode::kFailure,
-          "columns {} to {} of {}", first, first + count, describe(*this));
+  require(shape.rank() == 2 && first >= 0 && count >= 0 && count <= cols() - first, ErrorCode::kFailure,
+          "{} columns from {} of {}", count, first, describe(*this));
   Tensor out = advanced(*this, first);
   out.shape = {rows(), count};
   return out;

@@ -1,13 +1,15 @@
 // Shape and Tensor: a view of numbers that somebody else owns.
 //
-// A Tensor is copied freely and owns nothing; Buffer, Arena and mapped files own. Rows may be strided, columns are
-// contiguous: a column slice of a fused projection is a Tensor too. Only backends and file code touch the numbers;
-// model code works on shapes and views, so that the dry-run backend can run it without any data.
+// A Tensor is copied freely and owns nothing; Buffer, Arena and mapped files own. Rows may be strided,
+// columns are contiguous: a column slice of a fused projection is a Tensor too. Only backends and file code
+// touch the numbers; model code works on shapes and views, so that the dry-run backend can run it without any
+// data.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 
 #include "tensor/dtype.h"
@@ -18,8 +20,12 @@ namespace darkroom {
 class Shape {
  public:
   static constexpr int kMaxRank = 4;
+  static constexpr int64_t kMaxElements = int64_t{1} << 55;  // byte counts stay far inside 64 bits
   Shape() = default;
-  Shape(std::initializer_list<int64_t> extents);
+  // Errors: kFailure for more than kMaxRank extents, a negative one, or a product above kMaxElements (zero
+  // extents count as 1 there, so that no partial product overflows either).
+  Shape(std::initializer_list<int64_t> extents) : Shape(std::span(extents.begin(), extents.size())) {}
+  explicit Shape(std::span<const int64_t> extents);
 
   int rank() const { return rank_; }
   int64_t operator[](int i) const { return extents_[static_cast<std::size_t>(i)]; }

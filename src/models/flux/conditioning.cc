@@ -15,11 +15,10 @@ float times_1000(float value, DType dtype) {
   return round(round(value) * 1000.0f);
 }
 
-// What the model is told instead of sigma: the scheduler's timestep 1000·sigma, cast to the latents' dtype and divided
-// by 1000 again by the pipeline.
-float model_time(float sigma, DType dtype) {
+// What the model is told: the timestep cast to the latents' dtype and divided by 1000 again, as the pipeline does it.
+float model_time(float timestep, DType dtype) {
   const auto round = [dtype](float x) { return dtype == DType::kBF16 ? round_to_bfloat16(x) : x; };
-  return round(round(sigma * 1000.0f) / 1000.0f);
+  return round(round(timestep) / 1000.0f);
 }
 
 Tensor embed_scalars(const Context& ctx, const Mlp& w, std::span<const float> values) {
@@ -33,10 +32,10 @@ Tensor embed_scalars(const Context& ctx, const Mlp& w, std::span<const float> va
 }
 
 // silu(time + guidance + pooled) for every step: [steps, D].
-Tensor conditioning(const Context& ctx, const Config& config, const Weights& weights, std::span<const float> sigmas,
+Tensor conditioning(const Context& ctx, const Config& config, const Weights& weights, std::span<const float> timesteps,
                     std::optional<float> guidance, const Tensor& pooled) {
   std::vector<float> times;
-  for (const float sigma : sigmas) times.push_back(model_time(sigma, ctx.activation));
+  for (const float timestep : timesteps) times.push_back(model_time(timestep, ctx.activation));
   const Tensor total = embed_scalars(ctx, weights.time, times);
   const auto add_to_all_steps = [&](const Tensor& vector) {
     for (int64_t step = 0; step < total.rows(); ++step) {
@@ -74,9 +73,9 @@ int64_t modulation_width(const Config& config) {
 Tensor modulation_vectors(const Context& ctx, const Config& config, const Weights& weights,
                           std::span<const float> timesteps, std::optional<float> guidance, const Tensor& pooled) {
   const Tensor all =
-      ctx.arena.allocate(DType::kF32, {static_cast<int64_t>(sigmas.size()), modulation_width(config)});
+      ctx.arena.allocate(DType::kF32, {static_cast<int64_t>(timesteps.size()), modulation_width(config)});
   const Arena::Scope scope(ctx.arena);
-  const Tensor c = conditioning(ctx, config, weights, sigmas, guidance, pooled);
+  const Tensor c = conditioning(ctx, config, weights, timesteps, guidance, pooled);
   int64_t column = 0;
   const auto append = [&](const Linear& w) {
     const Arena::Scope inner(ctx.arena);

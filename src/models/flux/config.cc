@@ -99,4 +99,9 @@ void Weights::visit(const Config& config, const VisitFn& visit) {
   visit_linear(visit, "proj_out", proj_out, d, config.out_channels);
 }
 
+bool is_modulation_weight(const std::string& name) {
+  // Every modulation layer is called "norm….linear"; no other tensor is.
+  return name.starts_with("time_text_embed.") || name.find(".linear.") != std::string::npos;
+}
+
 }  // namespace darkroom::flux

@@ -65,17 +65,20 @@ struct Weights {
   void visit(const Config& config, const VisitFn& visit);
 };
 
+// Whether a tensor (by its name in visit()) serves modulation_vectors() only, so that it can leave memory after it.
+bool is_modulation_weight(const std::string& name);
+
 // cos(t·f₀…), sin(t·f₀…) of width `dim`, cosine first, fᵢ = 10000^(−i/(dim/2)), f32 like the reference.
 std::vector<float> timestep_embedding(float t, int64_t dim);
 
 // Values of modulation_vectors() per step: 12·D a double block, 3·D a single block, 2·D at the end.
 int64_t modulation_width(const Config& config);
 
-// The modulation of all steps at once: f32 [sigmas, modulation_width]. pooled [1, pooled_projection_dim] in
-// ctx.activation. sigma and guidance are rounded on their way in as diffusers rounds them (bf16: 750 -> 752).
-// Errors: kFailure if the model embeds guidance and none is given.
+// The modulation of all steps at once: f32 [timesteps, modulation_width]. pooled [1, pooled_projection_dim] in
+// ctx.activation. timesteps are the scheduler's, 1000·sigma; they and guidance are rounded on their way in as diffusers
+// rounds them (bf16: 750 -> 752). Errors: kFailure if the model embeds guidance and none is given.
 Tensor modulation_vectors(const Context& ctx, const Config& config, const Weights& weights,
-                          std::span<const float> sigmas, std::optional<float> guidance, const Tensor& pooled);
+                          std::span<const float> timesteps, std::optional<float> guidance, const Tensor& pooled);
 
 // Rotary tables, f32 [txt_tokens + rows·cols, head_dim/2]: text at position 0, image token (r, c) at (0, r, c).
 struct Rope {

@@ -1,0 +1,147 @@
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <utility>
+
+#include "base/error.h"
+#include "weights/source.h"
+
+namespace darkroom {
+namespace {
+
+constexpr std::size_t kWindow = 1 << 20;      // tensors begin at one of these elements of a pattern,
+constexpr std::size_t kStep = 64;             // at multiples of this: aligned to 128 bytes and more
+constexpr std::size_t kFirstBlock = 4 << 20;  // elements: enough for the tiny models
+constexpr std::size_t kLargeBlock =
+    256 << 20;                     // elements: address space for the largest tensors of FLUX.1 and T5-XXL
+constexpr std::size_t kGroup = 8;  // elements made from one 64-bit number
+
+// splitmix64's output function (Steele, Lea, Flood 2014): every input bit reaches every output bit.
+uint64_t scrambled(uint64_t x) {
+  x += 0x9E3779B97F4A7C15u;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+  return x ^ (x >> 31);
+}
+
+// FNV-1a (Fowler, Noll, Vo), scrambled: std::hash may differ between libraries.
+uint64_t hash_of(const std::string& name) {
+  uint64_t hash = 0xCBF29CE484222325u;
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
+  return scrambled(hash);
+}
+
+constexpr int kNorms = 1000;  // the pattern of norm weights; the others are named by their exponent
+
+// The 256 values of a pattern, all exact in bf16. Norms: 1 ± up to 16/128. Others: odd numbers −255 … 255
+// times 2^−e.
+std::array<float, 256> values_of(int pattern) {
+  std::array<float, 256> values{};
+  for (int i = 0; i < 256; ++i) {
+    const float odd = static_cast<float>(2 * i - 255);
+    values[static_cast<std::size_t>(i)] =
+        pattern == kNorms ? 1.0f + static_cast<float>(i % 33 - 16) / 128.0f : std::ldexp(odd, -pattern);
+  }
+  return values;
+}
+
+// The odd numbers have a standard deviation of √((256² − 1)/3) = 147.8.
+int exponent_for(double deviation) { return static_cast<int>(std::lround(std::log2(147.8 / deviation))); }
+
+bool is_bias(const std::string& name) { return name.ends_with("bias"); }
+
+int pattern_for(const std::string& name, const Shape& shape) {
+  if (is_bias(name)) return exponent_for(1.0 / 64);
+  if (shape.rank() <= 1) return kNorms;
+  const int64_t fan_in = shape.numel() / std::max<int64_t>(shape[0], 1);
+  return exponent_for(1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(fan_in, 1))));
+}
+
+template <typename T>
+T stored_as(float value) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    return to_bfloat16(value);
+  } else {
+    return value;
+  }
+}
+
+// Elements [first, last) of an endless pattern, both multiples of kGroup, to out[0 …].
+template <typename T>
+void fill(T* out, int pattern, std::size_t first, std::size_t last) {
+  std::array<T, 256> table{};
+  std::ranges::transform(values_of(pattern), table.begin(), stored_as<T>);
+  const uint64_t seed = scrambled(static_cast<uint64_t>(pattern) << 40);
+  for (std::size_t i = first; i < last; i += kGroup) {
+    uint64_t bits = scrambled(seed ^ (i / kGroup));
+    for (std::size_t j = 0; j < kGroup; ++j, bits >>= 8) *out++ = table[bits & 0xFF];
+  }
+}
+
+void fill(std::byte* out, DType dtype, int pattern, std::size_t first, std::size_t last) {
+  if (dtype == DType::kF32) {
+    fill(reinterpret_cast<float*>(out), pattern, first, last);
+  } else {
+    fill(reinterpret_cast<BFloat16*>(out), pattern, first, last);
+  }
+}
+
+std::size_t whole_groups(std::size_t elements) { return (elements + kGroup - 1) / kGroup * kGroup; }
+
+}  // namespace
+
+// A pattern's beginning, filled as far as tensors have reached. Outgrown blocks stay, for views point into
+// them.
+struct DummySource::Pattern {
+  std::vector<Buffer> blocks;  // the last one is in use
+  std::size_t capacity = 0;    // elements of the last block
+  std::size_t filled = 0;      // elements of the last block
+  std::size_t outgrown = 0;    // elements filled in the blocks before it
+};
+
+DummySource::DummySource(const DummyOptions& options) : options_(options) {
+  require(options.dtype == DType::kBF16 || options.dtype == DType::kF32, ErrorCode::kFailure,
+          "dummy weights are f32 or bf16, not {}", dtype_name(options.dtype));
+}
+
+DummySource::~DummySource() = default;
+
+Tensor DummySource::get(const std::string& name, const Shape& shape) {
+  const std::size_t element = dtype_bytes(options_.dtype);
+  const std::size_t count = whole_groups(static_cast<std::size_t>(shape.numel()));
+  const std::size_t first = hash_of(name) % (kWindow / kStep) * kStep;
+  const int key = pattern_for(name, shape);
+  if (options_.materialise) {
+    Buffer& own = owned_.emplace_back(count * element);
+    fill(own.data(), options_.dtype, key, first, first + count);
+    return Tensor(own.data(), options_.dtype, shape);
+  }
+  std::unique_ptr<Pattern>& slot = patterns_[key];
+  if (!slot) slot = std::make_unique<Pattern>();
+  Pattern& pattern = *slot;
+  const std::size_t end = first + count;
+  if (end > pattern.capacity) {
+    const std::size_t capacity = end <= kFirstBlock ? kFirstBlock : std::max(kLargeBlock, std::bit_ceil(end));
+    pattern.blocks.emplace_back(capacity * element);
+    pattern.capacity = capacity;
+    pattern.outgrown += std::exchange(pattern.filled, 0);
+  }
+  std::byte* const block = pattern.blocks.back().data();
+  if (end > pattern.filled) {
+    fill(block + pattern.filled * element, options_.dtype, key, pattern.filled, end);
+    pattern.filled = end;
+  }
+  return Tensor(block + first * element, options_.dtype, shape);
+}
+
+std::size_t DummySource::filled_bytes() const {
+  std::size_t total = 0;
+  for (const auto& [key, pattern] : patterns_) {
+    total += (pattern->outgrown + pattern->filled) * dtype_bytes(options_.dtype);
+  }
+  for (const Buffer& buffer : owned_) total += buffer.size();
+  return total;
+}
+
+}  // namespace darkroom

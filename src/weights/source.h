@@ -1,0 +1,136 @@
+// Where a model's weights come from: a file, a formula, or nowhere (planning). Models know only WeightSource.
+//
+// How a model binds its weights: its Weights struct has named Tensor fields and ONE visit() list,
+//
+//     void visit(const Config& c, FooWeights& w, const VisitFn& visit) {
+//       visit("proj.weight", w.proj.weight, {c.dim, c.in});
+//       visit("proj.bias", w.proj.bias, {c.dim});
+//     }
+//
+// and the caller chooses what a visit does: visit(c, w, bind_from(source)) fills the fields, tally.visitor()
+// counts what was filled, another function prints or converts. The same list is the only place that spells
+// names and shapes.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tensor/buffer.h"
+#include "tensor/tensor.h"
+#include "weights/catalog.h"
+
+namespace darkroom {
+
+// Called once per tensor of a model: its name in diffusers' or transformers' spelling, the field, the shape
+// that the config asks for.
+using VisitFn = std::function<void(const std::string& name, Tensor& tensor, const Shape& shape)>;
+
+// Not thread-safe, unless an implementation says so. The source must outlive the tensors it gave.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  // A dense tensor of exactly `shape`, in the source's dtype. Errors: kModel when the source has no such
+  // tensor.
+  virtual Tensor get(const std::string& name, const Shape& shape) = 0;
+  virtual bool has(const std::string& name) const = 0;
+};
+
+// A visitor that fills each field from `source`, which must outlive it, under prefix + name.
+VisitFn bind_from(WeightSource& source, std::string prefix = {});
+
+// Tensors of a catalog, which it owns; zero copy. get() and has() may be called from any number of threads.
+//
+// Accepts what real files vary in: each of `optional_prefixes` may be there or not; T5's embedding is called
+// shared.weight or encoder.embed_tokens.weight; a 1×1 convolution's weight is [out, in, 1, 1] or [out, in].
+class CatalogSource : public WeightSource {
+ public:
+  explicit CatalogSource(Catalog catalog, std::vector<std::string> optional_prefixes = {"text_model."});
+  // Errors: kModel naming the file, the tensor and both shapes (or types); for a name that is not there the
+  // file and up to three of its names that come nearest.
+  Tensor get(const std::string& name, const Shape& shape) override;
+  bool has(const std::string& name) const override;
+  // For drop_pages() and totals.
+  const Catalog& catalog() const { return catalog_; }
+
+ private:
+  // The name in the catalog, empty when none fits.
+  std::string resolve(const std::string& name) const;
+  Catalog catalog_;
+  std::vector<std::string> optional_prefixes_;
+};
+
+struct DummyOptions {
+  DType dtype = DType::kBF16;  // or kF32
+  // Each tensor gets memory of its own, as loaded weights have. Without it all tensors are views into a few
+  // shared blocks, about as large as the largest tensor, so that a model of any size starts; the values are
+  // the same.
+  bool materialise = false;
+};
+
+// Weights from a formula, no file needed. A tensor depends on its name, its shape and nothing else; f32 and
+// bf16 give the same numbers. They are pseudo-random and keep a network of any width well conditioned:
+//   - two or more extents: uniform, mean 0, standard deviation 1/√fan_in to within a factor of √2, where
+//   fan_in is the
+//     product of all extents but the first;
+//   - one extent and not a bias (norms): uniform in 1 ± 1/8;
+//   - a bias (the name ends in "bias"): uniform, standard deviation near 1/64.
+class DummySource : public WeightSource {
+ public:
+  // Errors: kFailure for another dtype.
+  explicit DummySource(const DummyOptions& options);
+  explicit DummySource(DType dtype) : DummySource(DummyOptions{.dtype = dtype}) {}
+  ~DummySource() override;
+  // Errors: kOutOfMemory.
+  Tensor get(const std::string& name, const Shape& shape) override;
+  bool has(const std::string&) const override { return true; }
+
+  // Memory filled so far.
+  std::size_t filled_bytes() const;
+
+ private:
+  struct Pattern;
+  DummyOptions options_;
+  std::map<int, std::unique_ptr<Pattern>> patterns_;  // by kind and scale
+  std::vector<Buffer> owned_;                         // materialise
+};
+
+// No numbers at all: tensors of Device::kNone for the dry-run backend. May be called from any number of
+// threads.
+class PlanSource : public WeightSource {
+ public:
+  explicit PlanSource(DType dtype) : dtype_(dtype) {}
+  Tensor get(const std::string&, const Shape& shape) override {
+    return Tensor(nullptr, dtype_, shape, Device::kNone);
+  }
+  bool has(const std::string&) const override { return true; }
+
+ private:
+  DType dtype_;
+};
+
+// Counts tensors that have been bound.
+class WeightTally {
+ public:
+  struct Row {
+    int64_t tensors = 0;
+    int64_t parameters = 0;
+    std::size_t bytes = 0;
+  };
+  void add(const Tensor& tensor);
+  // A visitor that adds each field, and must not outlive this. Errors (of the visitor): kFailure for an
+  // unbound field.
+  VisitFn visitor();
+
+  const std::map<DType, Row>& by_dtype() const { return rows_; }
+  int64_t parameters() const;
+  std::size_t bytes() const;
+
+ private:
+  std::map<DType, Row> rows_;
+};
+
+}  // namespace darkroom

@@ -1,0 +1,41 @@
+// Which files hold the weights of one model part: a single .safetensors file, or an index and its shards.
+//
+// Looks at names and at the index only, never at tensors, so that `info` and `plan` work on a folder whose
+// large files were not downloaded. Called by Catalog and by those two.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace darkroom {
+
+// The content of NAME.safetensors.index.json.
+struct WeightIndex {
+  std::map<std::string, std::string> shard_of;  // tensor name -> file name
+  std::vector<std::string> shards;              // each once, sorted
+  std::optional<int64_t> total_size;            // bytes of all tensors, as the index states it
+};
+
+// Errors: kModel, beginning with `where`: not such an index, more than 100,000 names or 1,000 shards, or a
+// shard name that is not a plain name ending in .safetensors (a path could leave the folder).
+WeightIndex parse_weight_index(std::string_view text, const std::string& where);
+
+struct WeightFiles {
+  std::filesystem::path index_path;  // empty for a single file
+  WeightIndex index;                 // empty for a single file
+  std::vector<std::filesystem::path> present;
+  std::vector<std::filesystem::path> missing;  // shards that the index names and the folder lacks
+};
+
+// `path` is a weight file, an index file, or a folder. In a folder an index whose shards are all there is
+// taken first, then diffusion_pytorch_model.safetensors or model.safetensors, then the only .safetensors file
+// whatever its name (model.fp16.safetensors), then an index without all its shards. Errors: kModel when
+// nothing or no single thing fits; missing shards are not an error here.
+WeightFiles find_weight_files(const std::filesystem::path& path);
+
+}  // namespace darkroom
