@@ -1,0 +1,124 @@
+#include "backends/cpu/cpu.h"
+
+#include "backends/cpu/engine.h"
+
+namespace darkroom {
+namespace cpu {
+namespace {
+
+class CpuBackendImpl final : public CpuBackend {
+ public:
+  explicit CpuBackendImpl(const CpuOptions& options) : engine_(options), kernels_(engine_.kernels()) {}
+
+  std::string name() const override { return "cpu " + std::string(isa_name(engine_.isa())); }
+  Device device() const override { return Device::kHost; }
+  CpuIsa isa() const override { return engine_.isa(); }
+  std::size_t workspace_bytes() const override { return engine_.workspace_bytes(); }
+
+  void linear(const LinearArgs& args) override { cpu::linear(engine_, args); }
+  void attention(const AttentionArgs& args) override { cpu::attention(engine_, args); }
+  void conv2d(const Conv2dArgs& args) override { cpu::conv2d(engine_, args); }
+  void group_norm(const GroupNormArgs& args) override { cpu::group_norm(engine_, args); }
+
+  void layer_norm(const LayerNormArgs& a) override {
+    engine_.reset_shared(2 * Engine::shared_bytes(a.x.cols()));
+    const float* weight = engine_.as_f32(a.weight);
+    normalise(a.x, a.out, true, a.epsilon, weight, engine_.as_f32(a.bias));
+  }
+
+  void norm_modulate(const NormModulateArgs& a) override {
+    const std::size_t bytes = Engine::shared_bytes(a.x.cols());
+    engine_.reset_shared(bytes);
+    float* factor = static_cast<float*>(engine_.take_shared(bytes));
+    const float* scale = static_cast<const float*>(a.scale.data);
+    for (int64_t c = 0; c < a.x.cols(); ++c) factor[c] = 1.0f + scale[c];
+    normalise(a.x, a.out, true, a.epsilon, factor, static_cast<const float*>(a.shift.data));
+  }
+
+  void rms_norm(const RmsNormArgs& a) override {
+    engine_.reset_shared(Engine::shared_bytes(a.x.cols()));
+    normalise(a.x, a.out, false, a.epsilon, engine_.as_f32(a.weight), nullptr);
+  }
+
+  void qk_norm_rope(const QkNormRopeArgs& a) override {
+    const int64_t dim = a.weight.shape.numel();
+    engine_.reset_shared(Engine::shared_bytes(dim));
+    const float* weight = engine_.as_f32(a.weight);
+    for_rows(a.x, [&](int64_t r, int64_t cols) {
+      kernels_.norm_rope(a.x.dtype, mutable_element(a.x, r, 0), cols / dim, dim, a.epsilon, weight,
+                         a.cos.row<float>(r), a.sin.row<float>(r));
+    });
+  }
+
+  void gated_gelu(const GatedGeluArgs& a) override {
+    for_rows(a.out, [&](int64_t r, int64_t cols) {
+      kernels_.gated_gelu(a.out.dtype, element(a.gate, r, 0), element(a.up, r, 0),
+                          mutable_element(a.out, r, 0), cols);
+    });
+  }
+
+  void add(const AddArgs& a) override {
+    for_rows(a.out, [&](int64_t r, int64_t cols) {
+      kernels_.add(a.out.dtype, element(a.x, r, 0), element(a.y, r, 0), mutable_element(a.out, r, 0), cols);
+    });
+  }
+
+  void activate(const ActivateArgs& a) override {
+    for_rows(a.out, [&](int64_t r, int64_t cols) {
+      kernels_.activate(a.out.dtype, a.activation, element(a.x, r, 0), mutable_element(a.out, r, 0), cols);
+    });
+  }
+
+  void embed(const EmbedArgs& a) override {
+    for_rows(a.out, [&](int64_t r, int64_t cols) {
+      kernels_.convert(a.table.dtype, element(a.table, a.ids[static_cast<std::size_t>(r)], 0), a.out.dtype,
+                       mutable_element(a.out, r, 0), cols);
+    });
+  }
+
+  void convert(const ConvertArgs& a) override {
+    for_rows(a.out, [&](int64_t r, int64_t cols) {
+      kernels_.convert(a.x.dtype, element(a.x, r, 0), a.out.dtype, mutable_element(a.out, r, 0), cols);
+    });
+  }
+
+  void upload(std::span<const float> host, const Tensor& out) override {
+    for_rows(out, [&](int64_t r, int64_t cols) {
+      kernels_.convert(DType::kF32, host.data() + r * cols, out.dtype, mutable_element(out, r, 0), cols);
+    });
+  }
+
+  void download(const Tensor& x, std::span<float> host) override {
+    for_rows(x, [&](int64_t r, int64_t cols) {
+      kernels_.convert(x.dtype, element(x, r, 0), DType::kF32, host.data() + r * cols, cols);
+    });
+  }
+
+ private:
+  void for_rows(const Tensor& shape_of, const std::function<void(int64_t row, int64_t cols)>& body) {
+    const int64_t cols = shape_of.cols();
+    engine_.run_rows(shape_of.rows(), cols, [&](int64_t first, int64_t last) {
+      for (int64_t r = first; r < last; ++r) body(r, cols);
+    });
+  }
+
+  void normalise(const Tensor& x, const Tensor& out, bool centred, float epsilon, const float* weight,
+                 const float* bias) {
+    for_rows(x, [&](int64_t r, int64_t cols) {
+      kernels_.normalise(x.dtype, element(x, r, 0), mutable_element(out, r, 0), cols, centred, epsilon,
+                         weight, bias);
+    });
+  }
+
+  Engine engine_;
+  const KernelTable& kernels_;
+};
+
+}  // namespace
+}  // namespace cpu
+
+std::unique_ptr<CpuBackend> make_cpu_backend(const CpuOptions& options) {
+  return std::make_unique<cpu::CpuBackendImpl>(options);
+}
+
+}  // namespace darkroom

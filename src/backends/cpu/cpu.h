@@ -1,0 +1,72 @@
+// The CPU backend: every op of ops/backend.h with vector instructions and a pool of threads.
+//
+// One kernel source for several instruction sets (Highway); the set is chosen per backend object, so that
+// tests and the bench can run them side by side. Results depend on the instruction set, never on the number
+// of threads. Called by backends/registry and by the tests and the bench.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ops/backend.h"
+
+namespace darkroom {
+
+enum class CpuIsa {
+  kAuto,    // the last of supported_isas()
+  kScalar,  // portable C++, runs anywhere
+  kSse4,
+  kAvx2,        // with FMA and F16C
+  kAvx512,      // F, CD, BW, DQ, VL
+  kAvx512Bf16,  // kAvx512, and native dot products of bf16 pairs
+};
+
+struct CpuOptions {
+  int threads = 0;  // the caller included; 0 means one per available processor
+  CpuIsa isa = CpuIsa::kAuto;
+  // Tests only: run bf16 linear layers in the layout of kAvx512Bf16 with a portable kernel, on any
+  // instruction set.
+  bool emulate_bf16_dot = false;
+};
+
+class CpuBackend : public Backend {
+ public:
+  // Bytes of scratch memory that ops may touch, all threads together, for the shapes of FLUX.1 and its
+  // autoencoder.
+  virtual std::size_t workspace_bytes() const = 0;
+  virtual CpuIsa isa() const = 0;  // never kAuto
+};
+
+// Errors: kUsage if this processor lacks the instruction set, kOutOfMemory.
+std::unique_ptr<CpuBackend> make_cpu_backend(const CpuOptions& options);
+
+// What this processor can run, slowest first; never empty, never kAuto.
+std::vector<CpuIsa> supported_isas();
+// "auto", "scalar", "sse4", "avx2", "avx512", "avx512bf16".
+std::string_view isa_name(CpuIsa isa);
+// Errors: kUsage for an unknown name.
+CpuIsa parse_isa(std::string_view name);
+// The name that the processor reports, or "unknown".
+std::string cpu_model_name();
+
+// What the processor can do at best: register-only loops, and reading memory, on all `threads` at once. The
+// yardstick for the bench. Errors: kUsage as for make_cpu_backend.
+struct CpuCeilings {
+  double f32_gflops = 0;
+  std::optional<double> bf16_gflops;  // absent without native bf16 dot products
+  std::optional<double> int8_gops;    // maddubs + madd; absent below avx2
+  double read_gbps = 0;               // memory much larger than the caches
+};
+struct CeilingOptions {
+  int threads = 0;  // 0 means one per available processor
+  CpuIsa isa = CpuIsa::kAuto;
+  double seconds = 0.2;  // for each of the four
+};
+// The best few milliseconds of each.
+CpuCeilings measure_ceilings(const CeilingOptions& options);
+
+}  // namespace darkroom

@@ -1,0 +1,84 @@
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
+#include <hwy/targets.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "backends/cpu/kernels.h"
+#include "base/error.h"
+
+namespace darkroom {
+namespace {
+
+struct IsaEntry {
+  CpuIsa isa;
+  std::string_view name;
+};
+constexpr IsaEntry kIsas[] = {{CpuIsa::kAuto, "auto"},     {CpuIsa::kScalar, "scalar"},
+                              {CpuIsa::kSse4, "sse4"},     {CpuIsa::kAvx2, "avx2"},
+                              {CpuIsa::kAvx512, "avx512"}, {CpuIsa::kAvx512Bf16, "avx512bf16"}};
+
+// CPUID leaf 7, subleaf 1, EAX bit 5. The operating system's part (saving 512-bit state) is in Highway's AVX3
+// check.
+bool has_avx512bf16() {
+#ifdef __x86_64__
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & (1u << 5)) != 0;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+std::vector<CpuIsa> supported_isas() {
+  std::vector<CpuIsa> isas = {CpuIsa::kScalar};
+#ifdef __x86_64__
+  const auto targets = hwy::SupportedTargets();
+  if (targets & HWY_SSE4) isas.push_back(CpuIsa::kSse4);
+  if (targets & HWY_AVX2) isas.push_back(CpuIsa::kAvx2);
+  if (targets & HWY_AVX3) isas.push_back(CpuIsa::kAvx512);
+  if ((targets & HWY_AVX3) && has_avx512bf16()) isas.push_back(CpuIsa::kAvx512Bf16);
+#endif
+  return isas;
+}
+
+std::string_view isa_name(CpuIsa isa) {
+  for (const IsaEntry& entry : kIsas) {
+    if (entry.isa == isa) return entry.name;
+  }
+  return "unknown";
+}
+
+CpuIsa parse_isa(std::string_view name) {
+  for (const IsaEntry& entry : kIsas) {
+    if (entry.name == name) return entry.isa;
+  }
+  fail(ErrorCode::kUsage,
+       "unknown instruction set '{}'; there are auto, scalar, sse4, avx2, avx512 and avx512bf16", name);
+}
+
+std::string cpu_model_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    const std::size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown";
+}
+
+namespace cpu {
+
+CpuIsa resolve_isa(CpuIsa isa) {
+  const std::vector<CpuIsa> isas = supported_isas();
+  if (isa == CpuIsa::kAuto) return isas.back();
+  require(std::ranges::find(isas, isa) != isas.end(), ErrorCode::kUsage,
+          "this processor ({}) lacks the instruction set {}; the best it has is {}", cpu_model_name(),
+          isa_name(isa), isa_name(isas.back()));
+  return isa;
+}
+
+}  // namespace cpu
+}  // namespace darkroom

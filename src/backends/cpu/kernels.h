@@ -1,0 +1,144 @@
+// The inner loops of the cpu backend, as one table of function pointers per instruction set. Private to this
+// room.
+//
+// Kernels know nothing of threads, tensors or tiles: they get pointers and counts, and never allocate or
+// throw. The drivers (gemm.cc, attention.cc, conv.cc, cpu.cc) are ordinary code, compiled once.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backends/cpu/cpu.h"
+#include "ops/backend.h"
+#include "tensor/dtype.h"
+
+namespace darkroom::cpu {
+
+// Packed operands of the matrix kernels count depth in units of four bytes: one f32, or two bf16 that are
+// multiplied and summed as a pair. A packed row of A is always kDepth units from the next, known at compile
+// time, so that a tile of rows is addressed from one register. A strip of B (16 columns) is then 16 KiB. Also
+// the number of keys in a block of attention.
+inline constexpr int64_t kDepth = 256;
+
+enum class Form : uint8_t { kF32, kPairs };
+
+// out[r][c] = residual + gate·act(c[r][c] + bias) for a small tile.
+struct EpilogueArgs {
+  Activation activation = Activation::kNone;
+  const float* bias = nullptr;  // of the tile's first column; the others likewise; null if absent
+  const float* gate = nullptr;
+  DType dtype = DType::kF32;  // of residual and out
+  const void* residual = nullptr;
+  int64_t residual_stride = 0;
+  void* out = nullptr;
+  int64_t out_stride = 0;
+};
+
+// C[mr][nr] (+)= A·B over `steps` units: a [mr][kDepth], b [steps][nr], c rows ldc floats apart.
+using MicroKernel = void (*)(const void* a, const void* b, int64_t steps, float* c, int64_t ldc,
+                             bool accumulate);
+
+struct GemmKernels {
+  int64_t mr, nr;
+  Form form;
+  MicroKernel micro;
+  // Columns of B from `rows` <= nr rows of a row-major matrix, `depth` elements each (at most kDepth, or
+  // 2·kDepth in pairs), into [steps][nr]; what is missing becomes zero. Pairs take bf16 and f8 only (f8 fits
+  // bf16 exactly).
+  void (*pack_b)(DType dtype, const void* begin, int64_t stride, int64_t rows, int64_t depth, float* out);
+};
+
+// One block of keys of an online softmax, see attention_kernels.cc.
+struct SoftmaxArgs {
+  float* scores = nullptr;  // [rows][kDepth], in: q·k; out: e^(score − max)
+  int64_t rows = 0, cols = 0;
+  float scale = 1;
+  const float* bias = nullptr;  // of row 0, column 0; row r starts r floats earlier; null if absent
+  bool causal = false;
+  int64_t causal_limit = 0;     // causal: row r sees columns < causal_limit + r
+  float* max = nullptr;         // [rows] running maximum
+  float* sum = nullptr;         // [rows] running sum
+  float* correction = nullptr;  // [rows] out: what earlier results must be multiplied by
+};
+
+struct KernelTable {
+  GemmKernels gemm;           // f32
+  GemmKernels emulated_bf16;  // pairs, portable
+
+  void (*epilogue)(const EpilogueArgs& args, const float* c, int64_t ldc, int64_t rows, int64_t cols);
+
+  // out[m][rows] (+)= x[m][depth]·w[rows][depth]ᵀ, f32 x and out; rows <= kDotRows.
+  void (*dot)(DType dtype, const void* w, int64_t w_stride, int64_t rows, const float* x, int64_t x_stride,
+              int64_t m, int64_t depth, float* out, int64_t out_stride, bool accumulate);
+
+  // V-side of attention: [keys][cols] row-major to strips [cols/nr][keys][nr], f32, padded with zeros.
+  void (*pack_rows)(DType dtype, const void* in, int64_t stride, int64_t keys, int64_t cols, float* out);
+  void (*softmax_block)(const SoftmaxArgs& args);
+  // x[r][0, cols) *= factor[r]; cols a multiple of the vector.
+  void (*scale_rows)(float* x, int64_t stride, int64_t rows, int64_t cols, const float* factor);
+  void (*scale_store)(DType dtype, const float* x, float factor, int64_t count, void* out);
+
+  // Rows. dtype is that of x and out (f32 or bf16) unless two are given; count is in elements.
+  void (*convert)(DType in_dtype, const void* in, DType out_dtype, void* out, int64_t count);
+  void (*add)(DType dtype, const void* x, const void* y, void* out, int64_t count);
+  void (*activate)(DType dtype, Activation activation, const void* x, void* out, int64_t count);
+  void (*gated_gelu)(DType dtype, const void* gate, const void* up, void* out, int64_t count);
+  // (x − mean)/√(variance + epsilon)·weight + bias; not centred: mean is 0. bias may be null.
+  void (*normalise)(DType dtype, const void* x, void* out, int64_t count, bool centred, float epsilon,
+                    const float* weight, const float* bias);
+  void (*norm_rope)(DType dtype, void* x, int64_t heads, int64_t head_dim, float epsilon, const float* weight,
+                    const float* cos, const float* sin);
+  // For each channel over `pixels`: the first value k, Σ(x − k) and Σ(x − k)², each [channels].
+  void (*moments)(DType dtype, const void* x, int64_t pixels, int64_t channels, float* first, float* sum,
+                  float* squares);
+  // (x − mean)·weight + bias by channel, then SiLU if asked.
+  void (*scale_channels)(DType dtype, const void* x, void* out, int64_t pixels, int64_t channels,
+                         const float* mean, const float* weight, const float* bias, bool silu);
+};
+
+inline constexpr int64_t kDotRows = 4;
+
+// Filled family by family from each file that is compiled for every instruction set.
+void add_gemm_kernels(CpuIsa isa, KernelTable& table);
+void add_attention_kernels(CpuIsa isa, KernelTable& table);
+void add_row_kernels(CpuIsa isa, KernelTable& table);
+
+// In such a file, after Highway's loop: `return N_<set>::call` for the set that isa names.
+#define DARKROOM_FOR_ISA(isa, call) \
+  switch (isa) {                    \
+    DARKROOM_ISA_CASES(call)        \
+    default:                        \
+      return N_SCALAR::call;        \
+  }
+#if defined(__x86_64__)
+#define DARKROOM_ISA_CASES(call) \
+  case CpuIsa::kSse4:            \
+    return N_SSE4::call;         \
+  case CpuIsa::kAvx2:            \
+    return N_AVX2::call;         \
+  case CpuIsa::kAvx512:          \
+  case CpuIsa::kAvx512Bf16:      \
+    return N_AVX3::call;
+#else
+#define DARKROOM_ISA_CASES(call)
+#endif
+
+// isa is one of supported_isas().
+KernelTable make_kernel_table(CpuIsa isa);
+
+// `emulated` of the AVX-512 table with the native instruction.
+GemmKernels avx512bf16_gemm(const GemmKernels& emulated);
+
+// Register-only loops for the bench: run `rounds` and return the operations done (2 per multiply-add).
+struct CeilingTable {
+  double (*f32)(int64_t rounds);
+  double (*int8)(int64_t rounds);                        // null if the set has no maddubs worth measuring
+  double (*read)(const std::byte* data, int64_t bytes);  // returns a sum, so that the reads stay
+};
+const CeilingTable& ceiling_table(CpuIsa isa);
+double avx512bf16_ceiling(int64_t rounds);
+
+// kAuto becomes the best set. Errors: kUsage if the processor lacks it.
+CpuIsa resolve_isa(CpuIsa isa);
+
+}  // namespace darkroom::cpu
