@@ -39,7 +39,7 @@ std::string read_text_file(const std::filesystem::path& path, std::size_t max_by
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes,
                            bool overwrite);
 // The same for a file that lies in several pieces, written one behind the other.
-void write_file_atomically(const std::filesystem::path& path,
-                           std::span<const std::span<const std::byte>> parts, bool overwrite);
+void write_pieces_atomically(const std::filesystem::path& path,
+                             std::span<const std::span<const std::byte>> pieces, bool overwrite);
 
 }  // namespace darkroom
