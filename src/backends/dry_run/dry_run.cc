@@ -1,0 +1,43 @@
+#include "backends/dry_run/dry_run.h"
+
+namespace darkroom {
+
+void DryRunBackend::count(int64_t flops, std::initializer_list<const Tensor*> weights) {
+  work_.flops += flops;
+  for (const Tensor* weight : weights) work_.weight_bytes += static_cast<int64_t>(weight->bytes());
+  ++work_.launches;
+}
+
+void DryRunBackend::linear(const LinearArgs& a) {
+  count(2 * a.x.rows() * a.x.cols() * a.out.cols(), {&a.weight, &a.bias});
+}
+
+void DryRunBackend::layer_norm(const LayerNormArgs& a) { count(0, {&a.weight, &a.bias}); }
+void DryRunBackend::norm_modulate(const NormModulateArgs&) { count(0, {}); }
+void DryRunBackend::rms_norm(const RmsNormArgs& a) { count(0, {&a.weight}); }
+void DryRunBackend::qk_norm_rope(const QkNormRopeArgs& a) { count(0, {&a.weight}); }
+
+// q·kᵀ and p·v over all pairs; a causal mask halves the work, which the plan of a 77-token CLIP can ignore.
+void DryRunBackend::attention(const AttentionArgs& a) { count(4 * a.q.rows() * a.k.rows() * a.q.cols(), {}); }
+
+void DryRunBackend::gated_gelu(const GatedGeluArgs&) { count(0, {}); }
+void DryRunBackend::add(const AddArgs&) { count(0, {}); }
+void DryRunBackend::activate(const ActivateArgs&) { count(0, {}); }
+
+void DryRunBackend::embed(const EmbedArgs& a) {
+  count(0, {});
+  work_.weight_bytes +=
+      static_cast<int64_t>(a.out.rows() * a.table.cols()) * static_cast<int64_t>(dtype_bytes(a.table.dtype));
+}
+
+void DryRunBackend::group_norm(const GroupNormArgs& a) { count(0, {&a.weight, &a.bias}); }
+
+void DryRunBackend::conv2d(const Conv2dArgs& a) {
+  count(2 * a.out.rows() * a.weight.shape.numel(), {&a.weight, &a.bias});
+}
+
+void DryRunBackend::convert(const ConvertArgs&) { count(0, {}); }
+void DryRunBackend::upload(std::span<const float>, const Tensor&) { count(0, {}); }
+void DryRunBackend::download(const Tensor&, std::span<float>) { count(0, {}); }
+
+}  // namespace darkroom

@@ -1,0 +1,44 @@
+// A backend without data: it counts what running would cost. The models run on it unchanged to make a plan.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+
+#include "ops/backend.h"
+
+namespace darkroom {
+
+struct Work {
+  int64_t flops = 0;         // 2 per multiply-add of matmuls, attention and convolutions; the rest is not counted
+  int64_t weight_bytes = 0;  // stored bytes of weights read, once per op that reads them
+  int64_t launches = 0;      // ops
+};
+
+class DryRunBackend final : public Backend {
+ public:
+  const Work& work() const { return work_; }
+
+  std::string name() const override { return "dry_run"; }
+  Device device() const override { return Device::kNone; }
+  void linear(const LinearArgs& args) override;
+  void layer_norm(const LayerNormArgs& args) override;
+  void norm_modulate(const NormModulateArgs& args) override;
+  void rms_norm(const RmsNormArgs& args) override;
+  void qk_norm_rope(const QkNormRopeArgs& args) override;
+  void attention(const AttentionArgs& args) override;
+  void gated_gelu(const GatedGeluArgs& args) override;
+  void add(const AddArgs& args) override;
+  void activate(const ActivateArgs& args) override;
+  void embed(const EmbedArgs& args) override;
+  void group_norm(const GroupNormArgs& args) override;
+  void conv2d(const Conv2dArgs& args) override;
+  void convert(const ConvertArgs& args) override;
+  void upload(std::span<const float> host, const Tensor& out) override;
+  void download(const Tensor& x, std::span<float> host) override;
+
+ private:
+  void count(int64_t flops, std::initializer_list<const Tensor*> weights);
+  Work work_;
+};
+
+}  // namespace darkroom
