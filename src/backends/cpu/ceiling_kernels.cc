@@ -68,17 +68,14 @@ double ceiling_int8(int64_t rounds) {
 #endif
 
 double ceiling_read(const std::byte* data, int64_t bytes) {
-  const hn::Repartition<uint8_t, DU> d8;
-  const uint8_t* p = reinterpret_cast<const uint8_t*>(data);
-  auto a = hn::Zero(d8), b = a, c = a, e = a;
-  constexpr int64_t kStep = 4 * kLanes;  // bytes of a vector
-  for (int64_t i = 0; i + 4 * kStep <= bytes; i += 4 * kStep) {
-    a = hn::Or(a, hn::LoadU(d8, p + i));
-    b = hn::Or(b, hn::LoadU(d8, p + i + kStep));
-    c = hn::Or(c, hn::LoadU(d8, p + i + 2 * kStep));
-    e = hn::Or(e, hn::LoadU(d8, p + i + 3 * kStep));
+  const DU du;
+  const uint32_t* words = reinterpret_cast<const uint32_t*>(data);
+  VU sums[4] = {hn::Zero(du), hn::Zero(du), hn::Zero(du), hn::Zero(du)};
+  for (int64_t i = 0; i + 4 * kLanes <= bytes / 4; i += 4 * kLanes) {
+    DARKROOM_UNROLL
+    for (int j = 0; j < 4; ++j) sums[j] = hn::Or(sums[j], hn::LoadU(du, words + i + j * kLanes));
   }
-  return static_cast<double>(hn::GetLane(hn::Or(hn::Or(a, b), hn::Or(c, e))));
+  return static_cast<double>(hn::GetLane(hn::Or(hn::Or(sums[0], sums[1]), hn::Or(sums[2], sums[3]))));
 }
 
 const CeilingTable& get_ceiling_table() {
