@@ -139,15 +139,14 @@ bool rename_if_free(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
-void write_file_atomically(const fs::path& path, std::span<const std::span<const std::byte>> parts,
-                           bool overwrite) {
+void write_pieces_atomically(const fs::path& path, std::span<const std::span<const std::byte>> pieces,
+                             bool overwrite) {
   const auto check = [&](bool ok, const char* failure) {
     if (!ok) fail(ErrorCode::kOutput, "{}: {}: {}", path.string(), failure, std::strerror(errno));
   };
   TemporaryFile temporary(path);
   check(temporary.file.fd >= 0, "cannot write there");
-  for (const std::span<const std::byte> part : parts)
-    check(write_all(temporary.file.fd, part), "cannot write");
+  for (const auto piece : pieces) check(write_all(temporary.file.fd, piece), "cannot write");
   check(::fsync(temporary.file.fd) == 0, "cannot finish the file");
   if (overwrite) {
     check(::rename(temporary.name.c_str(), path.c_str()) == 0, "cannot rename the finished file");
@@ -158,7 +157,7 @@ void write_file_atomically(const fs::path& path, std::span<const std::span<const
 }
 
 void write_file_atomically(const fs::path& path, std::span<const std::byte> bytes, bool overwrite) {
-  write_file_atomically(path, std::span<const std::span<const std::byte>>(&bytes, 1), overwrite);
+  write_pieces_atomically(path, {&bytes, 1}, overwrite);
 }
 
 }  // namespace darkroom

@@ -91,9 +91,9 @@ void write_safetensors(const std::filesystem::path& path, std::span<const NamedT
 
   const std::string header = header_bytes(sorted, options);
   std::vector<std::vector<std::byte>> copies(sorted.size());
-  std::vector<std::span<const std::byte>> parts = {std::as_bytes(std::span(header))};
-  for (std::size_t i = 0; i < sorted.size(); ++i) parts.push_back(joined_rows(sorted[i]->tensor, copies[i]));
-  write_file_atomically(path, parts, options.overwrite);
+  std::vector<std::span<const std::byte>> pieces = {std::as_bytes(std::span(header))};
+  for (std::size_t i = 0; i < sorted.size(); ++i) pieces.push_back(joined_rows(sorted[i]->tensor, copies[i]));
+  write_pieces_atomically(path, pieces, options.overwrite);
 }
 
 }  // namespace darkroom

@@ -124,8 +124,8 @@ TEST(WriteFileAtomically, WritesReplacesAndProtects) {
 TEST(WriteFileAtomically, JoinsPieces) {
   const TempFolder folder;
   const std::string a = "one ", b, c(100000, 'c');
-  const std::vector<std::span<const std::byte>> parts = {bytes_of(a), bytes_of(b), bytes_of(c)};
-  write_file_atomically(folder / "out", parts, false);
+  const std::vector<std::span<const std::byte>> pieces = {bytes_of(a), bytes_of(b), bytes_of(c)};
+  write_pieces_atomically(folder / "out", pieces, false);
   EXPECT_EQ(read_text_file(folder / "out", 1 << 20), a + c);
 }
 

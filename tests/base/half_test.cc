@@ -144,8 +144,12 @@ TEST(Half, ValuesOfTheFormatAreKept) {
   for (uint32_t bits = 0; bits < 0x10000; ++bits) {
     const Float16 half{static_cast<uint16_t>(bits)};
     const BFloat16 brain{static_cast<uint16_t>(bits)};
-    if (!std::isnan(to_float(half))) EXPECT_EQ(to_float16(to_float(half)).bits, bits);
-    if (!std::isnan(to_float(brain))) EXPECT_EQ(to_bfloat16(to_float(brain)).bits, bits);
+    if (!std::isnan(to_float(half))) {
+      EXPECT_EQ(to_float16(to_float(half)).bits, bits);
+    }
+    if (!std::isnan(to_float(brain))) {
+      EXPECT_EQ(to_bfloat16(to_float(brain)).bits, bits);
+    }
   }
 }
 

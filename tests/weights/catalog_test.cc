@@ -209,9 +209,8 @@ TEST(WeightIndex, BrokenIndexesGiveErrors) {
 }
 
 TEST(WeightIndex, ShardNamesCannotLeaveTheFolder) {
-  for (const std::string& name :
-       {"../x.safetensors", "/x.safetensors", "a/x.safetensors", "..", ".x.safetensors", "x.bin",
-        "a\\\\x.safetensors", "x\\u0000.safetensors", ".safetensors"}) {
+  for (const char* name : {"../x.safetensors", "/x.safetensors", "a/x.safetensors", "..", ".x.safetensors",
+                           "x.bin", "a\\\\x.safetensors", "x\\u0000.safetensors", ".safetensors"}) {
     expect_error(ErrorCode::kModel, "expected the plain name", [&] {
       parse_weight_index(index_json({{"t", name}}), "i");
     });
