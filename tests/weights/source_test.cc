@@ -211,9 +211,10 @@ TEST(DummySource, TheFormulaDoesNotChange) {
   const std::vector<float> n = values_of(source.get("norm.weight", {4}));
   const std::vector<float> b = values_of(source.get("proj.bias", {4}));
   const float u = std::ldexp(1.0f, -10), s = 1.0f / 128, t = std::ldexp(1.0f, -13);
-  EXPECT_EQ(std::vector<float>(w.begin(), w.begin() + 4), (std::vector<float>{0 * u, 0 * u, 0 * u, 0 * u}));
-  EXPECT_EQ(n, (std::vector<float>{1 + 0 * s, 1 + 0 * s, 1 + 0 * s, 1 + 0 * s}));
-  EXPECT_EQ(b, (std::vector<float>{0 * t, 0 * t, 0 * t, 0 * t}));
+  EXPECT_EQ(std::vector<float>(w.begin(), w.begin() + 4),
+            (std::vector<float>{-169 * u, 17 * u, -253 * u, -101 * u}));
+  EXPECT_EQ(n, (std::vector<float>{1 - 2 * s, 1 + 2 * s, 1 + 5 * s, 1 - 4 * s}));
+  EXPECT_EQ(b, (std::vector<float>{-51 * t, 81 * t, -197 * t, -243 * t}));
 }
 
 TEST(DummySource, KeepsNetworksWellConditioned) {
