@@ -56,7 +56,8 @@ std::string translated(const CLI::ParseError& error) {
   const std::size_t missing = message.find(": 1 required");
   if (missing != std::string::npos) return message.substr(0, missing) + " needs a value";
   const std::size_t override = message.find(" was given a disallowed flag override");
-  if (override != std::string::npos) return message.substr(0, override) + " takes no value";
+  if (override != std::string::npos)
+    return "--" + message.substr(0, override) + " takes no value";  // CLI11 drops the dashes
   return message;
 }
 
