@@ -1,0 +1,34 @@
+#include "bench/bench.h"
+
+#include "bench/meter.h"
+
+namespace darkroom {
+namespace bench {
+
+nlohmann::json run_plan(const BenchOptions& options, const Plan& plan) {
+  Meter meter(options, plan.pace);
+  const CpuCeilings& ceilings = meter.ceilings();
+  const auto or_null = [](const std::optional<double>& value) {
+    return value ? nlohmann::json(*value) : nlohmann::json();
+  };
+  nlohmann::json result;
+  result["cpu"] = {
+      {"name", cpu_model_name()}, {"isa", isa_name(meter.backend().isa())}, {"threads", meter.threads()}};
+  result["ceiling"] = {{"f32_gflops", ceilings.f32_gflops},
+                       {"bf16_gflops", or_null(ceilings.bf16_gflops)},
+                       {"int8_gops", or_null(ceilings.int8_gops)},
+                       {"read_gbps", ceilings.read_gbps}};
+  Rows rows(options.note);
+  measure_ops(meter, plan, rows);
+  measure_models(meter, plan, rows);
+  result["rows"] = rows.json();
+  return result;
+}
+
+}  // namespace bench
+
+nlohmann::json run_bench(const BenchOptions& options) {
+  return bench::run_plan(options, options.quick ? bench::quick_plan() : bench::full_plan());
+}
+
+}  // namespace darkroom

@@ -1,0 +1,133 @@
+#include "bench/meter.h"
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "base/threads.h"
+
+namespace darkroom::bench {
+namespace {
+
+CpuOptions cpu_options(const BenchOptions& options) {
+  require(options.threads >= 0, ErrorCode::kUsage, "bench: {} threads; give 0 for one per processor, or more",
+          options.threads);
+  return {.threads = options.threads, .isa = parse_isa(options.isa.empty() ? "auto" : options.isa)};
+}
+
+}  // namespace
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+Meter::Meter(const BenchOptions& options, const Pace& pace)
+    : options_(options),
+      pace_(pace),
+      threads_(options.threads > 0 ? options.threads : available_processors()),
+      start_(now()),
+      backend_(make_cpu_backend(cpu_options(options))),
+      probe_({.threads = options.threads, .isa = backend_->isa()}),
+      ceilings_(probe_.all(pace.first_probe_seconds)) {}
+
+// Attention of the cpu backend is f32 arithmetic on every instruction set.
+bool Meter::uses_bf16(DType activation) const {
+  return activation == DType::kBF16 && ceilings_.bf16_gflops.has_value();
+}
+
+Rates Meter::probe(const Work& work, DType activation) {
+  Arena none = Arena::counting();
+  context(activation, none).throw_if_cancelled();
+  const double seconds = pace_.probe_seconds;
+  const bool bf16 = uses_bf16(activation);
+  Rates rates;
+  if (work.attention_flops > 0 || (work.matmul_flops > 0 && !bf16)) {
+    rates.attention = rates.matmul = 1e9 * probe_.f32_gflops(seconds);
+  }
+  if (work.matmul_flops > 0 && bf16) rates.matmul = 1e9 * probe_.bf16_gflops(seconds).value();
+  if (work.bytes > 0) rates.read = 1e9 * probe_.read_gbps(seconds);
+  return rates;
+}
+
+bool Meter::fits(const Work& work, DType activation) const {
+  const double f32 = 1e9 * ceilings_.f32_gflops;
+  const double matmul = uses_bf16(activation) ? 1e9 * ceilings_.bf16_gflops.value() : f32;
+  const Rates first{.matmul = matmul, .attention = f32, .read = 1e9 * ceilings_.read_gbps};
+  return now() - start_ + 2 * ideal_seconds(work, first) <= pace_.total_seconds;
+}
+
+Sampler::Sampler(Meter& meter, const Work& work, DType activation)
+    : meter_(meter), work_(work), activation_(activation), before_(meter.probe(work, activation)) {}
+
+Sample Sampler::time(const std::function<void()>& run) {
+  const double start = now();
+  run();
+  const double seconds = std::max(now() - start, 1e-9);  // the clock's resolution
+  const Rates after = meter_.probe(work_, activation_);
+  const Sample sample{seconds, ideal_seconds(work_, higher(before_, after))};
+  before_ = after;
+  return sample;
+}
+
+void Patience::add(double seconds) {
+  fastest_ = runs_ == 0 ? seconds : std::min(fastest_, seconds);
+  total_ += seconds;
+  ++runs_;
+}
+
+bool Patience::more() const {
+  if (runs_ == 0) return true;
+  if (runs_ >= kMaxRuns || total_ + fastest_ > pace_.max_row_seconds) return false;
+  return runs_ < pace_.min_runs || total_ < pace_.min_row_seconds;
+}
+
+void Rows::add(const Row& row, const std::vector<Sample>& samples) {
+  const Sample best =
+      *std::min_element(samples.begin(), samples.end(),
+                        [](const Sample& a, const Sample& b) { return a.seconds < b.seconds; });
+  nlohmann::json json = {{"name", row.name},
+                         {"dtype", dtype_name(row.activation)},
+                         {"shape", row.shape},
+                         {"seconds", best.seconds / row.calls},
+                         {"gflops", nullptr},
+                         {"gbps", nullptr},
+                         {"fraction", best.ideal_seconds / best.seconds},
+                         {"runs", samples.size()}};
+  std::string rate;
+  if (row.work.flops() > 0) {
+    json["gflops"] = 1e-9 * row.work.flops() / best.seconds;
+    rate += fmt::format(", {:.1f} GFLOP/s", json["gflops"].get<double>());
+  }
+  if (row.work.bytes > 0) {
+    json["gbps"] = 1e-9 * row.work.bytes / best.seconds;
+    rate += fmt::format(", {:.1f} GB/s", json["gbps"].get<double>());
+  }
+  if (note_) {
+    note_(fmt::format("{} {} {}: {:.4g} s{}, {:.0f} % of the ceiling", row.name, dtype_name(row.activation), row.shape,
+                      best.seconds / row.calls, rate, 100 * best.ideal_seconds / best.seconds));
+  }
+  rows_.push_back(std::move(json));
+}
+
+bool Rows::may_run(const Meter& meter, const Row& row, double times) {
+  Work all = row.work;
+  all = {all.matmul_flops * times, all.attention_flops * times, all.bytes * times};
+  if (meter.fits(all, row.activation)) return true;
+  if (note_) {
+    note_(fmt::format("{} {} {}: left out, the bench's {:.0f} s are nearly over", row.name,
+                      dtype_name(row.activation), row.shape, meter.pace().total_seconds));
+  }
+  return false;
+}
+
+void Rows::measure(Meter& meter, const Row& row, const std::function<void()>& run) {
+  std::vector<Sample> samples;
+  Sampler sampler(meter, row.work, row.activation);
+  for (Patience patience(meter.pace()); patience.more();) {
+    samples.push_back(sampler.time(run));
+    patience.add(samples.back().seconds);
+  }
+  add(row, samples);
+}
+
+}  // namespace darkroom::bench

@@ -1,0 +1,111 @@
+// Times runs beside ceilings measured in the same moments, and turns them into the rows of the result. The method
+// stands in bench.h. One thread uses a Meter at a time.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backends/cpu/cpu.h"
+#include "bench/plan.h"
+#include "bench/work.h"
+#include "ops/context.h"
+
+namespace darkroom::bench {
+
+// Seconds on a steady clock with an arbitrary zero.
+double now();
+
+class Meter {
+ public:
+  // Makes the backend and measures the ceilings. Errors: as run_bench().
+  Meter(const BenchOptions& options, const Pace& pace);
+
+  const CpuBackend& backend() const { return *backend_; }
+  const CpuCeilings& ceilings() const { return ceilings_; }
+  const Pace& pace() const { return pace_; }
+  int threads() const { return threads_; }
+  Context context(DType activation, Arena& arena) const { return {*backend_, arena, activation, options_.cancel}; }
+
+  // The rates that bound `work`, now. Errors: kCancelled.
+  Rates probe(const Work& work, DType activation);
+  // False if so much work, done at half the first ceilings, would end after pace.total_seconds.
+  bool fits(const Work& work, DType activation) const;
+
+ private:
+  // Whether the backend multiplies these activations and bf16 weights by native bf16 dot products.
+  bool uses_bf16(DType activation) const;
+
+  BenchOptions options_;
+  Pace pace_;
+  int threads_;
+  double start_;
+  std::unique_ptr<CpuBackend> backend_;
+  CeilingProbe probe_;
+  CpuCeilings ceilings_;
+};
+
+// One run: how long it took, and how long it would have taken at the ceilings around it.
+struct Sample {
+  double seconds = 0;
+  double ideal_seconds = 0;
+};
+
+// Times runs of the same work, with a probe before the first and after each.
+class Sampler {
+ public:
+  Sampler(Meter& meter, const Work& work, DType activation);
+  // Errors: kCancelled before the run; what `run` throws.
+  Sample time(const std::function<void()>& run);
+
+ private:
+  Meter& meter_;
+  Work work_;
+  DType activation_;
+  Rates before_;
+};
+
+// Says when a row has runs enough.
+class Patience {
+ public:
+  explicit Patience(const Pace& pace) : pace_(pace) {}
+  void add(double seconds);
+  bool more() const;
+
+ private:
+  Pace pace_;
+  int runs_ = 0;
+  double total_ = 0, fastest_ = 0;
+};
+
+struct Row {
+  std::string name;
+  DType activation = DType::kF32;
+  std::string shape;
+  Work work;      // of one run
+  int calls = 1;  // equal ops in one run; the result is of one of them
+};
+
+// The rows of the result.
+class Rows {
+ public:
+  explicit Rows(std::function<void(std::string)> note) : note_(std::move(note)) {}
+  // The fastest of `samples`, which must not be empty.
+  void add(const Row& row, const std::vector<Sample>& samples);
+  // Runs and adds the row, or leaves it out with a note when meter.fits() says so.
+  void measure(Meter& meter, const Row& row, const std::function<void()>& run);
+  // fits(), with a note if not.
+  bool may_run(const Meter& meter, const Row& row, double times = 1);
+  const nlohmann::json& json() const { return rows_; }
+
+ private:
+  std::function<void(std::string)> note_;
+  nlohmann::json rows_ = nlohmann::json::array();
+};
+
+// Each adds its rows of the plan.
+void measure_ops(Meter& meter, const Plan& plan, Rows& rows);
+void measure_models(Meter& meter, const Plan& plan, Rows& rows);
+
+}  // namespace darkroom::bench

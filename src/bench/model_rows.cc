@@ -1,0 +1,147 @@
+// The rows of whole transformer blocks and of the autoencoder's decoder.
+#include <nlohmann/json.hpp>
+
+#include "backends/dry_run/dry_run.h"
+#include "bench/meter.h"
+#include "bench/operands.h"
+#include "weights/source.h"
+
+namespace darkroom::bench {
+namespace {
+
+// Blocks first in bf16, the dtype that models are distributed for.
+constexpr DType kActivations[] = {DType::kBF16, DType::kF32};
+
+std::vector<float> random_values(int64_t count, float scale) {
+  Operands in;
+  const Tensor t = in.random(DType::kF32, {count}, scale);
+  return {t.row<float>(0), t.row<float>(0) + count};
+}
+
+// The weights of the plan's blocks from one double and one single block: all double blocks share memory, and so do all
+// single ones. What runs before and after the blocks, and the modulations, stay unbound.
+flux::Weights block_weights(const flux::Config& config, WeightSource& source) {
+  flux::Config one = config;
+  one.num_layers = one.num_single_layers = 1;
+  flux::Weights weights;
+  weights.visit(one, [&](const std::string& name, Tensor& tensor, const Shape& shape) {
+    const bool in_block = name.find("transformer_blocks.") != std::string::npos;
+    if (in_block && !flux::is_modulation_weight(name)) tensor = source.get(name, shape);
+  });
+  weights.double_blocks.resize(static_cast<std::size_t>(config.num_layers), weights.double_blocks.front());
+  weights.single_blocks.resize(static_cast<std::size_t>(config.num_single_layers), weights.single_blocks.front());
+  return weights;
+}
+
+// What a step's blocks work on.
+struct StepInputs {
+  Tensor modulation;
+  flux::Rope rope;
+  flux::Hidden hidden;
+};
+
+StepInputs step_inputs(const Context& ctx, const flux::Config& config, const TokenShape& s) {
+  const int64_t width = flux::modulation_width(config), d = config.inner_dim();
+  // Small, so that the hidden states stay of order one from run to run.
+  const std::vector<float> modulation = random_values(width, 0.1f), states = random_values(s.tokens() * d, 1);
+  return {ops::upload(ctx, modulation, DType::kF32, {1, width}),
+          flux::rope_tables(ctx, config, s.txt_tokens, s.rows, s.cols),
+          {ops::upload(ctx, states, ctx.activation, {s.tokens(), d}), s.txt_tokens}};
+}
+
+std::size_t step_bytes(const flux::Config& config, const TokenShape& s, DType activation) {
+  DryRunBackend dry;
+  Arena arena = Arena::counting();
+  PlanSource source(DType::kBF16);
+  const flux::Weights weights = block_weights(config, source);
+  const Context ctx{dry, arena, activation};
+  const StepInputs in = step_inputs(ctx, config, s);
+  flux::run_blocks(ctx, config, weights, in.modulation, in.rope, in.hidden, 0, config.num_blocks());
+  return arena.peak();
+}
+
+// Passes through all blocks, each block timed on its own: the fastest double and single block of all passes, and the
+// fastest pass.
+void measure_step(Meter& meter, const flux::Config& config, const flux::Weights& weights, const TokenShape& s,
+                  DType activation, Rows& rows) {
+  const double blocks = static_cast<double>(config.num_blocks());
+  const std::string tokens = fmt::format("{} tokens", s.tokens());
+  const std::string kinds = fmt::format("{}+{} blocks, ", config.num_layers, config.num_single_layers);
+  const Work work = block_work(config, s.tokens());
+  const Row double_row{"double_block", activation, tokens, work}, single_row{"single_block", activation, tokens, work};
+  const Work all{work.matmul_flops * blocks, work.attention_flops * blocks, 0};
+  const Row step_row{"step", activation, kinds + tokens, all};
+  if (!rows.may_run(meter, step_row)) return;
+
+  const Buffer memory(step_bytes(config, s, activation));
+  Arena arena(memory);
+  const Context ctx = meter.context(activation, arena);
+  const StepInputs in = step_inputs(ctx, config, s);
+  std::vector<Sample> doubles, singles, passes;
+  Sampler sampler(meter, work, activation);
+  for (Patience patience(meter.pace()); patience.more();) {
+    Sample pass;
+    for (int64_t block = 0; block < config.num_blocks(); ++block) {
+      const Sample one = sampler.time([&] {
+        flux::run_blocks(ctx, config, weights, in.modulation, in.rope, in.hidden, block, block + 1);
+      });
+      (block < config.num_layers ? doubles : singles).push_back(one);
+      pass.seconds += one.seconds;
+      pass.ideal_seconds += one.ideal_seconds;
+    }
+    passes.push_back(pass);
+    patience.add(pass.seconds);
+  }
+  rows.add(double_row, doubles);
+  rows.add(single_row, singles);
+  rows.add(step_row, passes);
+}
+
+// Decodes random latents of height and width `size`; on the dry run it only counts.
+void decode_random(const Context& ctx, const vae::Config& config, const vae::DecoderWeights& weights, int64_t size,
+                   const std::vector<float>& values) {
+  const Arena::Scope scope(ctx.arena);
+  const Tensor z = ops::upload(ctx, values, ctx.activation, {size, size, config.latent_channels});
+  vae::decode(ctx, config, weights, z);
+}
+
+void measure_decoder(Meter& meter, const vae::Config& config, const vae::DecoderWeights& weights, int64_t pixels,
+                     DType activation, Rows& rows) {
+  const int64_t size = pixels / config.upscale();
+  const Row row{"vae_decode", activation, fmt::format("{}x{}", pixels, pixels), vae_decode_work(config, size)};
+  if (!rows.may_run(meter, row)) return;
+  const std::vector<float> values = random_values(size * size * config.latent_channels, 1);
+
+  DryRunBackend dry;
+  Arena counted = Arena::counting();
+  PlanSource nothing(DType::kBF16);
+  vae::DecoderWeights planned;
+  planned.visit(config, bind_from(nothing));
+  decode_random({dry, counted, activation}, config, planned, size, values);
+
+  const Buffer memory(counted.peak());
+  Arena arena(memory);
+  const Context ctx = meter.context(activation, arena);
+  rows.measure(meter, row, [&] { decode_random(ctx, config, weights, size, values); });
+}
+
+}  // namespace
+
+void measure_models(Meter& meter, const Plan& plan, Rows& rows) {
+  if (!plan.steps.empty()) {
+    // Memory of its own for every tensor of a block: weights come from memory, as they do in a run.
+    DummySource source({.dtype = DType::kBF16, .materialise = true});
+    const flux::Weights weights = block_weights(plan.transformer, source);
+    for (const TokenShape& s : plan.steps) {
+      for (const DType a : kActivations) measure_step(meter, plan.transformer, weights, s, a, rows);
+    }
+  }
+  DummySource source(DType::kBF16);
+  vae::DecoderWeights weights;
+  weights.visit(plan.vae, bind_from(source));
+  for (const int64_t pixels : plan.vae_pixels) {
+    for (const DType a : kActivations) measure_decoder(meter, plan.vae, weights, pixels, a, rows);
+  }
+}
+
+}  // namespace darkroom::bench

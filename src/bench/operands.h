@@ -1,0 +1,26 @@
+// Random numbers for the bench, owned until it lets go of them. Values do not matter to speed as long as they stay
+// ordinary: no zeros in bulk, nothing subnormal.
+#pragma once
+
+#include <cstddef>
+#include <list>
+
+#include "tensor/buffer.h"
+#include "tensor/tensor.h"
+
+namespace darkroom::bench {
+
+class Operands {
+ public:
+  // Dense, uniform in [−scale, scale] around `middle`; dtype f32 or bf16. Errors: kOutOfMemory.
+  Tensor random(DType dtype, const Shape& shape, float scale = 1, float middle = 0);
+  // Another tensor with the same numbers in memory of its own.
+  Tensor copy(const Tensor& tensor);
+
+ private:
+  Tensor take(DType dtype, const Shape& shape);
+  std::list<Buffer> buffers_;
+  uint32_t state_ = 2463534242u;
+};
+
+}  // namespace darkroom::bench
