@@ -1,20 +1,26 @@
-// The bench: what this machine reaches at best, then how much of that darkroom's ops, blocks and decoder reach.
+// The bench: what this machine reaches at best, then how much of that darkroom's ops, blocks and decoder
+// reach.
 //
-// It measures the cpu backend through ops/ops.h and models/, on random numbers in the shapes of FLUX.1; it checks no
-// results (the tests do) and reads no files. Called by the C API's darkroom_bench, hence by `darkroom bench`.
+// It measures the cpu backend through ops/ops.h and models/, on random numbers in the shapes of FLUX.1; it
+// checks no results (the tests do) and reads no files. Called by the C API's darkroom_bench, hence by
+// `darkroom bench`.
 //
-// Method. Processors shared with neighbours drift, so a rate means nothing beside a ceiling from another minute:
-//   - before the first run of a row and after each of its runs the ceilings that bound the row are probed for some tens
+// Method. Processors shared with neighbours drift, so a rate means nothing beside a ceiling from another
+// minute:
+//   - before the first run of a row and after each of its runs the ceilings that bound the row are probed for
+//   some tens
 //     of milliseconds (the best few of them count);
-//   - a run's ideal time is its work at those ceilings: FLOPs at the rate of the arithmetic that the backend uses for
-//     them, or bytes at the rate of reading, whichever takes longer. Of the probes before and after a run the higher
-//     counts, since neighbours can only make a probe slower;
+//   - a run's ideal time is its work at those ceilings: FLOPs at the rate of the arithmetic that the backend
+//   uses for
+//     them, or bytes at the rate of reading, whichever takes longer. Of the probes before and after a run the
+//     higher counts, since neighbours can only make a probe slower;
 //   - a row reports its fastest run, and as `fraction` that run's ideal time over its time;
-//   - a row has at least three runs, and more while they are short; rows whose single run takes many seconds stop
+//   - a row has at least three runs, and more while they are short; rows whose single run takes many seconds
+//   stop
 //     earlier (plan.h, Pace), and what does not fit the whole bench's time is left out with a note;
 //   - rows bound by memory go through several sets of operands, more than caches hold, in each run.
-// FLOPs are two per multiply-add of matmuls, attention and convolutions; nothing else is counted. Bytes are each input
-// and output once, except that group_norm reads its input twice.
+// FLOPs are two per multiply-add of matmuls, attention and convolutions; nothing else is counted. Bytes are
+// each input and output once, except that group_norm reads its input twice.
 #pragma once
 
 #include <atomic>
@@ -25,24 +31,24 @@
 namespace darkroom {
 
 struct BenchOptions {
-  bool quick = false;                         // a subset that ends within 40 s on 2 slow cores, else 10 minutes
-  int threads = 0;                            // 0: one per available processor
-  std::string isa = "auto";                   // "auto" (or "") or a name of supported_isa_names()
+  bool quick = false;        // a subset that ends within 40 s on 2 slow cores, else 10 minutes
+  int threads = 0;           // 0: one per available processor
+  std::string isa = "auto";  // "auto" (or "") or a name of supported_isa_names()
   const std::atomic<bool>* cancel = nullptr;  // set from any thread to stop
   std::function<void(std::string)> note;      // if set, called with one line per finished or left-out row
 };
 
 // Runs the bench. The result:
 //   {"cpu": {"name", "isa", "threads"},
-//    "ceiling": {"f32_gflops", "bf16_gflops", "int8_gops", "read_gbps"},   as first measured; null: the CPU lacks it
-//    "rows": [{"name", "dtype", "shape", "seconds", "gflops", "gbps", "fraction", "runs"}]}
-// dtype is that of the activations; weights are bf16 in every row. seconds: the fastest run, of `runs`. gflops is null
-// for rows without counted FLOPs, gbps for rows that no memory ceiling is applied to. Rows:
+//    "ceiling": {"f32_gflops", "bf16_gflops", "int8_gops", "read_gbps"},   as first measured; null: the CPU
+//    lacks it "rows": [{"name", "dtype", "shape", "seconds", "gflops", "gbps", "fraction", "runs"}]}
+// dtype is that of the activations; weights are bf16 in every row. seconds: the fastest run, of `runs`.
+// gflops is null for rows without counted FLOPs, gbps for rows that no memory ceiling is applied to. Rows:
 //   matmul MxKxN · modulation MxKxN (few rows, so bound by reading weights) · attention LxHEADSxDIM · conv2d
 //   IN->OUT KxK [up2] @HxW (input pixels) · norm_modulate, qk_norm_rope LxD · group_norm HxWxC (with SiLU) ·
 //   double_block, single_block, step (all of a step's blocks) by tokens · vae_decode by pixels.
-// Errors: kUsage for an unknown instruction set, one that this processor lacks, or a thread count out of range;
-// kCancelled between runs or blocks; kOutOfMemory.
+// Errors: kUsage for an unknown instruction set, one that this processor lacks, or a thread count out of
+// range; kCancelled between runs or blocks; kOutOfMemory.
 nlohmann::json run_bench(const BenchOptions& options);
 
 }  // namespace darkroom

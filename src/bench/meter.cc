@@ -82,9 +82,8 @@ bool Patience::more() const {
 }
 
 void Rows::add(const Row& row, const std::vector<Sample>& samples) {
-  const Sample best =
-      *std::min_element(samples.begin(), samples.end(),
-                        [](const Sample& a, const Sample& b) { return a.seconds < b.seconds; });
+  const Sample best = *std::min_element(
+      samples.begin(), samples.end(), [](const Sample& a, const Sample& b) { return a.seconds < b.seconds; });
   nlohmann::json json = {{"name", row.name},
                          {"dtype", dtype_name(row.activation)},
                          {"shape", row.shape},
@@ -103,8 +102,8 @@ void Rows::add(const Row& row, const std::vector<Sample>& samples) {
     rate += fmt::format(", {:.1f} GB/s", json["gbps"].get<double>());
   }
   if (note_) {
-    note_(fmt::format("{} {} {}: {:.4g} s{}, {:.0f} % of the ceiling", row.name, dtype_name(row.activation), row.shape,
-                      best.seconds / row.calls, rate, 100 * best.ideal_seconds / best.seconds));
+    note_(fmt::format("{} {} {}: {:.4g} s{}, {:.0f} % of the ceiling", row.name, dtype_name(row.activation),
+                      row.shape, best.seconds / row.calls, rate, 100 * best.ideal_seconds / best.seconds));
   }
   rows_.push_back(std::move(json));
 }

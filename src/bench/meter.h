@@ -1,5 +1,5 @@
-// Times runs beside ceilings measured in the same moments, and turns them into the rows of the result. The method
-// stands in bench.h. One thread uses a Meter at a time.
+// Times runs beside ceilings measured in the same moments, and turns them into the rows of the result. The
+// method stands in bench.h. One thread uses a Meter at a time.
 #pragma once
 
 #include <functional>
@@ -26,7 +26,9 @@ class Meter {
   const CpuCeilings& ceilings() const { return ceilings_; }
   const Pace& pace() const { return pace_; }
   int threads() const { return threads_; }
-  Context context(DType activation, Arena& arena) const { return {*backend_, arena, activation, options_.cancel}; }
+  Context context(DType activation, Arena& arena) const {
+    return {*backend_, arena, activation, options_.cancel};
+  }
 
   // The rates that bound `work`, now. Errors: kCancelled.
   Rates probe(const Work& work, DType activation);

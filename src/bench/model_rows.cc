@@ -18,8 +18,8 @@ std::vector<float> random_values(int64_t count, float scale) {
   return {t.row<float>(0), t.row<float>(0) + count};
 }
 
-// The weights of the plan's blocks from one double and one single block: all double blocks share memory, and so do all
-// single ones. What runs before and after the blocks, and the modulations, stay unbound.
+// The weights of the plan's blocks from one double and one single block: all double blocks share memory, and
+// so do all single ones. What runs before and after the blocks, and the modulations, stay unbound.
 flux::Weights block_weights(const flux::Config& config, WeightSource& source) {
   flux::Config one = config;
   one.num_layers = one.num_single_layers = 1;
@@ -29,7 +29,8 @@ flux::Weights block_weights(const flux::Config& config, WeightSource& source) {
     if (in_block && !flux::is_modulation_weight(name)) tensor = source.get(name, shape);
   });
   weights.double_blocks.resize(static_cast<std::size_t>(config.num_layers), weights.double_blocks.front());
-  weights.single_blocks.resize(static_cast<std::size_t>(config.num_single_layers), weights.single_blocks.front());
+  weights.single_blocks.resize(static_cast<std::size_t>(config.num_single_layers),
+                               weights.single_blocks.front());
   return weights;
 }
 
@@ -60,15 +61,16 @@ std::size_t step_bytes(const flux::Config& config, const TokenShape& s, DType ac
   return arena.peak();
 }
 
-// Passes through all blocks, each block timed on its own: the fastest double and single block of all passes, and the
-// fastest pass.
+// Passes through all blocks, each block timed on its own: the fastest double and single block of all passes,
+// and the fastest pass.
 void measure_step(Meter& meter, const flux::Config& config, const flux::Weights& weights, const TokenShape& s,
                   DType activation, Rows& rows) {
   const double blocks = static_cast<double>(config.num_blocks());
   const std::string tokens = fmt::format("{} tokens", s.tokens());
   const std::string kinds = fmt::format("{}+{} blocks, ", config.num_layers, config.num_single_layers);
   const Work work = block_work(config, s.tokens());
-  const Row double_row{"double_block", activation, tokens, work}, single_row{"single_block", activation, tokens, work};
+  const Row double_row{"double_block", activation, tokens, work},
+      single_row{"single_block", activation, tokens, work};
   const Work all{work.matmul_flops * blocks, work.attention_flops * blocks, 0};
   const Row step_row{"step", activation, kinds + tokens, all};
   if (!rows.may_run(meter, step_row)) return;
@@ -98,17 +100,18 @@ void measure_step(Meter& meter, const flux::Config& config, const flux::Weights&
 }
 
 // Decodes random latents of height and width `size`; on the dry run it only counts.
-void decode_random(const Context& ctx, const vae::Config& config, const vae::DecoderWeights& weights, int64_t size,
-                   const std::vector<float>& values) {
+void decode_random(const Context& ctx, const vae::Config& config, const vae::DecoderWeights& weights,
+                   int64_t size, const std::vector<float>& values) {
   const Arena::Scope scope(ctx.arena);
   const Tensor z = ops::upload(ctx, values, ctx.activation, {size, size, config.latent_channels});
   vae::decode(ctx, config, weights, z);
 }
 
-void measure_decoder(Meter& meter, const vae::Config& config, const vae::DecoderWeights& weights, int64_t pixels,
-                     DType activation, Rows& rows) {
+void measure_decoder(Meter& meter, const vae::Config& config, const vae::DecoderWeights& weights,
+                     int64_t pixels, DType activation, Rows& rows) {
   const int64_t size = pixels / config.upscale();
-  const Row row{"vae_decode", activation, fmt::format("{}x{}", pixels, pixels), vae_decode_work(config, size)};
+  const Row row{"vae_decode", activation, fmt::format("{}x{}", pixels, pixels),
+                vae_decode_work(config, size)};
   if (!rows.may_run(meter, row)) return;
   const std::vector<float> values = random_values(size * size * config.latent_channels, 1);
 

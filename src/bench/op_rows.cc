@@ -1,6 +1,5 @@
 // The rows of single ops.
 #include <cmath>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "bench/meter.h"
@@ -8,34 +7,6 @@
 #include "ops/ops.h"
 
 namespace darkroom::bench {
-
-Tensor Operands::take(DType dtype, const Shape& shape) {
-  buffers_.emplace_back(static_cast<std::size_t>(shape.numel()) * dtype_bytes(dtype));
-  return Tensor(buffers_.back().data(), dtype, shape);
-}
-
-Tensor Operands::random(DType dtype, const Shape& shape, float scale, float middle) {
-  const Tensor out = take(dtype, shape);
-  const auto fill = [&](auto* data, auto convert) {
-    for (int64_t i = 0; i < shape.numel(); ++i) {
-      state_ = state_ * 1664525u + 1013904223u;
-      const float unit = static_cast<float>(state_ >> 8) / 8388608.0f - 1.0f;
-      data[i] = convert(middle + scale * unit);
-    }
-  };
-  if (dtype == DType::kBF16) {
-    fill(out.row<BFloat16>(0), to_bfloat16);
-  } else {
-    fill(out.row<float>(0), [](float x) { return x; });
-  }
-  return out;
-}
-
-Tensor Operands::copy(const Tensor& tensor) {
-  const Tensor out = take(tensor.dtype, tensor.shape);
-  std::memcpy(out.data, tensor.data, tensor.bytes());
-  return out;
-}
 
 namespace {
 
@@ -71,7 +42,8 @@ void measure_modulation(Meter& meter, const MatmulShape& s, DType activation, Ro
   if (!rows.may_run(meter, row)) return;
   Operands in;
   const Tensor x = in.random(activation, {s.m, s.k}), out = in.random(activation, {s.m, s.n});
-  std::vector<Linear> weights{{in.random(DType::kBF16, {s.n, s.k}, unit_gain(s.k)), in.random(DType::kBF16, {s.n})}};
+  std::vector<Linear> weights{
+      {in.random(DType::kBF16, {s.n, s.k}, unit_gain(s.k)), in.random(DType::kBF16, {s.n})}};
   while (static_cast<int>(weights.size()) < calls) {
     weights.push_back({in.copy(weights[0].weight), weights[0].bias});
   }
@@ -84,7 +56,8 @@ void measure_modulation(Meter& meter, const MatmulShape& s, DType activation, Ro
 
 // q, k and v are column slices of one projection, as the transformer has them.
 void measure_attention(Meter& meter, const AttentionShape& s, DType activation, Rows& rows) {
-  const Row row{"attention", activation, fmt::format("{}x{}x{}", s.tokens, s.heads, s.head_dim), attention_work(s)};
+  const Row row{"attention", activation, fmt::format("{}x{}x{}", s.tokens, s.heads, s.head_dim),
+                attention_work(s)};
   if (!rows.may_run(meter, row)) return;
   Operands in;
   const int64_t width = s.heads * s.head_dim;
@@ -109,7 +82,8 @@ void measure_conv(Meter& meter, const ConvShape& s, DType activation, Rows& rows
   const Tensor x = in.random(activation, {s.size, s.size, s.in});
   const Tensor out = in.random(activation, {out_size, out_size, s.out});
   const float scale = unit_gain(s.in * s.kernel * s.kernel);
-  const Conv2d w{in.random(DType::kBF16, {s.out, s.in, s.kernel, s.kernel}, scale), in.random(DType::kBF16, {s.out})};
+  const Conv2d w{in.random(DType::kBF16, {s.out, s.in, s.kernel, s.kernel}, scale),
+                 in.random(DType::kBF16, {s.out})};
   Arena arena = Arena::counting();
   const Context ctx = meter.context(activation, arena);
   rows.measure(meter, row, [&] { ops::conv2d_into(ctx, x, w, {.upsample = s.upsample}, out); });
@@ -136,7 +110,8 @@ void measure_norms(Meter& meter, int64_t tokens, const flux::Config& config, DTy
   {
     Operands in;
     const Tensor shift = in.random(DType::kF32, {d}), scale = in.random(DType::kF32, {d});
-    // In place would read and write one tensor; the model writes another one, so halves of one allocation are used.
+    // In place would read and write one tensor; the model writes another one, so halves of one allocation are
+    // used.
     measure_stream(meter, {"norm_modulate", activation, shape, norm_modulate_work(tokens, d, activation)},
                    {2 * tokens, d}, rows, in, [&](const Context& ctx, const Tensor& both) {
                      ops::norm_modulate_into(ctx, both.slice_rows(0, tokens), shift, scale, kEpsilon,
@@ -147,16 +122,16 @@ void measure_norms(Meter& meter, int64_t tokens, const flux::Config& config, DTy
   const Tensor weight = in.random(DType::kBF16, {config.head_dim}, 0.1f, 1.0f);
   const Tensor cos = in.random(DType::kF32, {tokens, config.head_dim / 2}, 0.1f, 0.8f);
   const Tensor sin = in.random(DType::kF32, {tokens, config.head_dim / 2}, 0.1f, 0.6f);
-  measure_stream(meter,
-                 {"qk_norm_rope", activation, shape, qk_norm_rope_work(tokens, d, config.head_dim, activation)},
-                 {tokens, d}, rows, in, [&](const Context& ctx, const Tensor& x) {
-                   ops::qk_norm_rope(ctx, x, weight, kEpsilon, cos, sin);
-                 });
+  measure_stream(
+      meter, {"qk_norm_rope", activation, shape, qk_norm_rope_work(tokens, d, config.head_dim, activation)},
+      {tokens, d}, rows, in,
+      [&](const Context& ctx, const Tensor& x) { ops::qk_norm_rope(ctx, x, weight, kEpsilon, cos, sin); });
 }
 
 void measure_group_norm(Meter& meter, const GroupNormShape& s, DType activation, Rows& rows) {
   Operands in;
-  const Tensor weight = in.random(DType::kBF16, {s.channels}, 0.1f, 1.0f), bias = in.random(DType::kBF16, {s.channels});
+  const Tensor weight = in.random(DType::kBF16, {s.channels}, 0.1f, 1.0f),
+               bias = in.random(DType::kBF16, {s.channels});
   const std::string shape = fmt::format("{}x{}x{}", s.size, s.size, s.channels);
   measure_stream(meter, {"group_norm", activation, shape, group_norm_work(s, activation)},
                  {s.size, s.size, s.channels}, rows, in, [&](const Context& ctx, const Tensor& x) {

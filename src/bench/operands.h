@@ -1,5 +1,5 @@
-// Random numbers for the bench, owned until it lets go of them. Values do not matter to speed as long as they stay
-// ordinary: no zeros in bulk, nothing subnormal.
+// Random numbers for the bench, owned until it lets go of them. Values do not matter to speed as long as they
+// stay ordinary: no zeros in bulk, nothing subnormal.
 #pragma once
 
 #include <cstddef>

@@ -16,14 +16,15 @@ flux::Config blocks_of_flux(int64_t double_blocks, int64_t single_blocks) {
 Plan full_plan() {
   Plan plan;
   for (const int64_t m : {512, 1280, 4352}) {
-    for (const auto& [k, n] : {std::pair<int64_t, int64_t>{3072, 3072}, {3072, 12288}, {12288, 3072}, {15360, 3072}}) {
+    for (const auto& [k, n] :
+         {std::pair<int64_t, int64_t>{3072, 3072}, {3072, 12288}, {12288, 3072}, {15360, 3072}}) {
       plan.matmuls.push_back({m, k, n});
     }
   }
   plan.modulations = {{1, 3072, 18432}, {28, 3072, 18432}};
   plan.attentions = {{512, 24, 128}, {1280, 24, 128}, {4608, 24, 128}};
-  plan.convs = {{512, 512, 64},  {512, 512, 128},  {512, 512, 64, 3, 2}, {256, 256, 256},
-                {256, 128, 512}, {128, 128, 512}};
+  plan.convs = {{512, 512, 64},  {512, 512, 128}, {512, 512, 64, 3, 2},
+                {256, 256, 256}, {256, 128, 512}, {128, 128, 512}};
   plan.group_norms = {{128, 512, 32}, {256, 256, 32}, {512, 128, 32}};
   plan.norm_tokens = {1280, 4352};
   plan.transformer = blocks_of_flux(2, 4);

@@ -35,9 +35,9 @@ struct Pace {
   double first_probe_seconds = 0.4;  // each ceiling, at the beginning
   double probe_seconds = 0.03;       // each ceiling, beside a run
   int min_runs = 3;
-  double min_row_seconds = 0.3;   // more runs than min_runs until they took this long, at most kMaxRuns
-  double max_row_seconds = 20;    // fewer than min_runs if another one would pass this
-  double total_seconds = 600;     // rows that would pass this are left out
+  double min_row_seconds = 0.3;  // more runs than min_runs until they took this long, at most kMaxRuns
+  double max_row_seconds = 20;   // fewer than min_runs if another one would pass this
+  double total_seconds = 600;    // rows that would pass this are left out
   std::size_t stream_bytes = 256 << 20;  // operands of a run bound by memory: beyond any cache
 };
 inline constexpr int kMaxRuns = 30;

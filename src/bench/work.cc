@@ -78,7 +78,8 @@ Work vae_decode_work(const vae::Config& config, int64_t size) {
   if (config.use_post_quant_conv) {
     work.matmul_flops += conv_flops(config.latent_channels, config.latent_channels, size, 1);
   }
-  work.matmul_flops += conv_flops(config.latent_channels, deepest, size, 3) + 2 * resnet_flops(deepest, deepest, size);
+  work.matmul_flops +=
+      conv_flops(config.latent_channels, deepest, size, 3) + 2 * resnet_flops(deepest, deepest, size);
   if (config.mid_block_add_attention) {
     const Work attention = attention_work({size * size, 1, deepest});
     work = work + attention + matmul_work({size * size, deepest, 4 * deepest});

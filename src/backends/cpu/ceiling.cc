@@ -29,30 +29,63 @@ constexpr int64_t kReadBytes = int64_t{64} << 20;  // a thread; more than its sh
 
 }  // namespace
 
-CpuCeilings measure_ceilings(const CeilingOptions& options) {
-  const CpuIsa isa = cpu::resolve_isa(options.isa);
-  const cpu::CeilingTable& table = cpu::ceiling_table(isa);
-  ThreadPool pool(options.threads);
-  const auto giga = [&](const std::function<double(int64_t)>& body) {
-    return 1e-9 * best_rate(pool, options.seconds, body);
-  };
-  CpuCeilings ceilings;
-  ceilings.f32_gflops = giga([&](int64_t) { return table.f32(kRounds); });
-  if (isa == CpuIsa::kAvx512Bf16)
-    ceilings.bf16_gflops = giga([](int64_t) { return cpu::avx512bf16_ceiling(kRounds); });
-  if (table.int8) ceilings.int8_gops = giga([&](int64_t) { return table.int8(kRounds); });
-  std::vector<Buffer> data;
-  for (int i = 0; i < pool.size(); ++i) {
-    data.emplace_back(static_cast<std::size_t>(kReadBytes));
-    std::fill_n(data.back().data(), kReadBytes,
-                std::byte{1});  // or every page would be the one page of zeros
+struct CeilingProbe::State {
+  explicit State(const CpuOptions& options)
+      : isa(cpu::resolve_isa(options.isa)), table(cpu::ceiling_table(isa)), pool(options.threads) {}
+
+  double giga(double seconds, const std::function<double(int64_t)>& body) {
+    return 1e-9 * best_rate(pool, seconds, body);
   }
-  ceilings.read_gbps = giga([&](int64_t thread) {
-    const volatile double sum = table.read(data[static_cast<std::size_t>(thread)].data(), kReadBytes);
+
+  CpuIsa isa;
+  const cpu::CeilingTable& table;
+  ThreadPool pool;
+  std::vector<Buffer> data;  // one a thread, made when first read
+};
+
+CeilingProbe::CeilingProbe(const CpuOptions& options) : state_(std::make_unique<State>(options)) {}
+
+CeilingProbe::~CeilingProbe() = default;
+
+double CeilingProbe::f32_gflops(double seconds) {
+  return state_->giga(seconds, [this](int64_t) { return state_->table.f32(kRounds); });
+}
+
+std::optional<double> CeilingProbe::bf16_gflops(double seconds) {
+  if (state_->isa != CpuIsa::kAvx512Bf16) return std::nullopt;
+  return state_->giga(seconds, [](int64_t) { return cpu::avx512bf16_ceiling(kRounds); });
+}
+
+std::optional<double> CeilingProbe::int8_gops(double seconds) {
+  if (!state_->table.int8) return std::nullopt;
+  return state_->giga(seconds, [this](int64_t) { return state_->table.int8(kRounds); });
+}
+
+double CeilingProbe::read_gbps(double seconds) {
+  std::vector<Buffer>& data = state_->data;
+  while (static_cast<int>(data.size()) < state_->pool.size()) {
+    data.emplace_back(static_cast<std::size_t>(kReadBytes));
+    // Or every page would be the one page of zeros.
+    std::fill_n(data.back().data(), kReadBytes, std::byte{1});
+  }
+  return state_->giga(seconds, [&](int64_t thread) {
+    const volatile double sum = state_->table.read(data[static_cast<std::size_t>(thread)].data(), kReadBytes);
     static_cast<void>(sum);
     return static_cast<double>(kReadBytes);
   });
+}
+
+CpuCeilings CeilingProbe::all(double seconds) {
+  CpuCeilings ceilings;
+  ceilings.f32_gflops = f32_gflops(seconds);
+  ceilings.bf16_gflops = bf16_gflops(seconds);
+  ceilings.int8_gops = int8_gops(seconds);
+  ceilings.read_gbps = read_gbps(seconds);
   return ceilings;
+}
+
+CpuCeilings measure_ceilings(const CeilingOptions& options) {
+  return CeilingProbe({.threads = options.threads, .isa = options.isa}).all(options.seconds);
 }
 
 }  // namespace darkroom

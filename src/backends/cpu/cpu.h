@@ -69,4 +69,22 @@ struct CeilingOptions {
 // The best few milliseconds of each.
 CpuCeilings measure_ceilings(const CeilingOptions& options);
 
+// The same one by one, again and again, with threads and memory kept between calls: the bench probes beside every run.
+// Each returns the best few milliseconds of about `seconds`. One call at a time. Errors: as measure_ceilings.
+class CeilingProbe {
+ public:
+  explicit CeilingProbe(const CpuOptions& options);
+  ~CeilingProbe();
+  double f32_gflops(double seconds);
+  std::optional<double> bf16_gflops(double seconds);
+  std::optional<double> int8_gops(double seconds);
+  double read_gbps(double seconds);
+  // `seconds` for each of the four.
+  CpuCeilings all(double seconds);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 }  // namespace darkroom
