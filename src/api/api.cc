@@ -1,0 +1,318 @@
+// The C API: the only place that turns exceptions into status codes. Each function checks its arguments, calls the
+// room that does the work, and reports.
+#include <sys/resource.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "backends/registry.h"
+#include "base/error.h"
+#include "bench/bench.h"
+#include "darkroom/darkroom.h"
+#include "image/png.h"
+#include "image/recipe.h"
+#include "pipeline/inspect.h"
+#include "pipeline/latents_file.h"
+#include "pipeline/pipeline.h"
+#include "pipeline/plan.h"
+
+using darkroom::Error;
+using darkroom::ErrorCode;
+using darkroom::fail;
+using darkroom::require;
+
+struct darkroom_model {
+  darkroom::Model model;
+};
+
+struct darkroom_engine {
+  darkroom::BackendOptions backend_options;
+  std::unique_ptr<darkroom::Backend> backend;
+  std::string last_error;
+  std::atomic<bool> cancel{false};
+};
+
+namespace {
+
+static_assert(std::atomic<bool>::is_always_lock_free, "darkroom_cancel() must be async-signal-safe");
+
+// Runs one API call: clears the error, turns what `body` throws into a status.
+template <typename Body>
+darkroom_status guarded(darkroom_engine* engine, Body body) noexcept {
+  if (!engine) return DARKROOM_USAGE;
+  try {
+    engine->last_error.clear();
+    body();
+    return DARKROOM_OK;
+  } catch (const Error& e) {
+    engine->last_error = e.what();
+    return static_cast<darkroom_status>(e.code());
+  } catch (const std::bad_alloc&) {
+    engine->last_error = "the system ran out of memory";
+    return DARKROOM_OUT_OF_MEMORY;
+  } catch (const std::exception& e) {
+    engine->last_error = std::string("unexpected: ") + e.what();
+    return DARKROOM_FAILURE;
+  }
+}
+
+void require_argument(bool given, const char* what) {
+  require(given, ErrorCode::kUsage, "{} is missing (a null pointer or an unfilled struct)", what);
+}
+
+const char* or_else(const char* text, const char* fallback) { return text ? text : fallback; }
+
+void hand_out(const nlohmann::json& json, char** text) {
+  require_argument(text != nullptr, "the place for the answer");
+  // Names in files may be any bytes; what is not UTF-8 becomes U+FFFD.
+  const std::string dump = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  char* copy = static_cast<char*>(std::malloc(dump.size() + 1));
+  if (!copy) throw std::bad_alloc();
+  std::memcpy(copy, dump.c_str(), dump.size() + 1);
+  *text = copy;
+}
+
+template <typename T>
+std::optional<T> unless_zero(T value) {
+  return value == 0 ? std::nullopt : std::optional<T>(value);
+}
+
+darkroom::Request to_request(const darkroom_request& r) {
+  require_argument(r.struct_size >= sizeof(darkroom_request), "the size of darkroom_request");
+  require_argument(r.prompt != nullptr, "the prompt");
+  require_argument(r.sigma_count >= 0 && (r.sigma_count == 0 || r.sigmas), "the list of sigmas");
+  darkroom::Request out;
+  out.prompt = r.prompt;
+  out.negative = or_else(r.negative, "");
+  out.cfg = r.cfg;
+  if (!(r.guidance < 0)) out.guidance = r.guidance;  // also NaN, which is then refused with its value
+  out.width = unless_zero<int64_t>(r.width);
+  out.height = unless_zero<int64_t>(r.height);
+  out.steps = unless_zero<int64_t>(r.steps);
+  if (r.sigma_count > 0) out.sigmas.assign(r.sigmas, r.sigmas + r.sigma_count);
+  out.max_text_tokens = unless_zero<int64_t>(r.max_text_tokens);
+  if (r.has_seed) out.seed = r.seed;
+  out.count = r.count;
+  out.precision = or_else(r.precision, "auto");
+  out.rng = or_else(r.rng, "torch-cpu");
+  out.noise_path = or_else(r.noise_path, "");
+  return out;
+}
+
+// Largest resident set of this process so far.
+uint64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+void stop_if(bool stop) {
+  if (stop) fail(ErrorCode::kCancelled, "stopped on request");
+}
+
+darkroom::Listeners listeners_of(const darkroom_request& r) {
+  darkroom::Listeners listeners;
+  listeners.on_progress = [&r](const darkroom::Progress& p) {
+    if (!r.on_progress) return;
+    const darkroom_progress event{.struct_size = sizeof(darkroom_progress),
+                                  .phase = static_cast<darkroom_phase>(p.phase),
+                                  .finished = p.finished,
+                                  .picture = p.picture,
+                                  .pictures = p.pictures,
+                                  .step = p.step,
+                                  .steps = p.steps,
+                                  .block = p.block,
+                                  .blocks = p.blocks,
+                                  .phase_seconds = p.phase_seconds,
+                                  .peak_bytes = peak_resident_bytes()};
+    stop_if(r.on_progress(&event, r.user) != 0);
+  };
+  listeners.on_picture = [&r](const darkroom::Picture& p) {
+    if (!r.on_picture) return;
+    const std::string recipe = darkroom::to_json(p.recipe).dump();
+    const darkroom_picture picture{.struct_size = sizeof(darkroom_picture),
+                                   .index = p.index,
+                                   .width = p.image.width,
+                                   .height = p.image.height,
+                                   .rgb = p.image.rgb.data(),
+                                   .seed = p.recipe.seed,
+                                   .recipe = recipe.c_str(),
+                                   .latents = p.latents.data(),
+                                   .latent_tokens = p.latent_tokens,
+                                   .latent_channels = p.latent_channels};
+    stop_if(r.on_picture(&picture, r.user) != 0);
+  };
+  listeners.on_note = [&r](const std::string& note) {
+    if (r.on_note) r.on_note(note.c_str(), r.user);
+  };
+  return listeners;
+}
+
+void check_picture(const darkroom_picture* picture, const char* path) {
+  require_argument(picture && picture->struct_size >= sizeof(darkroom_picture), "the picture");
+  require_argument(path && *path, "the path");
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* darkroom_version(void) { return DARKROOM_VERSION; }
+
+void darkroom_options_init(darkroom_options* options) {
+  if (options) *options = {.struct_size = sizeof(darkroom_options), .threads = 0, .backend = nullptr, .isa = nullptr};
+}
+
+darkroom_status darkroom_create(const darkroom_options* options, darkroom_engine** engine) {
+  if (!engine) return DARKROOM_USAGE;
+  *engine = new (std::nothrow) darkroom_engine;
+  if (!*engine) return DARKROOM_OUT_OF_MEMORY;
+  return guarded(*engine, [&] {
+    if (options) {
+      require_argument(options->struct_size >= sizeof(darkroom_options), "the size of darkroom_options");
+      require(options->threads >= 0 && options->threads <= 1024, ErrorCode::kUsage,
+              "threads is {}, allowed are 0 (all) to 1024", options->threads);
+      (*engine)->backend_options = {.name = or_else(options->backend, "cpu"),
+                                    .isa = or_else(options->isa, "auto"),
+                                    .threads = options->threads};
+    }
+    (*engine)->backend = darkroom::make_backend((*engine)->backend_options);
+  });
+}
+
+void darkroom_destroy(darkroom_engine* engine) { delete engine; }
+
+const char* darkroom_last_error(const darkroom_engine* engine) {
+  return engine ? engine->last_error.c_str() : "there is no engine";
+}
+
+void darkroom_cancel(darkroom_engine* engine) {
+  if (engine) engine->cancel.store(true, std::memory_order_relaxed);
+}
+
+void darkroom_free(char* text) { std::free(text); }
+
+darkroom_status darkroom_open(darkroom_engine* engine, const char* path, darkroom_model** model) {
+  return guarded(engine, [&] {
+    require_argument(path && model, "the path or the place for the model");
+    *model = nullptr;
+    *model = new darkroom_model{darkroom::Model::open(path)};
+  });
+}
+
+darkroom_status darkroom_open_dummy(darkroom_engine* engine, const char* name, darkroom_model** model) {
+  return guarded(engine, [&] {
+    require_argument(name && model, "the name or the place for the model");
+    *model = nullptr;
+    *model = new darkroom_model{darkroom::Model::dummy(name)};
+  });
+}
+
+void darkroom_close(darkroom_model* model) { delete model; }
+
+const char* darkroom_model_name(const darkroom_model* model) { return model ? model->model.name().c_str() : ""; }
+
+void darkroom_request_init(darkroom_request* request) {
+  if (!request) return;
+  *request = {};
+  request->struct_size = sizeof(darkroom_request);
+  request->cfg = 1;
+  request->guidance = -1;
+  request->count = 1;
+}
+
+darkroom_status darkroom_generate(darkroom_engine* engine, darkroom_model* model, const darkroom_request* request) {
+  return guarded(engine, [&] {
+    require_argument(model && request, "the model or the request");
+    require_argument(engine->backend != nullptr, "the backend: darkroom_create() failed");
+    engine->cancel = false;
+    const darkroom::Job job = decide(to_request(*request), model->model);
+    generate(model->model, *engine->backend, job, listeners_of(*request), engine->cancel);
+  });
+}
+
+darkroom_status darkroom_save_png(darkroom_engine* engine, const darkroom_picture* picture, const char* path, int metadata,
+                                  int overwrite) {
+  return guarded(engine, [&] {
+    check_picture(picture, path);
+    darkroom::Image image{picture->width, picture->height, {}};
+    const std::size_t bytes = static_cast<std::size_t>(picture->width) * static_cast<std::size_t>(picture->height) * 3;
+    image.rgb.assign(picture->rgb, picture->rgb + bytes);
+    std::vector<darkroom::PngText> chunks;
+    if (metadata) chunks = recipe_chunks(darkroom::recipe_from_json(picture->recipe));
+    write_png(path, image, {.text = chunks, .overwrite = overwrite != 0});
+  });
+}
+
+darkroom_status darkroom_save_latents(darkroom_engine* engine, const darkroom_picture* picture, const char* path,
+                                      int overwrite) {
+  return guarded(engine, [&] {
+    check_picture(picture, path);
+    const std::size_t count = static_cast<std::size_t>(picture->latent_tokens * picture->latent_channels);
+    darkroom::write_latents(path, {picture->latents, count}, picture->latent_tokens, picture->latent_channels,
+                            overwrite != 0);
+  });
+}
+
+darkroom_status darkroom_info(darkroom_engine* engine, const char* path, char** text) {
+  return guarded(engine, [&] {
+    require_argument(path != nullptr, "the path");
+    hand_out(darkroom::inspect(path), text);
+  });
+}
+
+darkroom_status darkroom_plan(darkroom_engine* engine, darkroom_model* model, const darkroom_request* request, char** text) {
+  return guarded(engine, [&] {
+    require_argument(model && request, "the model or the request");
+    const darkroom::Job job = decide(to_request(*request), model->model);
+    hand_out(to_json(model->model, job, make_plan(model->model, job)), text);
+  });
+}
+
+darkroom_status darkroom_tokenize(darkroom_engine* engine, darkroom_model* model, const char* prompt, int max_text_tokens,
+                                  char** text) {
+  return guarded(engine, [&] {
+    require_argument(model && prompt, "the model or the prompt");
+    darkroom::Request request;
+    request.prompt = prompt;
+    request.max_text_tokens = unless_zero<int64_t>(max_text_tokens);
+    const darkroom::Job job = decide(request, model->model);
+    hand_out(darkroom::to_json(model->model.tokenize(prompt, job.max_text_tokens)), text);
+  });
+}
+
+darkroom_status darkroom_read_recipe(darkroom_engine* engine, const char* path, char** text) {
+  return guarded(engine, [&] {
+    require_argument(path != nullptr, "the path");
+    const std::optional<darkroom::FoundRecipe> found = darkroom::find_recipe(path);
+    require(found.has_value(), ErrorCode::kModel, "{}: the picture holds no recipe", path);
+    hand_out(to_json(found->recipe), text);
+  });
+}
+
+darkroom_status darkroom_describe_cpu(darkroom_engine* engine, char** text) {
+  return guarded(engine, [&] {
+    hand_out({{"name", darkroom::processor_name()},
+              {"backend", engine->backend ? engine->backend->name() : ""},
+              {"supported", darkroom::supported_isa_names()}},
+             text);
+  });
+}
+
+darkroom_status darkroom_bench(darkroom_engine* engine, int quick, char** text) {
+  return guarded(engine, [&] {
+    engine->cancel = false;
+    hand_out(darkroom::run_bench({.quick = quick != 0,
+                                  .threads = engine->backend_options.threads,
+                                  .isa = engine->backend_options.isa,
+                                  .cancel = &engine->cancel}),
+             text);
+  });
+}
+
+}  // extern "C"

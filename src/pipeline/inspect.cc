@@ -1,0 +1,129 @@
+#include "pipeline/inspect.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file_map.h"
+#include "base/json.h"
+#include "image/png.h"
+#include "image/recipe.h"
+#include "weights/catalog.h"
+
+namespace darkroom {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMaxConfigBytes = 1 << 20;
+
+json describe_part(const fs::path& folder, const Model& model, Part part) {
+  const fs::path part_path = folder / part_folder(part);
+  json out = {{"name", part_folder(part)}, {"folder", part_folder(part)}, {"present", model.has_part(part)}};
+  if (!model.has_part(part)) return out;
+  const PartSize size = part_size(model, part);
+  out["parameters"] = size.parameters;
+  out["bytes"] = size.bytes;
+  out["dtype"] = dtype_name(model.part_dtype(part));
+  out["config"] = read_json_file(part_path / "config.json", kMaxConfigBytes);
+  out["weights"] = "missing";
+  json names = json::array();
+  try {
+    const WeightFiles files = find_weight_files(part_path);
+    for (const fs::path& file : files.present) names.push_back(file.filename().string());
+    if (files.missing.empty()) {
+      out["dtypes"] = Catalog(files).bytes_by_type();
+      out["weights"] = "found";
+    } else {
+      out["missing"] = files.missing.front().filename().string();
+    }
+  } catch (const Error& e) {
+    out["problem"] = e.what();
+  }
+  out["files"] = names;
+  return out;
+}
+
+json inspect_model(const fs::path& path) {
+  const Model model = Model::open(path);
+  json parts = json::array();
+  for (const Part part : kParts) parts.push_back(describe_part(path, model, part));
+  return {{"type", "model"},
+          {"name", model.name()},
+          {"kind", model.config().is_dev() ? "dev" : "schnell"},
+          {"parts", parts}};
+}
+
+json inspect_safetensors(const fs::path& path) {
+  const Catalog catalog(path);
+  json tensors = json::array();
+  for (const std::string_view name : catalog.names()) {
+    const StoredTensor* stored = catalog.stored(name);
+    tensors.push_back({{"name", name}, {"dtype", stored->type}, {"shape", stored->extents}});
+  }
+  return {{"type", "safetensors"},
+          {"name", path.filename().string()},
+          {"parameters", catalog.parameters()},
+          {"bytes", catalog.total_bytes()},
+          {"dtypes", catalog.bytes_by_type()},
+          {"tensors", tensors}};
+}
+
+json inspect_picture(const fs::path& path) {
+  const Image image = read_png(path);
+  json out = {{"type", "picture"}, {"name", path.filename().string()}, {"width", image.width}, {"height", image.height}};
+  const std::optional<FoundRecipe> found = find_recipe(path);
+  out["source"] = !found ? "none" : found->source == RecipeSource::kDarkroom ? "darkroom" : "a1111";
+  if (found) out["recipe"] = to_json(found->recipe);
+  return out;
+}
+
+bool is_png(const fs::path& path) {
+  static constexpr unsigned char kSignature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+  const FileMap file(path);
+  return file.bytes().size() >= sizeof(kSignature) &&
+         std::equal(std::begin(kSignature), std::end(kSignature), reinterpret_cast<const unsigned char*>(file.bytes().data()));
+}
+
+}  // namespace
+
+json inspect(const fs::path& path) {
+  std::error_code ignored;
+  require(fs::exists(path, ignored), ErrorCode::kModel, "{}: there is no such file or folder", path.string());
+  if (fs::is_directory(path, ignored)) {
+    // A whole model, or the folder of one part.
+    return fs::exists(path / "transformer", ignored) || fs::exists(path / "model_index.json", ignored)
+               ? inspect_model(path)
+               : inspect_safetensors(path);
+  }
+  return is_png(path) ? inspect_picture(path) : inspect_safetensors(path);
+}
+
+json to_json(const Model& model, const Job& job, const Plan& plan) {
+  json phases = json::array();
+  for (const PlannedPhase& phase : plan.phases) {
+    phases.push_back({{"name", phase.name},
+                      {"weight_bytes", phase.weight_bytes},
+                      {"activation_bytes", phase.activation_bytes},
+                      {"peak_bytes", phase.peak_bytes()},
+                      {"flops", phase.flops},
+                      {"assumed", phase.assumed}});
+  }
+  json parameters = json::object();
+  for (const Part part : kParts) parameters[std::string(part_folder(part))] = part_size(model, part).parameters;
+  return {{"model", model.name()},
+          {"kind", model.config().is_dev() ? "dev" : "schnell"},
+          {"precision", dtype_name(job.precision)},
+          {"width", job.width},
+          {"height", job.height},
+          {"steps", job.steps()},
+          {"image_tokens", job.image_tokens()},
+          {"text_tokens", job.max_text_tokens},
+          {"parameters", parameters},
+          {"phases", phases},
+          {"peak_bytes", plan.peak_bytes()}};
+}
+
+json to_json(const Tokens& tokens) { return {{"clip", tokens.clip}, {"t5", tokens.t5}}; }
+
+}  // namespace darkroom

@@ -1,0 +1,52 @@
+// The story: a job goes in, pictures come out. Encode the text, let the encoders go; denoise, let the transformer go;
+// decode. Called by the API.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "image/image.h"
+#include "image/recipe.h"
+#include "ops/backend.h"
+#include "pipeline/model.h"
+#include "pipeline/request.h"
+
+namespace darkroom {
+
+enum class Phase : uint8_t { kEncodeText, kModulate, kDenoise, kDecode };
+
+// Where a run is.
+struct Progress {
+  Phase phase = Phase::kEncodeText;
+  bool finished = false;           // the last event of a phase
+  int picture = 0, pictures = 1;   // counted from 0
+  int step = 0, steps = 0;         // steps finished
+  int block = 0, blocks = 0;       // transformer blocks finished in this step
+  double phase_seconds = 0;
+};
+
+struct Picture {
+  int index = 0;  // counted from 0
+  Image image;
+  Recipe recipe;
+  std::vector<float> latents;  // final, packed: [tokens, channels]
+  int64_t latent_tokens = 0, latent_channels = 0;
+};
+
+// What the caller wants to hear. Each may be empty; each is called on the thread that called generate().
+struct Listeners {
+  std::function<void(const Progress&)> on_progress;
+  std::function<void(const Picture&)> on_picture;
+  std::function<void(const std::string&)> on_note;
+};
+
+// Draws job.count pictures with seeds job.seed, job.seed + 1, …; hands each over as soon as it is finished.
+// Errors: kModel for weights, kFailure when the arithmetic leaves the finite numbers, kCancelled once `cancel` is true;
+// whatever a listener throws passes through.
+void generate(const Model& model, Backend& backend, const Job& job, const Listeners& listeners,
+              const std::atomic<bool>& cancel);
+
+}  // namespace darkroom

@@ -1,0 +1,61 @@
+// What to draw: as the user said it, and as it will be done.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pipeline/model.h"
+#include "sampling/noise.h"
+#include "sampling/schedule.h"
+#include "tensor/dtype.h"
+
+namespace darkroom {
+
+// As the user said it; absent means "the model's own". docs/CLI.md lists the defaults.
+struct Request {
+  std::string prompt;
+  std::string negative;
+  double cfg = 1;  // true classifier-free guidance (arXiv 2207.12598); 1 = off
+  std::optional<double> guidance;
+  std::optional<int64_t> width, height;
+  std::optional<int64_t> steps;
+  std::vector<double> sigmas;  // replaces steps
+  std::optional<int64_t> max_text_tokens;
+  std::optional<uint64_t> seed;
+  int64_t count = 1;
+  std::string precision = "auto";
+  std::string rng = "torch-cpu";
+  std::filesystem::path noise_path;  // initial latents, packed, instead of drawn noise
+};
+
+// As it will be done: every value decided and checked against the model.
+struct Job {
+  std::string prompt, negative;
+  bool true_cfg = false;
+  float cfg = 1;
+  std::optional<float> guidance;  // absent for models that embed none
+  int64_t width = 0, height = 0;  // pixels
+  Schedule schedule;
+  std::vector<double> custom_sigmas;  // as asked for, before any shift; empty: evenly spaced
+  int64_t max_text_tokens = 0;
+  uint64_t seed = 0;
+  int64_t count = 1;
+  DType precision = DType::kF32;  // of hidden states: f32 or bf16
+  NoiseKind noise = NoiseKind::kTorchCpu;
+  std::filesystem::path noise_path;
+  std::vector<std::string> notes;  // options without effect
+
+  // The image in tokens: rows × cols, and the latents behind them.
+  int64_t token_rows = 0, token_cols = 0;
+  int64_t image_tokens() const { return token_rows * token_cols; }
+  int64_t steps() const { return schedule.steps(); }
+};
+
+// Decides every value. A seed that was not given is drawn from the system. Errors: kUsage, naming the option,
+// its value and what is allowed.
+Job decide(const Request& request, const Model& model);
+
+}  // namespace darkroom
