@@ -34,8 +34,8 @@ struct BenchOptions {
   bool quick = false;        // a subset that ends within 40 s on 2 slow cores, else 10 minutes
   int threads = 0;           // 0: one per available processor
   std::string isa = "auto";  // "auto" (or "") or a name of supported_isa_names()
-  const std::atomic<bool>* cancel = nullptr;  // set from any thread to stop
-  std::function<void(std::string)> note;      // if set, called with one line per finished or left-out row
+  const std::atomic<bool>* cancel = nullptr;   // set from any thread to stop
+  std::function<void(std::string)> note = {};  // if set, called with one line per finished or left-out row
 };
 
 // Runs the bench. The result:

@@ -136,7 +136,7 @@ TEST_P(Stage, VaeWithQuantConv) {
   EXPECT_LT(relative_error(got, to_pixels(expected.tensor("decoded"))), kTolerance);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, Stage, testing::Values("reference", "cpu"), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Backends, Stage, testing::Values("reference", "cpu"), [](const auto& variant) { return variant.param; });
 
 TEST(T5, RelativeBuckets) {
   const Expected expected(fixture_path("ops.safetensors"));

@@ -1,0 +1,72 @@
+// Choosing an instruction set: that it is really used, that what the processor lacks is refused; and the
+// ceilings.
+#include <algorithm>
+
+#include "backends/cpu/kernels.h"
+#include "base/error.h"
+#include "cpu_test_util.h"
+
+namespace darkroom {
+namespace {
+
+constexpr CpuIsa kAll[] = {CpuIsa::kScalar, CpuIsa::kSse4, CpuIsa::kAvx2, CpuIsa::kAvx512,
+                           CpuIsa::kAvx512Bf16};
+
+TEST(CpuIsaChoice, NamesGoBothWays) {
+  for (const CpuIsa isa : kAll) EXPECT_EQ(parse_isa(isa_name(isa)), isa);
+  EXPECT_EQ(parse_isa("auto"), CpuIsa::kAuto);
+  try {
+    parse_isa("avx3");
+    FAIL() << "no error";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kUsage);
+    EXPECT_NE(std::string(e.what()).find("'avx3'"), std::string::npos);
+  }
+  EXPECT_FALSE(cpu_model_name().empty());
+}
+
+// The width of a tile gives the set away: two vectors.
+TEST(CpuIsaChoice, ForcedSetIsUsed) {
+  const auto width = [](CpuIsa isa) { return cpu::make_kernel_table(isa).gemm.nr; };
+  const auto has = [](CpuIsa isa) { return std::ranges::count(supported_isas(), isa) == 1; };
+  EXPECT_EQ(width(CpuIsa::kScalar), 2);
+  if (has(CpuIsa::kSse4)) EXPECT_EQ(width(CpuIsa::kSse4), 8);
+  if (has(CpuIsa::kAvx2)) EXPECT_EQ(width(CpuIsa::kAvx2), 16);
+  if (has(CpuIsa::kAvx512)) EXPECT_EQ(width(CpuIsa::kAvx512), 32);
+  for (const CpuIsa isa : supported_isas()) {
+    const auto backend = make_cpu_backend({.threads = 1, .isa = isa});
+    EXPECT_EQ(backend->isa(), isa);
+    EXPECT_EQ(backend->name(), "cpu " + std::string(isa_name(isa)));
+    EXPECT_GT(backend->workspace_bytes(), 1u << 20);
+    EXPECT_LT(backend->workspace_bytes(), 32u << 20);
+  }
+  EXPECT_EQ(make_cpu_backend({.threads = 1})->isa(), supported_isas().back());
+}
+
+TEST(CpuIsaChoice, MissingSetIsRefused) {
+  int missing = 0;
+  for (const CpuIsa isa : kAll) {
+    if (std::ranges::count(supported_isas(), isa) == 1) continue;
+    ++missing;
+    try {
+      make_cpu_backend({.threads = 1, .isa = isa});
+      FAIL() << "no error for " << isa_name(isa);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kUsage);
+      EXPECT_NE(std::string(e.what()).find(isa_name(isa)), std::string::npos);
+    }
+  }
+  if (missing == 0) GTEST_SKIP() << "this processor has every set";
+}
+
+TEST(CpuIsaChoice, CeilingsArePlausible) {
+  const CpuCeilings ceilings = measure_ceilings({.threads = 1, .seconds = 0.02});
+  EXPECT_GT(ceilings.f32_gflops, 0.1);
+  EXPECT_LT(ceilings.f32_gflops, 1000);
+  EXPECT_GT(ceilings.read_gbps, 0.1);
+  EXPECT_EQ(ceilings.bf16_gflops.has_value(), supported_isas().back() == CpuIsa::kAvx512Bf16);
+  if (ceilings.int8_gops) EXPECT_GT(*ceilings.int8_gops, ceilings.f32_gflops * 0.5);
+}
+
+}  // namespace
+}  // namespace darkroom
