@@ -12,6 +12,7 @@
 
 #include "backends/registry.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "bench/bench.h"
 #include "darkroom/darkroom.h"
 #include "image/png.h"
@@ -134,13 +135,13 @@ darkroom::Listeners listeners_of(const darkroom_request& r) {
   };
   listeners.on_picture = [&r](const darkroom::Picture& p) {
     if (!r.on_picture) return;
-    const std::string recipe = darkroom::to_json(p.recipe).dump();
+    const std::string recipe = darkroom::to_json(p.recipe);
     const darkroom_picture picture{.struct_size = sizeof(darkroom_picture),
                                    .index = p.index,
                                    .width = p.image.width,
                                    .height = p.image.height,
                                    .rgb = p.image.rgb.data(),
-                                   .seed = p.recipe.seed,
+                                   .seed = p.recipe.seed.value_or(0),
                                    .recipe = recipe.c_str(),
                                    .latents = p.latents.data(),
                                    .latent_tokens = p.latent_tokens,
@@ -243,9 +244,9 @@ darkroom_status darkroom_save_png(darkroom_engine* engine, const darkroom_pictur
     darkroom::Image image{picture->width, picture->height, {}};
     const std::size_t bytes = static_cast<std::size_t>(picture->width) * static_cast<std::size_t>(picture->height) * 3;
     image.rgb.assign(picture->rgb, picture->rgb + bytes);
-    std::vector<darkroom::PngText> chunks;
-    if (metadata) chunks = recipe_chunks(darkroom::recipe_from_json(picture->recipe));
-    write_png(path, image, {.text = chunks, .overwrite = overwrite != 0});
+    darkroom::PngOptions png{.overwrite = overwrite != 0};
+    if (metadata) png.texts = recipe_texts(darkroom::from_json(picture->recipe, "the picture's recipe"));
+    write_png(image, path, png);
   });
 }
 
@@ -289,9 +290,7 @@ darkroom_status darkroom_tokenize(darkroom_engine* engine, darkroom_model* model
 darkroom_status darkroom_read_recipe(darkroom_engine* engine, const char* path, char** text) {
   return guarded(engine, [&] {
     require_argument(path != nullptr, "the path");
-    const std::optional<darkroom::FoundRecipe> found = darkroom::find_recipe(path);
-    require(found.has_value(), ErrorCode::kModel, "{}: the picture holds no recipe", path);
-    hand_out(to_json(found->recipe), text);
+    hand_out(darkroom::parse_json(to_json(darkroom::read_recipe(path).recipe), path), text);
   });
 }
 

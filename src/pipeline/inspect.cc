@@ -72,9 +72,13 @@ json inspect_safetensors(const fs::path& path) {
 json inspect_picture(const fs::path& path) {
   const Image image = read_png(path);
   json out = {{"type", "picture"}, {"name", path.filename().string()}, {"width", image.width}, {"height", image.height}};
-  const std::optional<FoundRecipe> found = find_recipe(path);
-  out["source"] = !found ? "none" : found->source == RecipeSource::kDarkroom ? "darkroom" : "a1111";
-  if (found) out["recipe"] = to_json(found->recipe);
+  const std::map<std::string, std::string> texts = read_png_text(path);
+  out["source"] = "none";
+  if (texts.contains("darkroom") || texts.contains("parameters")) {
+    const FoundRecipe found = read_recipe(path);
+    out["source"] = found.source == RecipeSource::kJson ? "darkroom" : "a1111";
+    out["recipe"] = parse_json(to_json(found.recipe), path.string());
+  }
   return out;
 }
 

@@ -137,18 +137,18 @@ Recipe recipe_of(const Model& model, const Job& job, uint64_t seed) {
   Recipe recipe;
   recipe.prompt = job.prompt;
   recipe.negative = job.negative;
-  recipe.width = job.width;
-  recipe.height = job.height;
-  recipe.steps = job.steps();
+  recipe.width = static_cast<int>(job.width);
+  recipe.height = static_cast<int>(job.height);
+  recipe.steps = static_cast<int>(job.steps());
   if (job.guidance) recipe.guidance = *job.guidance;
   recipe.cfg = job.cfg;
   recipe.seed = seed;
   recipe.sigmas = job.custom_sigmas;
-  recipe.max_text_tokens = job.max_text_tokens;
+  recipe.max_text_tokens = static_cast<int>(job.max_text_tokens);
   recipe.precision = dtype_name(job.precision);
   recipe.rng = job.noise == NoiseKind::kTorchCpu ? "torch-cpu" : "torch-cuda";
   recipe.model = model.name();
-  recipe.version = kVersion;
+  recipe.engine = std::string("darkroom ") + kVersion;
   return recipe;
 }
 
