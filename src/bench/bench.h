@@ -2,23 +2,19 @@
 // reach.
 //
 // It measures the cpu backend through ops/ops.h and models/, on random numbers in the shapes of FLUX.1; it
-// checks no results (the tests do) and reads no files. Called by the C API's darkroom_bench, hence by
-// `darkroom bench`.
+// checks no results (the tests do) and reads no files. Called by the C API's darkroom_bench.
 //
-// Method. Processors shared with neighbours drift, so a rate means nothing beside a ceiling from another
-// minute:
-//   - before the first run of a row and after each of its runs the ceilings that bound the row are probed for
-//   some tens
-//     of milliseconds (the best few of them count);
-//   - a run's ideal time is its work at those ceilings: FLOPs at the rate of the arithmetic that the backend
-//   uses for
-//     them, or bytes at the rate of reading, whichever takes longer. Of the probes before and after a run the
-//     higher counts, since neighbours can only make a probe slower;
-//   - a row reports its fastest run, and as `fraction` that run's ideal time over its time;
-//   - a row has at least three runs, and more while they are short; rows whose single run takes many seconds
-//   stop
-//     earlier (plan.h, Pace), and what does not fit the whole bench's time is left out with a note;
-//   - rows bound by memory go through several sets of operands, more than caches hold, in each run.
+// Method. Processors shared with neighbours drift, so a rate means nothing beside an old ceiling:
+//   - Before the first run of a row and after each of its runs, the ceilings that bound the row are probed
+//   for
+//     some tens of milliseconds; the best few of them count.
+//   - A run's ideal time is its work at those ceilings: FLOPs at the rate of the arithmetic that the backend
+//     uses for them, or bytes at the rate of reading, whichever takes longer. Of the two probes before a run
+//     and the two after it the highest counts, since neighbours can only make a probe slower.
+//   - A row reports its fastest run, and as `fraction` that run's ideal time over its time.
+//   - A row has at least three runs, and more while they are short. Rows whose single run takes many seconds
+//     stop earlier (plan.h, Pace). What does not fit the whole bench's time is left out with a note.
+//   - Rows bound by memory go through several sets of operands in each run, more than caches hold.
 // FLOPs are two per multiply-add of matmuls, attention and convolutions; nothing else is counted. Bytes are
 // each input and output once, except that group_norm reads its input twice.
 #pragma once
@@ -40,13 +36,14 @@ struct BenchOptions {
 
 // Runs the bench. The result:
 //   {"cpu": {"name", "isa", "threads"},
-//    "ceiling": {"f32_gflops", "bf16_gflops", "int8_gops", "read_gbps"},   as first measured; null: the CPU
-//    lacks it "rows": [{"name", "dtype", "shape", "seconds", "gflops", "gbps", "fraction", "runs"}]}
+//    "ceiling": {"f32_gflops", "bf16_gflops", "int8_gops", "read_gbps"},
+//    "rows": [{"name", "dtype", "shape", "seconds", "gflops", "gbps", "fraction", "runs"}]}
+// The ceiling is the one measured first; null stands for what the CPU lacks.
 // dtype is that of the activations; weights are bf16 in every row. seconds: the fastest run, of `runs`.
 // gflops is null for rows without counted FLOPs, gbps for rows that no memory ceiling is applied to. Rows:
-//   matmul MxKxN · modulation MxKxN (few rows, so bound by reading weights) · attention LxHEADSxDIM · conv2d
-//   IN->OUT KxK [up2] @HxW (input pixels) · norm_modulate, qk_norm_rope LxD · group_norm HxWxC (with SiLU) ·
-//   double_block, single_block, step (all of a step's blocks) by tokens · vae_decode by pixels.
+//   matmul MxKxN; modulation MxKxN (few rows, so bound by reading weights); attention LxHEADSxDIM;
+//   conv2d IN->OUT KxK [up2] @HxW (input pixels); norm_modulate, qk_norm_rope LxD; group_norm HxWxC (with
+//   SiLU); double_block, single_block, step (all of a step's blocks) by tokens; vae_decode by pixels.
 // Errors: kUsage for an unknown instruction set, one that this processor lacks, or a thread count out of
 // range; kCancelled between runs or blocks; kOutOfMemory.
 nlohmann::json run_bench(const BenchOptions& options);

@@ -9,6 +9,10 @@
 namespace darkroom::bench {
 namespace {
 
+// Time expected for a run over its ideal time, when deciding whether it still fits: rows reach some 70 % of
+// the ceilings.
+constexpr double kExpectedSlowdown = 1.4;
+
 CpuOptions cpu_options(const BenchOptions& options) {
   require(options.threads >= 0, ErrorCode::kUsage, "bench: {} threads; give 0 for one per processor, or more",
           options.threads);
@@ -53,20 +57,29 @@ bool Meter::fits(const Work& work, DType activation) const {
   const double f32 = 1e9 * ceilings_.f32_gflops;
   const double matmul = uses_bf16(activation) ? 1e9 * ceilings_.bf16_gflops.value() : f32;
   const Rates first{.matmul = matmul, .attention = f32, .read = 1e9 * ceilings_.read_gbps};
-  return now() - start_ + 2 * ideal_seconds(work, first) <= pace_.total_seconds;
+  return now() - start_ + kExpectedSlowdown * ideal_seconds(work, first) <= pace_.total_seconds;
 }
 
 Sampler::Sampler(Meter& meter, const Work& work, DType activation)
-    : meter_(meter), work_(work), activation_(activation), before_(meter.probe(work, activation)) {}
+    : meter_(meter), work_(work), activation_(activation), probes_{meter.probe(work, activation)} {}
 
-Sample Sampler::time(const std::function<void()>& run) {
+double Sampler::time(const std::function<void()>& run) {
   const double start = now();
   run();
-  const double seconds = std::max(now() - start, 1e-9);  // the clock's resolution
-  const Rates after = meter_.probe(work_, activation_);
-  const Sample sample{seconds, ideal_seconds(work_, higher(before_, after))};
-  before_ = after;
-  return sample;
+  seconds_.push_back(std::max(now() - start, 1e-9));  // the clock's resolution
+  probes_.push_back(meter_.probe(work_, activation_));
+  return seconds_.back();
+}
+
+std::vector<Sample> Sampler::samples() const {
+  std::vector<Sample> all;
+  for (std::size_t run = 0; run < seconds_.size(); ++run) {
+    Rates rates = higher(probes_[run], probes_[run + 1]);
+    if (run > 0) rates = higher(rates, probes_[run - 1]);
+    if (run + 2 < probes_.size()) rates = higher(rates, probes_[run + 2]);
+    all.push_back({seconds_[run], ideal_seconds(work_, rates)});
+  }
+  return all;
 }
 
 void Patience::add(double seconds) {
@@ -120,13 +133,9 @@ bool Rows::may_run(const Meter& meter, const Row& row, double times) {
 }
 
 void Rows::measure(Meter& meter, const Row& row, const std::function<void()>& run) {
-  std::vector<Sample> samples;
   Sampler sampler(meter, row.work, row.activation);
-  for (Patience patience(meter.pace()); patience.more();) {
-    samples.push_back(sampler.time(run));
-    patience.add(samples.back().seconds);
-  }
-  add(row, samples);
+  for (Patience patience(meter.pace()); patience.more();) patience.add(sampler.time(run));
+  add(row, sampler.samples());
 }
 
 }  // namespace darkroom::bench

@@ -32,7 +32,7 @@ class Meter {
 
   // The rates that bound `work`, now. Errors: kCancelled.
   Rates probe(const Work& work, DType activation);
-  // False if so much work, done at half the first ceilings, would end after pace.total_seconds.
+  // False if so much work, done at 1/1.4 of the first ceilings, would end after pace.total_seconds.
   bool fits(const Work& work, DType activation) const;
 
  private:
@@ -58,14 +58,17 @@ struct Sample {
 class Sampler {
  public:
   Sampler(Meter& meter, const Work& work, DType activation);
-  // Errors: kCancelled before the run; what `run` throws.
-  Sample time(const std::function<void()>& run);
+  // Runs once and returns the seconds. Errors: kCancelled after the run; what `run` throws.
+  double time(const std::function<void()>& run);
+  // All runs so far, in order, each beside the highest of the two probes before it and the two after it.
+  std::vector<Sample> samples() const;
 
  private:
   Meter& meter_;
   Work work_;
   DType activation_;
-  Rates before_;
+  std::vector<Rates> probes_;  // one more than runs
+  std::vector<double> seconds_;
 };
 
 // Says when a row has runs enough.

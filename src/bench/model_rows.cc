@@ -79,20 +79,24 @@ void measure_step(Meter& meter, const flux::Config& config, const flux::Weights&
   Arena arena(memory);
   const Context ctx = meter.context(activation, arena);
   const StepInputs in = step_inputs(ctx, config, s);
-  std::vector<Sample> doubles, singles, passes;
   Sampler sampler(meter, work, activation);
   for (Patience patience(meter.pace()); patience.more();) {
-    Sample pass;
+    double seconds = 0;
     for (int64_t block = 0; block < config.num_blocks(); ++block) {
-      const Sample one = sampler.time([&] {
+      seconds += sampler.time([&] {
         flux::run_blocks(ctx, config, weights, in.modulation, in.rope, in.hidden, block, block + 1);
       });
-      (block < config.num_layers ? doubles : singles).push_back(one);
-      pass.seconds += one.seconds;
-      pass.ideal_seconds += one.ideal_seconds;
     }
-    passes.push_back(pass);
-    patience.add(pass.seconds);
+    patience.add(seconds);
+  }
+  std::vector<Sample> doubles, singles, passes;
+  int64_t block = 0;
+  for (const Sample& one : sampler.samples()) {
+    if (block == 0) passes.emplace_back();
+    passes.back().seconds += one.seconds;
+    passes.back().ideal_seconds += one.ideal_seconds;
+    (block < config.num_layers ? doubles : singles).push_back(one);
+    block = (block + 1) % config.num_blocks();
   }
   rows.add(double_row, doubles);
   rows.add(single_row, singles);
@@ -131,19 +135,20 @@ void measure_decoder(Meter& meter, const vae::Config& config, const vae::Decoder
 }  // namespace
 
 void measure_models(Meter& meter, const Plan& plan, Rows& rows) {
-  if (!plan.steps.empty()) {
-    // Memory of its own for every tensor of a block: weights come from memory, as they do in a run.
-    DummySource source({.dtype = DType::kBF16, .materialise = true});
-    const flux::Weights weights = block_weights(plan.transformer, source);
-    for (const TokenShape& s : plan.steps) {
-      for (const DType a : kActivations) measure_step(meter, plan.transformer, weights, s, a, rows);
+  {
+    DummySource source(DType::kBF16);
+    vae::DecoderWeights weights;
+    weights.visit(plan.vae, bind_from(source));
+    for (const int64_t pixels : plan.vae_pixels) {
+      for (const DType a : kActivations) measure_decoder(meter, plan.vae, weights, pixels, a, rows);
     }
   }
-  DummySource source(DType::kBF16);
-  vae::DecoderWeights weights;
-  weights.visit(plan.vae, bind_from(source));
-  for (const int64_t pixels : plan.vae_pixels) {
-    for (const DType a : kActivations) measure_decoder(meter, plan.vae, weights, pixels, a, rows);
+  if (plan.steps.empty()) return;
+  // Memory of its own for every tensor of a block: weights come from memory, as they do in a run.
+  DummySource source({.dtype = DType::kBF16, .materialise = true});
+  const flux::Weights weights = block_weights(plan.transformer, source);
+  for (const TokenShape& s : plan.steps) {
+    for (const DType a : kActivations) measure_step(meter, plan.transformer, weights, s, a, rows);
   }
 }
 

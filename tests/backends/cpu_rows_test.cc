@@ -58,7 +58,8 @@ TEST_P(CpuRows, RoundsToBfloat16AsDefined) {
   }
 }
 
-// The exponential inside is good to 2 ulp; its argument's rounding adds as many ulp as the argument is large.
+// The exponential inside is good to 2 ulp; three roundings in its argument add up to three
+// ulp times the argument.
 TEST_P(CpuRows, ActivationsAreAccurate) {
   const auto backend = make(2);
   constexpr int64_t kCount = 40001;
@@ -70,8 +71,7 @@ TEST_P(CpuRows, ActivationsAreAccurate) {
     for (int64_t i = 0; i < kCount; ++i) {
       const double in = x.get(0, i), want = activation_in_f64(activation, in);
       const double argument = std::min(std::fabs(in) + 0.08 * std::fabs(in * in * in), 110.0);
-      ASSERT_NEAR(out.get(0, i), want, 1.2e-7 * (3 + (in < 0 ? argument : 0)) * std::fabs(want) + 1e-36)
-          << in;
+      ASSERT_NEAR(out.get(0, i), want, 2e-7 * (2 + (in < 0 ? argument : 0)) * std::fabs(want) + 1e-36) << in;
     }
   }
 }
