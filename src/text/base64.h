@@ -1,0 +1,12 @@
+// Base64 (RFC 4648, with padding) to bytes. Not an encoder. Called by the T5 tokenizer for its character map.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace darkroom {
+
+// Errors: kModel with `where` unless `text` is whole groups of four characters of the standard alphabet.
+std::string decode_base64(std::string_view text, const std::string& where);
+
+}  // namespace darkroom

@@ -1,0 +1,157 @@
+#include "text/byte_pair.h"
+
+#include <nlohmann/json.hpp>
+#include <queue>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/printable.h"
+#include "text/utf8.h"
+
+namespace darkroom {
+
+using nlohmann::json;
+
+namespace {
+
+// GPT-2's printable code point for each byte: itself where it is printable Latin-1, else the next from
+// U+0100.
+std::array<std::string, 256> byte_alphabet() {
+  std::array<std::string, 256> names;
+  char32_t next = 0x100;
+  for (char32_t byte = 0; byte < 256; ++byte) {
+    const bool printable_byte =
+        (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+    append_utf8(names[byte], printable_byte ? byte : next++);
+  }
+  return names;
+}
+
+std::unordered_map<std::string, int32_t> parse_vocabulary(std::string_view text, const std::string& where) {
+  const json object = parse_json(text, where);
+  require(object.is_object() && !object.empty(), ErrorCode::kModel,
+          "{}: expected an object of piece -> id with at least one piece", where);
+  std::unordered_map<std::string, int32_t> vocabulary;
+  vocabulary.reserve(object.size());
+  std::vector<bool> taken(object.size());
+  for (const auto& [piece, value] : object.items()) {
+    const bool fits = value.is_number_unsigned() && value.get<uint64_t>() < object.size();
+    require(fits, ErrorCode::kModel, "{}: the id of '{}' is {}, expected a whole number from 0 to {}", where,
+            printable(piece, 40), value.is_number() ? value.dump() : value.type_name(), object.size() - 1);
+    const auto id = value.get<std::size_t>();
+    require(!taken[id], ErrorCode::kModel, "{}: two pieces have the id {}, one of them is '{}'", where, id,
+            printable(piece, 40));
+    taken[id] = true;
+    vocabulary.emplace(piece, static_cast<int32_t>(id));
+  }
+  return vocabulary;
+}
+
+// Calls on_line for each line, without its \n or \r\n; text behind the last newline is a line of its own.
+template <typename OnLine>
+void for_each_line(std::string_view text, const OnLine& on_line) {
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    if (end != std::string_view::npos && line.ends_with('\r')) line.remove_suffix(1);
+    on_line(line);
+  }
+}
+
+}  // namespace
+
+BytePairModel BytePairModel::parse(std::string_view vocab_json, const std::string& vocab_path,
+                                   std::string_view merges_txt, const std::string& merges_path) {
+  BytePairModel model;
+  model.vocabulary_ = parse_vocabulary(vocab_json, vocab_path);
+  require(is_valid_utf8(merges_txt), ErrorCode::kModel, "{}: not valid UTF-8", merges_path);
+  int32_t rank = 0;
+  for_each_line(merges_txt, [&](std::string_view line) {
+    if (!line.starts_with("#version")) model.add_merge(line, rank++, merges_path);
+  });
+  const auto alphabet = byte_alphabet();
+  for (std::size_t byte = 0; byte < 256; ++byte) {
+    model.inner_[byte] = model.find(alphabet[byte]);
+    model.last_[byte] = model.find(alphabet[byte] + "</w>");
+  }
+  return model;
+}
+
+int32_t BytePairModel::find(const std::string& piece) const {
+  const auto it = vocabulary_.find(piece);
+  return it == vocabulary_.end() ? -1 : it->second;
+}
+
+void BytePairModel::add_merge(std::string_view line, int32_t rank, const std::string& where) {
+  const std::size_t space = line.find(' ');
+  require(space != std::string_view::npos && line.find(' ', space + 1) == std::string_view::npos,
+          ErrorCode::kModel, "{}: merge {} is '{}', expected two pieces with one space between", where,
+          int64_t{rank} + 1, printable(line, 60));
+  const std::string left(line.substr(0, space)), right(line.substr(space + 1));
+  const int32_t left_id = find(left), right_id = find(right), both = find(left + right);
+  require(left_id >= 0 && right_id >= 0 && both >= 0, ErrorCode::kModel,
+          "{}: merge {} is '{}', but '{}' is not in the vocabulary", where, int64_t{rank} + 1,
+          printable(line, 60),
+          printable(left_id < 0    ? left
+                    : right_id < 0 ? right
+                                   : left + right,
+                    60));
+  merges_[static_cast<uint64_t>(left_id) << 32 | static_cast<uint64_t>(right_id)] = {rank, both};
+}
+
+const BytePairModel::Merge* BytePairModel::find_merge(int32_t left, int32_t right) const {
+  const auto it = merges_.find(static_cast<uint64_t>(left) << 32 | static_cast<uint64_t>(right));
+  return it == merges_.end() ? nullptr : &it->second;
+}
+
+void BytePairModel::encode(std::string_view word, std::vector<int32_t>& ids) const {
+  struct Symbol {
+    int32_t id;  // -1: swallowed by the symbol to its left
+    int32_t previous, next;
+  };
+  struct Candidate {
+    int32_t rank, at, id;                           // merge the symbol at `at` with its next one into `id`
+    bool operator<(const Candidate& other) const {  // the queue's top is the largest
+      return rank != other.rank ? rank > other.rank : at > other.at;
+    }
+  };
+  const auto count = static_cast<int32_t>(word.size());
+  std::vector<Symbol> symbols;
+  symbols.reserve(word.size());
+  for (int32_t i = 0; i < count; ++i) {
+    const auto byte = static_cast<unsigned char>(word[static_cast<std::size_t>(i)]);
+    const int32_t id = i + 1 == count ? last_[byte] : inner_[byte];
+    symbols.push_back({id >= 0 ? id : unknown_, i - 1, i + 1});
+  }
+  const auto symbol = [&](int32_t at) -> Symbol& { return symbols[static_cast<std::size_t>(at)]; };
+  std::priority_queue<Candidate> queue;
+  const auto consider = [&](int32_t left, int32_t right) {
+    if (left < 0 || right >= count) return;
+    if (const Merge* merge = find_merge(symbol(left).id, symbol(right).id)) {
+      queue.push({merge->rank, left, merge->id});
+    }
+  };
+  for (int32_t i = 0; i + 1 < count; ++i) consider(i, i + 1);
+  while (!queue.empty()) {
+    const Candidate best = queue.top();
+    queue.pop();
+    Symbol& left = symbol(best.at);
+    if (left.id < 0 || left.next >= count) continue;
+    Symbol& right = symbol(left.next);
+    // Either symbol may have changed since; the reference compares the result only, not the rank.
+    const Merge* merge = find_merge(left.id, right.id);
+    if (!merge || merge->id != best.id) continue;
+    left.id = best.id;
+    left.next = right.next;
+    right.id = -1;
+    if (left.next < count) symbol(left.next).previous = best.at;
+    consider(left.previous, best.at);
+    consider(best.at, left.next);
+  }
+  for (const Symbol& each : symbols) {
+    if (each.id >= 0) ids.push_back(each.id);
+  }
+}
+
+}  // namespace darkroom

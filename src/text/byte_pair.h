@@ -1,0 +1,48 @@
+// Byte-pair encoding of single words over a vocabulary of byte-level pieces, as CLIP uses it. Not a
+// tokenizer: it knows no spaces and no special tokens. Called by ClipTokenizer.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace darkroom {
+
+// Immutable; reading is thread-safe.
+class BytePairModel {
+ public:
+  BytePairModel() = default;
+  // `vocab_json`: an object of piece -> id in which the ids are 0 to count - 1; pieces spell bytes with
+  // GPT-2's byte alphabet and end in </w> at the end of a word. `merges_txt`: one "left right" per line,
+  // first the one that goes first; lines that begin with #version are skipped. The paths stand in the
+  // messages. Errors: kModel.
+  static BytePairModel parse(std::string_view vocab_json, const std::string& vocab_path,
+                             std::string_view merges_txt, const std::string& merges_path);
+
+  int32_t size() const { return static_cast<int32_t>(vocabulary_.size()); }
+  // The id of a piece, -1 for none.
+  int32_t find(const std::string& piece) const;
+  // Which id stands for a byte that is no piece.
+  void set_unknown(int32_t id) { unknown_ = id; }
+
+  // Appends the ids of one word, any bytes. Time is n log n.
+  void encode(std::string_view word, std::vector<int32_t>& ids) const;
+
+ private:
+  struct Merge {
+    int32_t rank, id;
+  };
+  void add_merge(std::string_view line, int32_t rank, const std::string& where);
+  const Merge* find_merge(int32_t left, int32_t right) const;
+
+  std::unordered_map<std::string, int32_t> vocabulary_;
+  std::unordered_map<uint64_t, Merge> merges_;  // by left id << 32 | right id
+  std::array<int32_t, 256> inner_ = {};         // ids of the single bytes, -1 for none
+  std::array<int32_t, 256> last_ = {};          // the same at the end of a word
+  int32_t unknown_ = 0;
+};
+
+}  // namespace darkroom

@@ -1,0 +1,185 @@
+#include "text/t5_tokenizer.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file_map.h"
+#include "base/json.h"
+#include "base/printable.h"
+#include "text/base64.h"
+#include "text/token_settings.h"
+#include "text/unicode.h"
+#include "text/utf8.h"
+
+namespace darkroom {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr std::size_t kMaxFileBytes = 16 << 20;  // the real file has 2.4 MB
+constexpr int64_t kMaxTokens = 1'000'000;
+constexpr int32_t kUnknown = 2;                          // fixed in the reference, whatever the file says
+constexpr std::string_view kWordStart = "\xE2\x96\x81";  // U+2581
+
+const json& member(const json& object, const char* name, const std::string& where) {
+  require(object.is_object(), ErrorCode::kModel, "{}: expected a JSON object, found {}", where,
+          object.type_name());
+  const auto it = object.find(name);
+  require(it != object.end() && !it->is_null(), ErrorCode::kModel, "{}: the field '{}' is missing", where,
+          name);
+  return *it;
+}
+
+UnigramModel read_model(const json& document, const std::string& where) {
+  const json& model = member(document, "model", where);
+  const json& vocabulary = member(model, "vocab", where);
+  const JsonFields fields(model, where);
+  const std::string type = fields.text("type", "Unigram");
+  require(type == "Unigram", ErrorCode::kModel, "{}: the model is of type '{}', T5's is 'Unigram'", where,
+          printable(type, 40));
+  fields.integer("unk_id", kUnknown, kUnknown, kUnknown);
+  return UnigramModel(vocabulary, kUnknown, where);
+}
+
+// The character map of the first Precompiled step of the normaliser, if there is one.
+Charsmap read_charsmap(const json& document, const std::string& where) {
+  const auto normalizer = document.find("normalizer");
+  if (normalizer == document.end() || normalizer->is_null()) return {};
+  const bool sequence = JsonFields(*normalizer, where).text("type", "") == "Sequence";
+  const json single = sequence ? json() : json::array({*normalizer});
+  const json& steps = sequence ? member(*normalizer, "normalizers", where) : single;
+  require(steps.is_array(), ErrorCode::kModel, "{}: 'normalizers' must be a list, found {}", where,
+          steps.type_name());
+  for (const json& step : steps) {
+    const JsonFields fields(step, where);
+    if (fields.text("type", "") != "Precompiled" || !fields.has("precompiled_charsmap")) continue;
+    return Charsmap(decode_base64(fields.text("precompiled_charsmap", ""), where), where);
+  }
+  return {};
+}
+
+std::optional<json> parse_optional(const std::optional<std::string>& text,
+                                   const std::filesystem::path& path) {
+  if (!text) return std::nullopt;
+  return parse_json(*text, path.string());
+}
+
+// T5's sentinels; the class has them whether or not the files list them.
+std::vector<std::string> sentinels(const json& config, const std::string& where) {
+  const int64_t count = JsonFields(config, where).integer("extra_ids", 100, 0, 1000);
+  std::vector<std::string> out;
+  for (int64_t i = 0; i < count; ++i) out.push_back(fmt::format("<extra_id_{}>", i));
+  return out;
+}
+
+}  // namespace
+
+T5Tokenizer T5Tokenizer::load(const std::filesystem::path& folder) {
+  T5TokenizerFiles files;
+  files.tokenizer_json = read_text_file(folder / "tokenizer.json", kMaxFileBytes);
+  const auto optional_file = [&](const char* name) -> std::optional<std::string> {
+    if (!std::filesystem::exists(folder / name)) return std::nullopt;
+    return read_text_file(folder / name, kMaxFileBytes);
+  };
+  files.tokenizer_config_json = optional_file("tokenizer_config.json");
+  files.special_tokens_map_json = optional_file("special_tokens_map.json");
+  return from_files(files, folder);
+}
+
+T5Tokenizer T5Tokenizer::from_files(const T5TokenizerFiles& files, const std::filesystem::path& where) {
+  const std::string path = (where / "tokenizer.json").string();
+  const json document = parse_json(files.tokenizer_json, path);
+  T5Tokenizer out;
+  out.model_ = read_model(document, path);
+  out.charsmap_ = read_charsmap(document, path);
+
+  const auto config = parse_optional(files.tokenizer_config_json, where / "tokenizer_config.json");
+  const auto map = parse_optional(files.special_tokens_map_json, where / "special_tokens_map.json");
+  const auto added = document.find("added_tokens");
+  const std::string settings_path = config ? (where / "tokenizer_config.json").string() : path;
+  const TokenSettings settings = read_token_settings(
+      {.tokenizer_config = config ? &*config : nullptr,
+       .special_tokens_map = map ? &*map : nullptr,
+       .added_tokens = added != document.end() ? &*added : nullptr},
+      {.bos = "", .eos = "</s>", .unk = "<unk>", .pad = "<pad>"},
+      sentinels(config ? *config : json::object(), settings_path), out.model_.size(),
+      [&](std::string_view piece) { return out.model_.find(piece); }, settings_path);
+  std::vector<AddedToken> normalized = tokens_with(settings.added, true);
+  out.raw_tokens_ = AddedTokenFinder(tokens_with(settings.added, false), settings_path);
+  for (AddedToken& token : normalized) {
+    require(is_valid_utf8(token.content), ErrorCode::kModel, "{}: the added token '{}' is not valid UTF-8",
+            settings_path, printable(token.content, 40));
+    token.content = out.charsmap_.normalize(token.content);
+  }
+  out.normalized_tokens_ = AddedTokenFinder(std::move(normalized), settings_path);
+
+  // Both must be pieces: an id behind the vocabulary has no row in the text encoder's embedding.
+  const auto piece = [&](const std::string& content, const char* name) {
+    const int32_t id = out.model_.find(content);
+    require(id >= 0, ErrorCode::kModel, "{}: the {} token '{}' is not in the vocabulary of {} pieces", path,
+            name, printable(content, 40), out.model_.size());
+    return id;
+  };
+  out.eos_ = piece(settings.named.eos, "end");
+  out.pad_ = piece(settings.named.pad, "padding");
+  out.vocabulary_size_ = out.model_.size();
+  for (const AddedToken& token : settings.added) {
+    out.vocabulary_size_ = std::max(out.vocabulary_size_, token.id + 1);
+  }
+  return out;
+}
+
+TokenIds T5Tokenizer::encode(const std::string& prompt, int64_t max_tokens) const {
+  require(max_tokens >= 1 && max_tokens <= kMaxTokens, ErrorCode::kUsage,
+          "T5 tokenizer: {} tokens asked for, expected 1 to {}", max_tokens, kMaxTokens);
+  const auto room = static_cast<std::size_t>(max_tokens - 1);
+  TokenIds out;
+  out.truncated = !append_prompt(repaired_utf8(prompt), room, out.ids);
+  if (out.truncated) out.ids.resize(room);
+  out.ids.push_back(eos_);
+  out.ids.resize(static_cast<std::size_t>(max_tokens), pad_);
+  return out;
+}
+
+bool T5Tokenizer::append_prompt(const std::string& prompt, std::size_t limit,
+                                std::vector<int32_t>& ids) const {
+  return raw_tokens_.for_each_piece(prompt, [&](const AddedTokenFinder::Piece& outer) {
+    if (outer.id >= 0) {
+      ids.push_back(outer.id);
+      return ids.size() <= limit;
+    }
+    return normalized_tokens_.for_each_piece(charsmap_.normalize(outer.text),
+                                             [&](const AddedTokenFinder::Piece& inner) {
+                                               if (inner.id < 0) return append_words(inner.text, limit, ids);
+                                               ids.push_back(inner.id);
+                                               return ids.size() <= limit;
+                                             });
+  });
+}
+
+bool T5Tokenizer::append_words(std::string_view text, std::size_t limit, std::vector<int32_t>& ids) const {
+  std::size_t begin = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t start = at;
+    if (!is_space(next_code_point(text, at))) continue;
+    if (start > begin && !append_word(text.substr(begin, start - begin), limit, ids)) return false;
+    begin = at;
+  }
+  return begin == text.size() || append_word(text.substr(begin), limit, ids);
+}
+
+bool T5Tokenizer::append_word(std::string_view word, std::size_t limit, std::vector<int32_t>& ids) const {
+  std::string marked(word.starts_with(kWordStart) ? "" : kWordStart);
+  marked += word;
+  for (std::size_t begin = 0; begin < marked.size();) {  // a U+2581 in the text begins a word, too
+    const std::size_t end = std::min(marked.find(kWordStart, begin + 1), marked.size());
+    model_.encode(std::string_view(marked).substr(begin, end - begin), ids);
+    if (ids.size() > limit) return false;
+    begin = end;
+  }
+  return true;
+}
+
+}  // namespace darkroom

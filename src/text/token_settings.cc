@@ -1,0 +1,189 @@
+#include "text/token_settings.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/printable.h"
+#include "text/utf8.h"
+
+namespace darkroom {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr int64_t kMaxId = 1 << 24;  // far above any vocabulary
+
+// In the order in which the reference adds those that the vocabulary lacks.
+constexpr const char* kNames[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                  "pad_token", "cls_token", "mask_token"};
+
+// A string, or an object with flags. `normalized` is for an object that does not say: tokens with a name of
+// their own are special and so not normalised, others are unless they call themselves special.
+AddedToken parse_token(const json& value, bool normalized, const std::string& where) {
+  if (value.is_string()) return {.content = value.get<std::string>()};
+  const JsonFields fields(value, where);
+  AddedToken token;
+  token.content = fields.text("content", "");
+  token.single_word = fields.boolean("single_word", false);
+  token.lstrip = fields.boolean("lstrip", false);
+  token.rstrip = fields.boolean("rstrip", false);
+  token.normalized = fields.boolean("normalized", normalized && !fields.boolean("special", false));
+  return token;
+}
+
+// A whole decimal number of at most kMaxId, -1 for anything else.
+int32_t parse_id(const std::string& text) {
+  int64_t id = -1;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), id);
+  const bool whole = status == std::errc() && end == text.data() + text.size();
+  return whole && id >= 0 && id <= kMaxId ? static_cast<int32_t>(id) : -1;
+}
+
+using TokensById = std::map<int32_t, AddedToken>;
+
+TokensById parse_decoder(const json& decoder, const std::string& where) {
+  require(decoder.is_object(), ErrorCode::kModel, "{}: 'added_tokens_decoder' must be an object, found {}",
+          where, decoder.type_name());
+  TokensById tokens;
+  for (const auto& [key, value] : decoder.items()) {
+    const int32_t id = parse_id(key);
+    require(id >= 0, ErrorCode::kModel,
+            "{}: 'added_tokens_decoder' has the id '{}', expected a whole number from 0 to {}", where,
+            printable(key, 40), kMaxId);
+    require(value.is_object(), ErrorCode::kModel, "{}: added token {} must be an object, found {}", where, id,
+            value.type_name());
+    require(tokens.emplace(id, parse_token(value, true, where)).second, ErrorCode::kModel,
+            "{}: 'added_tokens_decoder' has the id {} twice", where, id);
+  }
+  return tokens;
+}
+
+TokensById parse_list(const json& list, const std::string& where) {
+  require(list.is_array(), ErrorCode::kModel, "{}: 'added_tokens' must be a list, found {}", where,
+          list.type_name());
+  TokensById tokens;
+  for (const json& value : list) {
+    const auto id = static_cast<int32_t>(JsonFields(value, where).required_integer("id", 0, kMaxId));
+    require(tokens.emplace(id, parse_token(value, true, where)).second, ErrorCode::kModel,
+            "{}: 'added_tokens' has the id {} twice", where, id);
+  }
+  return tokens;
+}
+
+// Collects the tokens in the reference's order and gives each its id.
+class Collector {
+ public:
+  Collector(int32_t vocabulary_size, const std::function<int32_t(std::string_view)>& find,
+            const std::string& where)
+      : next_id_(vocabulary_size), find_(find), where_(where) {}
+
+  bool has(const std::string& content) const { return by_content_.contains(content); }
+
+  // `declared`: the id that a file gives to it, -1 for none.
+  void add(AddedToken token, int32_t declared) {
+    require(!token.content.empty(), ErrorCode::kModel, "{}: an added token has no content", where_);
+    const int32_t piece = find_(token.content);
+    token.id = piece >= 0 ? piece : next_id_++;
+    require(declared < 0 || declared == token.id, ErrorCode::kModel,
+            "{}: the added token '{}' has the id {}, the vocabulary gives it {}", where_,
+            printable(token.content, 40), declared, token.id);
+    require(by_content_.emplace(token.content, tokens_.size()).second, ErrorCode::kModel,
+            "{}: the added token '{}' occurs twice", where_, printable(token.content, 40));
+    tokens_.push_back(std::move(token));
+  }
+
+  std::vector<AddedToken> take() { return std::move(tokens_); }
+
+ private:
+  int32_t next_id_;
+  const std::function<int32_t(std::string_view)>& find_;
+  const std::string& where_;
+  std::vector<AddedToken> tokens_;
+  std::map<std::string, std::size_t> by_content_;
+};
+
+const json* field(const json& object, const char* name) {
+  const auto it = object.find(name);
+  return it == object.end() || it->is_null() ? nullptr : &*it;
+}
+
+void require_right_side(const json& config, const std::string& where) {
+  const JsonFields fields(config, where);
+  for (const char* name : {"padding_side", "truncation_side"}) {
+    const std::string side = fields.text(name, "right");
+    require(side == "right", ErrorCode::kModel, "{}: '{}' is '{}', only 'right' is supported", where, name,
+            printable(side, 40));
+  }
+}
+
+// Tokens that have no name of their own, e.g. T5's sentinels.
+void add_unnamed(const json& object, Collector& collector, const std::string& where) {
+  for (const char* name : {"extra_special_tokens", "additional_special_tokens"}) {
+    const json* list = field(object, name);
+    if (!list || list->empty()) continue;
+    require(list->is_array(), ErrorCode::kModel, "{}: '{}' must be a list, found {}", where, name,
+            list->type_name());
+    for (const json& value : *list) {
+      AddedToken token = parse_token(value, false, where);
+      if (!collector.has(token.content)) collector.add(std::move(token), -1);
+    }
+    return;
+  }
+}
+
+}  // namespace
+
+TokenSettings read_token_settings(const TokenSettingsFiles& files, const NamedTokens& defaults,
+                                  const std::vector<std::string>& extras, int32_t vocabulary_size,
+                                  const std::function<int32_t(std::string_view)>& find,
+                                  const std::string& where) {
+  const json nothing = json::object();
+  const json& config = files.tokenizer_config ? *files.tokenizer_config : nothing;
+  const json& map = files.special_tokens_map ? *files.special_tokens_map : nothing;
+  require_right_side(config, where);
+  JsonFields(map, where).has("bos_token");  // an object
+  const json* decoder = field(config, "added_tokens_decoder");
+  TokensById listed;
+  if (decoder) {
+    listed = parse_decoder(*decoder, where);
+  } else if (files.added_tokens) {
+    listed = parse_list(*files.added_tokens, where);
+  }
+
+  Collector collector(vocabulary_size, find, where);
+  for (const auto& [id, token] : listed) collector.add(token, id);
+  std::map<std::string, std::string> contents = {{"bos_token", defaults.bos},
+                                                 {"eos_token", defaults.eos},
+                                                 {"unk_token", defaults.unk},
+                                                 {"pad_token", defaults.pad}};
+  for (const char* name : kNames) {
+    const json* given = decoder ? nullptr : field(map, name);
+    if (!given) given = field(config, name);
+    AddedToken token = given ? parse_token(*given, false, where) : AddedToken{.content = contents[name]};
+    if (token.content.empty() && !given) continue;
+    contents[name] = token.content;
+    if (!collector.has(token.content)) collector.add(std::move(token), -1);
+  }
+  add_unnamed(config, collector, where);
+  if (!decoder) add_unnamed(map, collector, where);
+  for (const std::string& content : extras) {
+    if (!collector.has(content)) collector.add({.content = content}, -1);
+  }
+  return {
+      .added = collector.take(),
+      .named = {contents["bos_token"], contents["eos_token"], contents["unk_token"], contents["pad_token"]}};
+}
+
+std::vector<AddedToken> tokens_with(const std::vector<AddedToken>& tokens, bool normalized) {
+  std::vector<AddedToken> out;
+  std::ranges::copy_if(tokens, std::back_inserter(out),
+                       [&](const AddedToken& token) { return token.normalized == normalized; });
+  return out;
+}
+
+}  // namespace darkroom

@@ -1,0 +1,46 @@
+// What the small JSON files of a tokenizer folder say about special and added tokens. Not the vocabulary.
+// Called by the tokenizers. Follows PreTrainedTokenizerBase._from_pretrained of Hugging Face transformers 5.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/added_tokens.h"
+
+namespace darkroom {
+
+// The named tokens; empty: the tokenizer has none of that name.
+struct NamedTokens {
+  std::string bos, eos, unk, pad;
+};
+
+struct TokenSettings {
+  std::vector<AddedToken> added;  // in the order in which ids are given out
+  NamedTokens named;
+};
+
+// The parsed files; null for one that the folder lacks.
+struct TokenSettingsFiles {
+  const nlohmann::json* tokenizer_config = nullptr;
+  const nlohmann::json* special_tokens_map = nullptr;
+  const nlohmann::json* added_tokens = nullptr;  // the list of that name in a tokenizer.json
+};
+
+// tokenizer_config.json decides; only without its added_tokens_decoder do the other two count. `defaults` are
+// the class's own names. `vocabulary_size` and `find` (the id of a piece, or -1) are the model's: a token
+// that is no piece gets the next id behind the vocabulary. Errors: kModel with `where` for fields of a wrong
+// type, ids that differ from the vocabulary's, tokens listed twice, and padding or truncation on the left
+// side, which no FLUX model uses.
+TokenSettings read_token_settings(const TokenSettingsFiles& files, const NamedTokens& defaults,
+                                  const std::vector<std::string>& extras, int32_t vocabulary_size,
+                                  const std::function<int32_t(std::string_view)>& find,
+                                  const std::string& where);
+
+// The normalised tokens, or the others, of a list.
+std::vector<AddedToken> tokens_with(const std::vector<AddedToken>& tokens, bool normalized);
+
+}  // namespace darkroom

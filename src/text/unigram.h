@@ -1,0 +1,39 @@
+// The unigram model of SentencePiece: the split of a word into pieces whose log-probabilities have the
+// largest sum. Not a tokenizer: it knows no spaces and no special tokens. Called by T5Tokenizer.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/piece_trie.h"
+
+namespace darkroom {
+
+// Immutable; reading is thread-safe.
+class UnigramModel {
+ public:
+  UnigramModel() = default;
+  // `vocabulary`: a list of [piece, score], the index is the id. `unknown`: the id that stands for what is no
+  // piece. Errors: kModel with `where`: wrong types, no pieces, more than 4 MB of them, a piece of more than
+  // 1024 bytes, two that are the same, `unknown` not among them.
+  UnigramModel(const nlohmann::json& vocabulary, int32_t unknown, const std::string& where);
+
+  int32_t size() const { return static_cast<int32_t>(scores_.size()); }
+  // The id of a piece, -1 for none.
+  int32_t find(std::string_view piece) const { return trie_.find(piece); }
+
+  // Appends the ids of one word of valid UTF-8; several unknown characters in a row are one id. Ties go to
+  // the split that was found first, as in Hugging Face tokenizers. Time is linear.
+  void encode(std::string_view word, std::vector<int32_t>& ids) const;
+
+ private:
+  PieceTrie trie_;
+  std::vector<double> scores_;
+  double unknown_score_ = 0;
+  int32_t unknown_ = 0;
+};
+
+}  // namespace darkroom
