@@ -4,6 +4,7 @@
 #include <random>
 
 #include "base/error.h"
+#include "text/utf8.h"
 
 namespace darkroom {
 namespace {
@@ -100,6 +101,8 @@ Job decide(const Request& request, const Model& model) {
   require(request.prompt.size() <= kMaxPromptBytes && request.negative.size() <= kMaxPromptBytes,
           ErrorCode::kUsage, "the prompt has {} bytes, at most {} are allowed",
           std::max(request.prompt.size(), request.negative.size()), kMaxPromptBytes);
+  require(is_valid_utf8(request.prompt) && is_valid_utf8(request.negative), ErrorCode::kUsage,
+          "the prompt is not UTF-8 text; check the terminal's or the file's encoding");
   job.prompt = request.prompt;
   job.negative = request.negative;
   decide_size(request, config, job);

@@ -1,0 +1,152 @@
+// Whole runs against diffusers' FluxPipeline (tests/fixtures/pipelines): the same prompt and seed, the same picture.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <nlohmann/json.hpp>
+
+#include "backends/registry.h"
+#include "base/json.h"
+#include "expected.h"
+#include "pipeline/pipeline.h"
+
+namespace darkroom {
+namespace {
+
+struct Case {
+  nlohmann::json request;
+  std::filesystem::path model;
+  Expected expected;
+};
+
+Case load_case(const std::string& name) {
+  const std::filesystem::path folder = fixture_path("pipelines/" + name);
+  const nlohmann::json json = read_json_file(folder / "case.json", 1 << 20);
+  return {json.at("request"), (folder / json.at("model").get<std::string>()).lexically_normal(),
+          Expected(folder / "expected.safetensors")};
+}
+
+Request to_request(const nlohmann::json& json, const std::string& precision) {
+  Request request;
+  request.prompt = json.at("prompt");
+  if (json.at("negative_prompt").is_string()) request.negative = json.at("negative_prompt");
+  request.cfg = json.at("true_cfg_scale");
+  request.guidance = json.at("guidance").get<double>();
+  request.width = json.at("width").get<int64_t>();
+  request.height = json.at("height").get<int64_t>();
+  request.steps = json.at("steps").get<int64_t>();
+  request.seed = json.at("seed").get<uint64_t>();
+  request.max_text_tokens = json.at("max_text_tokens").get<int64_t>();
+  if (json.at("sigmas").is_array()) request.sigmas = json.at("sigmas").get<std::vector<double>>();
+  request.precision = precision;
+  return request;
+}
+
+Picture draw(const Case& test, const std::string& precision, const BackendOptions& options) {
+  const Model model = Model::open(test.model);
+  const auto backend = make_backend(options);
+  const std::atomic<bool> cancel{false};
+  Picture result;
+  Listeners listeners;
+  listeners.on_picture = [&](const Picture& picture) { result = picture; };
+  generate(model, *backend, decide(to_request(test.request, precision), model), listeners, cancel);
+  return result;
+}
+
+class Pipeline : public testing::TestWithParam<std::string> {};
+
+TEST_P(Pipeline, TokensAreTheReference) {
+  const Case test = load_case(GetParam());
+  const Model model = Model::open(test.model);
+  const int64_t limit = test.request.at("max_text_tokens");
+  const Tokens tokens = model.tokenize(test.request.at("prompt"), limit);
+  EXPECT_EQ(tokens.clip, test.expected.ids("clip_ids"));
+  EXPECT_EQ(tokens.t5, test.expected.ids("t5_ids"));
+  if (test.expected.has("negative.t5_ids")) {
+    const Tokens negative = model.tokenize(test.request.at("negative_prompt"), limit);
+    EXPECT_EQ(negative.clip, test.expected.ids("negative.clip_ids"));
+    EXPECT_EQ(negative.t5, test.expected.ids("negative.t5_ids"));
+  }
+}
+
+TEST_P(Pipeline, F32IsTheReferencesPicture) {
+  const Case test = load_case(GetParam());
+  for (const std::string backend : {"cpu", "reference"}) {
+    const Picture picture = draw(test, "f32", {.name = backend, .isa = "auto", .threads = 2});
+    EXPECT_GE(cosine(picture.latents, test.expected.floats("latents")), 0.99999) << backend;
+    EXPECT_LT(relative_error(picture.latents, test.expected.floats("latents")), 1e-3) << backend;
+    EXPECT_GE(psnr(picture.image.rgb, test.expected.bytes("picture")), 60) << backend;
+  }
+}
+
+// Both bf16 runs stray from the f32 picture; ours by at most 3 dB more than PyTorch's.
+TEST_P(Pipeline, Bf16IsAsCloseAsPyTorchs) {
+  const Case test = load_case(GetParam());
+  const std::vector<uint8_t> exact = test.expected.bytes("picture");
+  const double theirs = psnr(test.expected.bytes("bf16.picture"), exact);
+  for (const std::string& isa : supported_isa_names()) {
+    const Picture picture = draw(test, "bf16", {.name = "cpu", .isa = isa, .threads = 2});
+    EXPECT_GE(psnr(picture.image.rgb, exact), theirs - 3) << isa;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, Pipeline,
+                         testing::Values("dev_small", "schnell_head128", "dev_true_cfg", "custom_sigmas"),
+                         [](const auto& variant) { return variant.param; });
+
+TEST(PipelineRuns, SameBytesForAnyThreadCount) {
+  const Case test = load_case("dev_small");
+  for (const std::string precision : {"f32", "bf16"}) {
+    const Picture one = draw(test, precision, {.name = "cpu", .isa = "auto", .threads = 1});
+    const Picture three = draw(test, precision, {.name = "cpu", .isa = "auto", .threads = 3});
+    EXPECT_EQ(one.latents, three.latents);
+    EXPECT_EQ(one.image.rgb, three.image.rgb);
+  }
+}
+
+TEST(PipelineRuns, DummyDrawsProgressesAndStops) {
+  const Model model = Model::dummy("tiny");
+  const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
+  Request request;
+  request.prompt = "anything";
+  request.negative = "nothing";
+  request.cfg = 2;
+  request.width = request.height = 64;
+  request.steps = 3;
+  request.seed = 5;
+  request.count = 2;
+  const Job job = decide(request, model);
+  std::atomic<bool> cancel{false};
+  std::vector<Picture> pictures;
+  std::vector<Phase> finished;
+  int last_step = 0;
+  Listeners listeners;
+  listeners.on_picture = [&](const Picture& picture) { pictures.push_back(picture); };
+  listeners.on_progress = [&](const Progress& p) {
+    if (p.finished) finished.push_back(p.phase);
+    if (p.phase == Phase::kDenoise) {
+      last_step = p.step;
+      EXPECT_EQ(p.steps, 3);
+    }
+  };
+  generate(model, *backend, job, listeners, cancel);
+  ASSERT_EQ(pictures.size(), 2u);
+  EXPECT_EQ(pictures[1].recipe.seed, 6u);
+  EXPECT_NE(pictures[0].image.rgb, pictures[1].image.rgb);
+  EXPECT_EQ(last_step, 3);
+  EXPECT_EQ(finished, (std::vector<Phase>{Phase::kEncodeText, Phase::kModulate, Phase::kDenoise, Phase::kDecode,
+                                          Phase::kModulate, Phase::kDenoise, Phase::kDecode}));
+
+  listeners.on_picture = [](const Picture&) { FAIL() << "a cancelled run finished a picture"; };
+  listeners.on_progress = [&](const Progress& p) {
+    if (p.phase == Phase::kDenoise && p.block == 2) cancel = true;
+  };
+  try {
+    generate(model, *backend, job, listeners, cancel);
+    FAIL() << "the run went on";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kCancelled);
+  }
+}
+
+}  // namespace
+}  // namespace darkroom

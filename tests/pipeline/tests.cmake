@@ -1,0 +1,2 @@
+darkroom_test(pipeline_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/parity_test.cc ${CMAKE_CURRENT_LIST_DIR}/request_test.cc
+  DEPS pipeline backends)
