@@ -88,6 +88,8 @@ void fill_from_recipe(DrawOptions& options, const std::string& recipe, const std
     }
     fill(options.prompt, object, "prompt");
     fill(options.negative, object, "negative");
+    // Recipes leave empty texts out. With cfg above 1 there was a negative prompt, if an empty one.
+    if (!options.negative && object.value("cfg", 1.0) > 1) options.negative = "";
     fill(options.cfg, object, "cfg");
     fill(options.guidance, object, "guidance");
     fill(options.width, object, "width");

@@ -119,7 +119,7 @@ typedef void (*darkroom_note_fn)(const char* text, void* user);
 typedef struct darkroom_request {
   size_t struct_size;
   const char* prompt;
-  const char* negative;     /* NULL: none. Takes part only if cfg > 1 */
+  const char* negative;     /* NULL: none. Takes part, even when "", if cfg > 1 */
   double cfg;               /* true classifier-free guidance; 1 = off */
   double guidance;          /* distilled guidance; < 0: the model's own (dev 3.5; schnell has none) */
   int width, height;        /* pixels, multiples of 16; 0: the model's own */

@@ -89,7 +89,7 @@ darkroom::Request to_request(const darkroom_request& r) {
   require_argument(r.sigma_count >= 0 && (r.sigma_count == 0 || r.sigmas), "the list of sigmas");
   darkroom::Request out;
   out.prompt = r.prompt;
-  out.negative = or_else(r.negative, "");
+  if (r.negative) out.negative = r.negative;
   out.cfg = r.cfg;
   if (!(r.guidance < 0)) out.guidance = r.guidance;  // also NaN, which is then refused with its value
   out.width = unless_zero<int64_t>(r.width);

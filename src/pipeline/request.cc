@@ -67,13 +67,13 @@ void decide_schedule(const Request& request, const ModelConfig& config, Job& job
 void decide_guidance(const Request& request, const ModelConfig& config, Job& job) {
   require(request.cfg >= 1 && request.cfg <= 100, ErrorCode::kUsage, "cfg is {}, allowed are 1 (off) to 100",
           request.cfg);
-  job.true_cfg = request.cfg > 1 && !request.negative.empty();
+  job.true_cfg = request.cfg > 1 && request.negative.has_value();
   job.cfg = job.true_cfg ? static_cast<float>(request.cfg) : 1.0f;
-  if (request.cfg > 1 && request.negative.empty()) {
+  if (request.cfg > 1 && !request.negative) {
     job.notes.emplace_back(
-        "cfg has no effect without a negative prompt (use --negative \" \" for an empty one)");
+        "cfg has no effect without a negative prompt (use --negative \"\" for an empty one)");
   }
-  if (request.cfg <= 1 && !request.negative.empty()) {
+  if (request.cfg <= 1 && request.negative) {
     job.notes.emplace_back("the negative prompt has no effect without cfg above 1");
   }
   const double guidance = request.guidance.value_or(3.5);
@@ -98,13 +98,14 @@ DType decide_precision(const std::string& name, const Model& model) {
 Job decide(const Request& request, const Model& model) {
   const ModelConfig& config = model.config();
   Job job;
-  require(request.prompt.size() <= kMaxPromptBytes && request.negative.size() <= kMaxPromptBytes,
-          ErrorCode::kUsage, "the prompt has {} bytes, at most {} are allowed",
-          std::max(request.prompt.size(), request.negative.size()), kMaxPromptBytes);
-  require(is_valid_utf8(request.prompt) && is_valid_utf8(request.negative), ErrorCode::kUsage,
-          "the prompt is not UTF-8 text; check the terminal's or the file's encoding");
   job.prompt = request.prompt;
-  job.negative = request.negative;
+  job.negative = request.negative.value_or("");
+  for (const std::string* text : {&job.prompt, &job.negative}) {
+    require(text->size() <= kMaxPromptBytes, ErrorCode::kUsage, "the prompt has {} bytes, at most {} are allowed",
+            text->size(), kMaxPromptBytes);
+    require(is_valid_utf8(*text), ErrorCode::kUsage,
+            "the prompt is not UTF-8 text; check the terminal's or the file's encoding");
+  }
   decide_size(request, config, job);
   decide_schedule(request, config, job);
   decide_guidance(request, config, job);

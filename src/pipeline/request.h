@@ -17,7 +17,7 @@ namespace darkroom {
 // As the user said it; absent means "the model's own". docs/CLI.md lists the defaults.
 struct Request {
   std::string prompt;
-  std::string negative;
+  std::optional<std::string> negative;  // takes part, even when empty, if cfg > 1
   double cfg = 1;  // true classifier-free guidance (arXiv 2207.12598); 1 = off
   std::optional<double> guidance;
   std::optional<int64_t> width, height;
