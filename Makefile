@@ -1,14 +1,49 @@
-# make test: installs what is missing, builds everything and runs all tests.
-PACKAGES := g++ cmake ninja-build pkg-config libhwy-dev nlohmann-json3-dev libfmt-dev libpng-dev libutf8proc-dev libgtest-dev
-SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# Short names for the common tasks; each is a line or two of cmake with a preset of CMakePresets.json.
+JOBS ?= $(shell nproc)
+# Compiler cache, if there is one.
+LAUNCHER := $(if $(shell command -v ccache),-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+FUZZ_SECONDS ?= 60
 
-.PHONY: setup test
+.PHONY: help setup demo test asan fuzz format clean
+
+help:
+	@echo "make demo    install what is missing, build the program, draw a picture"
+	@echo "make test    install what is missing, build everything, run all tests"
+	@echo "make asan    the tests under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer (build-asan/)"
+	@echo "make fuzz    every fuzz target for FUZZ_SECONDS=60 seconds (clang, build-fuzz/)"
+	@echo "make format  clang-format every source"
+	@echo "make clean   remove build/, build-asan/ and build-fuzz/"
+	@echo "JOBS=N sets how many compilers run at a time (now $(JOBS))"
+
 setup:
-	@missing=; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
-	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
-	  $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; fi
+	@tools/setup.sh
+
+demo: setup
+	@cmake --preset release $(LAUNCHER) >/dev/null
+	cmake --build build -j $(JOBS) --target darkroom_program
+	@picture=$$(build/darkroom generate -p "a red circle left of a blue square" --seed 1 -o darkroom-demo.png) && \
+	  echo "The picture: $(CURDIR)/$$picture"
 
 test: setup
-	cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release
-	cmake --build build -j 2
-	ctest --test-dir build --output-on-failure -j 2
+	cmake --preset release $(LAUNCHER)
+	cmake --build build -j $(JOBS)
+	ctest --test-dir build -j 2 --output-on-failure -LE long
+
+asan: setup
+	cmake --preset asan $(LAUNCHER)
+	cmake --build build-asan -j $(JOBS)
+	ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	  ctest --test-dir build-asan -j 2 --output-on-failure -LE long
+
+fuzz:
+	@tools/setup.sh fuzz
+	cmake --preset fuzz $(LAUNCHER)
+	cmake --build build-fuzz -j $(JOBS) --target fuzz_targets
+	fuzz/run.sh build-fuzz $(FUZZ_SECONDS)
+
+format:
+	@tools/setup.sh format
+	git ls-files '*.cc' '*.h' '*.c' | xargs clang-format -i
+
+clean:
+	cmake -E rm -rf build build-asan build-fuzz

@@ -1,4 +1,5 @@
-// libFuzzer target: any bytes as a model's config.json and as an index of weights.
+// libFuzzer target: any bytes as each config of a model (and then the shapes of its tensors, and a schedule)
+// and as an index of weights.
 #include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -7,6 +8,11 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "models/clip/clip.h"
+#include "models/flux/flux.h"
+#include "models/t5/t5.h"
+#include "models/vae/vae.h"
+#include "sampling/schedule.h"
 #include "weights/weight_files.h"
 
 namespace {
@@ -46,6 +52,56 @@ void read_fields(const nlohmann::json& object) {
   }
 }
 
+// Counts what the tensors of an accepted config hold: every shape must be positive, and their sum must not
+// overflow.
+template <typename Weights, typename Config>
+void count_parameters(const Config& config) {
+  int64_t parameters = 0;
+  Weights().visit(config, [&](const std::string&, darkroom::Tensor&, const darkroom::Shape& shape) {
+    if (shape.numel() <= 0 || __builtin_add_overflow(parameters, shape.numel(), &parameters))
+      __builtin_trap();
+  });
+  if (parameters > INT64_MAX / 4) __builtin_trap();  // they are counted in bytes, too
+}
+
+void read_configs(const nlohmann::json& document) {
+  attempt([&] {
+    const darkroom::flux::Config config = darkroom::flux::config_from_json(document, "input");
+    // Thousands of blocks are allowed, and slow to name.
+    if (config.num_blocks() < 100) count_parameters<darkroom::flux::Weights>(config);
+  });
+  attempt([&] {
+    const darkroom::t5::Config config = darkroom::t5::config_from_json(document, "input");
+    if (config.num_layers < 100) count_parameters<darkroom::t5::Weights>(config);
+    for (const int64_t distance : {-100000, -129, -1, 0, 1, 7, 128, 100000}) {
+      const int64_t bucket = darkroom::t5::relative_bucket(config, distance);
+      if (bucket < 0 || bucket >= config.num_buckets) __builtin_trap();
+    }
+  });
+  attempt([&] {
+    const darkroom::clip::Config config = darkroom::clip::config_from_json(document, "input");
+    if (config.num_layers < 100) count_parameters<darkroom::clip::Weights>(config);
+  });
+  attempt([&] {
+    const darkroom::vae::Config config = darkroom::vae::config_from_json(document, "input");
+    count_parameters<darkroom::vae::DecoderWeights>(config);
+    if (config.upscale() < 1) __builtin_trap();
+  });
+  attempt([&] {
+    const darkroom::SchedulerConfig config = darkroom::read_scheduler_config(document, "input");
+    for (const int64_t tokens : {1, 256, 4096, 65536}) {
+      attempt([&] {
+        const darkroom::Schedule schedule =
+            darkroom::make_schedule(config, {.steps = 4, .image_tokens = tokens});
+        if (schedule.steps() != 4 || schedule.sigmas.back() != 0) __builtin_trap();
+        for (const float sigma : schedule.sigmas) {
+          if (!(sigma >= 0 && sigma <= 1)) __builtin_trap();
+        }
+      });
+    }
+  });
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
@@ -53,6 +109,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
   attempt([&] {
     const nlohmann::json document = darkroom::parse_json(text, "input");
     read_fields(document);
+    read_configs(document);
   });
   attempt([&] {
     const darkroom::WeightIndex index = darkroom::parse_weight_index(text, "input");

@@ -101,7 +101,7 @@ void fill_from_recipe(DrawOptions& options, const std::string& recipe, const std
     // An empty prompt is a prompt, too.
     if (!options.prompt) options.prompt = "";
   } catch (const json::exception& e) {
-    fail(DARKROOM_MODEL, "{}: the recipe cannot be read: {}", where, e.what());
+    fail(DARKROOM_FAILURE, "{}: the recipe cannot be read: {}", where, e.what());
   }
 }
 

@@ -33,7 +33,7 @@ darkroom_request to_request(const DrawOptions& options);
 // Throws Failure (DARKROOM_USAGE) unless `text` is UTF-8 without zero bytes; `what` names it.
 void require_text(const std::string& what, const std::string& text);
 
-// Fills what is absent in `options` from a recipe's JSON. Throws Failure (DARKROOM_MODEL), `where` in front,
+// Fills what is absent in `options` from a recipe's JSON. Throws Failure (DARKROOM_FAILURE), `where` in front,
 // for a recipe that is none.
 void fill_from_recipe(DrawOptions& options, const std::string& recipe, const std::string& where);
 

@@ -21,8 +21,11 @@ class Run {
     progress_.steps = static_cast<int>(job.steps());
   }
 
+  // Reads the file of --noise, if there is one: what is wrong with it should show before the long work
+  // begins.
+  void read_noise();
   std::vector<Conditioning> encode_text();
-  std::vector<float> initial_latents(uint64_t seed);
+  std::vector<float> initial_latents(uint64_t seed) const;
   std::vector<float> denoise_from(std::vector<float> latents, std::span<const Conditioning> prompts);
   Image decode_picture(std::span<const float> latents);
 
@@ -39,8 +42,8 @@ class Run {
   }
 
  private:
-  // Runs a phase on a part's weights, in memory of exactly the size that its dry run asks for. The weights and the
-  // memory are gone when it returns.
+  // Runs a phase on a part's weights, in memory of exactly the size that its dry run asks for. The weights
+  // and the memory are gone when it returns.
   template <typename Work>
   auto on_part(Part part, Work work) {
     const Buffer memory(dry_run(model_, part, job_.precision, work).activation_bytes);
@@ -62,9 +65,15 @@ class Run {
   const Job& job_;
   const Listeners& listeners_;
   const std::atomic<bool>& cancel_;
+  std::vector<float> given_noise_;  // packed; empty unless the request names a file
   Progress progress_;
   std::chrono::steady_clock::time_point phase_start_;
 };
+
+void Run::read_noise() {
+  if (job_.noise_path.empty()) return;
+  given_noise_ = read_latents(job_.noise_path, job_.image_tokens(), 4 * model_.config().vae.latent_channels);
+}
 
 std::vector<Conditioning> Run::encode_text() {
   std::vector<std::vector<int32_t>> clip_ids, t5_ids;
@@ -83,27 +92,25 @@ std::vector<Conditioning> Run::encode_text() {
     return encode_t5(ctx, config, weights, t5_ids);
   });
   std::vector<Conditioning> prompts;
-  for (std::size_t i = 0; i < pooled.size(); ++i) prompts.push_back({std::move(pooled[i]), std::move(states[i])});
+  for (std::size_t i = 0; i < pooled.size(); ++i)
+    prompts.push_back({std::move(pooled[i]), std::move(states[i])});
   return prompts;
 }
 
-std::vector<float> Run::initial_latents(uint64_t seed) {
-  const int64_t channels = model_.config().vae.latent_channels;
-  if (job_.noise_path.empty()) {
-    const LatentSize size{channels, 2 * job_.token_rows, 2 * job_.token_cols};
-    std::vector<float> noise = latent_noise({.kind = job_.noise,
-                                             .seed = seed,
-                                             .channels = size.channels,
-                                             .height = size.height,
-                                             .width = size.width,
-                                             .cuda = {}});
-    // A bf16 pipeline draws bf16 noise, which in torch >= 2.13 is the f32 noise rounded.
-    if (job_.precision == DType::kBF16) {
-      for (float& value : noise) value = round_to_bfloat16(value);
-    }
-    return pack_latents(noise, size);
+std::vector<float> Run::initial_latents(uint64_t seed) const {
+  if (!given_noise_.empty()) return given_noise_;
+  const LatentSize size{model_.config().vae.latent_channels, 2 * job_.token_rows, 2 * job_.token_cols};
+  std::vector<float> noise = latent_noise({.kind = job_.noise,
+                                           .seed = seed,
+                                           .channels = size.channels,
+                                           .height = size.height,
+                                           .width = size.width,
+                                           .cuda = {}});
+  // A bf16 pipeline draws bf16 noise, which in torch >= 2.13 is the f32 noise rounded.
+  if (job_.precision == DType::kBF16) {
+    for (float& value : noise) value = round_to_bfloat16(value);
   }
-  return read_latents(job_.noise_path, job_.image_tokens(), 4 * channels);
+  return pack_latents(noise, size);
 }
 
 std::vector<float> Run::denoise_from(std::vector<float> latents, std::span<const Conditioning> prompts) {
@@ -158,6 +165,7 @@ void generate(const Model& model, Backend& backend, const Job& job, const Listen
               const std::atomic<bool>& cancel) {
   Run run(model, backend, job, listeners, cancel);
   for (const std::string& note : job.notes) run.note(note);
+  run.read_noise();
   run.begin(Phase::kEncodeText);
   const std::vector<Conditioning> prompts = run.encode_text();
   run.end();

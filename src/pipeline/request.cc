@@ -60,8 +60,9 @@ void decide_schedule(const Request& request, const ModelConfig& config, Job& job
          steps);
   }
   job.custom_sigmas = request.sigmas;
-  job.schedule = make_schedule(
-      config.scheduler, {.steps = steps, .image_tokens = job.image_tokens(), .sigmas = request.sigmas});
+  job.schedule = make_schedule(config.scheduler, {.steps = request.sigmas.empty() ? steps : 0,
+                                                  .image_tokens = job.image_tokens(),
+                                                  .sigmas = request.sigmas});
 }
 
 void decide_guidance(const Request& request, const ModelConfig& config, Job& job) {

@@ -1,0 +1,47 @@
+#!/bin/sh
+# fuzz/run.sh BUILD SECONDS: runs every target that was built for so long, starting from fuzz/broken and the fixtures.
+# What is found is kept in BUILD/corpus/NAME, so the next run goes on from there; a crash leaves its input in
+# BUILD/crash-NAME-* and ends the run.
+set -eu
+fuzz=$(cd "$(dirname "$0")" && pwd)
+build=$(cd "$1" && pwd)
+seconds=$2
+fixtures=$fuzz/../tests/fixtures
+
+# Copies the fixtures that look like a target's input; more in one file would only be slower to mutate.
+seed() { # FOLDER PATTERN
+  find "$fixtures" -type f -name "$2" -size -200k | while read -r file; do
+    cp "$file" "$1/seed-$(echo "${file#"$fixtures"/}" | tr / -)"
+  done
+}
+
+for target in "$build"/fuzz/fuzz_*; do
+  [ -f "$target" ] && [ -x "$target" ] || continue
+  name=${target##*/fuzz_}
+  corpus=$build/corpus/$name
+  mkdir -p "$corpus"
+  broken=
+  [ -d "$fuzz/broken/$name" ] && broken=$fuzz/broken/$name
+  case $name in
+    safetensors) seed "$corpus" '*.safetensors' ;;
+    png) # the first byte picks the reader
+      for reader in 001 005; do
+        for file in "$fuzz"/broken/png/*; do
+          { printf "\\$reader" && cat "$file"; } >"$corpus/seed-$reader-${file##*/}"
+        done
+      done
+      printf '\002a cat\nNegative prompt: b\nSteps: 4, CFG scale: 1, Seed: 7, Size: 64x32, Model: m' >"$corpus/seed-line"
+      printf '\003{"format":1,"prompt":"a cat","seed":7,"steps":4,"width":64,"height":32,"sigmas":[1,0.5]}' \
+        >"$corpus/seed-json"
+      ;;
+    config) seed "$corpus" '*config.json' && seed "$corpus" '*.index.json' ;;
+  esac
+  echo "== $name, $seconds s"
+  log=$build/fuzz-$name.log
+  if ! nice "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 \
+    -artifact_prefix="$build/crash-$name-" "$corpus" $broken 2>"$log"; then
+    tail -n 60 "$log"
+    exit 1
+  fi
+  grep -E 'number_of_executed_units|average_exec_per_sec' "$log"
+done

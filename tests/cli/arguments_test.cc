@@ -1,0 +1,165 @@
+// The command line's own part: help, refusals and their exit codes, streams.
+#include "cli/program.h"
+
+namespace cli_test {
+namespace {
+
+class CliArguments : public ProgramTest {};
+
+TEST_F(CliArguments, EachCommandHasHelp) {
+  const Result top = run({"--help"});
+  EXPECT_EQ(top.code, 0);
+  EXPECT_EQ(top.err, "");
+  const std::map<std::string, Words> flags = {
+      {"generate",
+       {"--prompt",  "--negative",  "--cfg",   "--model",        "--width",           "--height",
+        "--steps",   "--guidance",  "--seed",  "--sigmas",       "--max-text-tokens", "--precision",
+        "--threads", "--rng",       "--noise", "--save-latents", "--count",           "--output",
+        "--like",    "--overwrite", "--dummy", "--isa"}},
+      {"info", {"PATH", "--json"}},
+      {"plan", {"--model", "--width", "--precision", "--json"}},
+      {"tokenize", {"--prompt", "--model", "--max-text-tokens"}},
+      {"bench", {"--quick", "--json", "--threads", "--isa"}}};
+  for (const auto& [command, names] : flags) {
+    EXPECT_NE(top.out.find("\n  " + command + " "), std::string::npos) << command;
+    const Result help = run({command, "--help"});
+    EXPECT_EQ(help.code, 0) << command;
+    EXPECT_EQ(help.err, "") << command;
+    for (const std::string& name : names) {
+      EXPECT_NE(help.out.find(name), std::string::npos) << command << " " << name;
+    }
+    EXPECT_EQ(run({command, "-h"}).out, help.out) << command;
+  }
+  const Result version = run({"--version"});
+  EXPECT_EQ(version.out, "darkroom " DARKROOM_VERSION "\n");
+}
+
+TEST_F(CliArguments, WrongCommandsAreUsageErrors) {
+  expect_refusal({}, 2, "generate, info, plan, tokenize and bench");
+  expect_refusal({"generat"}, 2, "did you mean generate?");
+  expect_refusal({"zebra"}, 2, "there is no command 'zebra'");
+  expect_refusal({"--quiet", "generate"}, 2, "'--quiet' stands before the command");
+  expect_refusal({"a\nb\x1b[31m"}, 2, "a\\x0ab\\x1b[31m");
+}
+
+TEST_F(CliArguments, WrongFlagsAreUsageErrors) {
+  expect_refusal({"generate"}, 2, "there is no prompt");
+  expect_refusal({"generate", "a", "b"}, 2, "'b' is one argument too many");
+  expect_refusal({"generate", "-p", "a", "-p", "b"}, 2, "--prompt is given 2 times");
+  expect_refusal({"generate", "a", "--step", "3"}, 2, "did you mean --steps?");
+  expect_refusal({"generate", "a", "--zebra"}, 2, "there is no flag --zebra");
+  expect_refusal({"generate", "a", "--seed", "1", "--seed", "2"}, 2, "--seed is given 2 times");
+  expect_refusal({"generate", "a", "--quiet=1"}, 2, "--quiet takes no value");
+  expect_refusal({"generate", "a", "--steps"}, 2, "--steps needs a value");
+  expect_refusal({"generate", "a", "--prompt-file", "x"}, 2, "both given");
+  expect_refusal({"generate", "--prompt-file", "absent.txt"}, 2, "absent.txt: No such file");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--model", "x"}, 2, "both given");
+  expect_refusal({"info"}, 2, "there is no path");
+  expect_refusal({"tokenize"}, 2, "there is no prompt");
+  expect_refusal({"bench", "--backend", "abacus"}, 2, "abacus");
+}
+
+TEST_F(CliArguments, WrongValuesAreUsageErrors) {
+  const std::vector<std::pair<Words, std::string>> cases = {
+      {{"--steps", "0"}, "--steps is 0, allowed are 1 to 1000"},
+      {{"--steps", "1001"}, "--steps is 1001"},
+      {{"--steps", "4.5"}, "'4.5', which is not a whole number"},
+      {{"--steps="}, "--steps is ''"},
+      {{"--steps", "99999999999999999999"}, "allowed are 1 to 1000"},
+      {{"--seed", "-1"}, "allowed are 0 to 18446744073709551615"},
+      {{"--seed", "18446744073709551616"}, "allowed are 0 to"},
+      {{"--seed", "0x10"}, "not a whole number"},
+      {{"--guidance", "nan"}, "--guidance is nan"},
+      {{"--guidance", "1001"}, "allowed are 0 to 1000"},
+      {{"--cfg", "0.5"}, "allowed are 1 to 100"},
+      {{"--sigmas", "1,,0.5"}, "number 2 of --sigmas is ''"},
+      {{"--sigmas", "0.5,1"}, "fall"},
+      {{"--sigmas", "1,0.5", "--steps", "3"}, "2 sigmas and 3 steps"},
+      {{"-W", "100"}, "width is 100, which is not a multiple of 16; the nearest are 96 and 112"},
+      {{"-H", "65536"}, "height is 65536"},
+      {{"-W", "16384", "-H", "16384"}, "pixels"},
+      {{"-n", "0"}, "--count is 0"},
+      {{"--threads", "1025"}, "--threads is 1025"},
+      {{"--precision", "f64"}, "f64"},
+      {{"--rng", "dice"}, "dice"},
+      {{"--isa", "abacus"}, "abacus"},
+      {{"-o", ""}, "--output is empty"},
+      {{"-o", "a.jpg"}, "only .png files are written"},
+      {{"-o", "{sed}.png"}, "{sed}"},
+      {{"--save-latents", "a.bin"}, "only .safetensors files"}};
+  for (const auto& [words, part] : cases) {
+    Words all = {"generate", "--dummy", "tiny", "-p", "a"};
+    all.insert(all.end(), words.begin(), words.end());
+    expect_refusal(all, 2, part);
+  }
+  expect_refusal({"generate", "--dummy", "huge", "a"}, 2, "there are tiny, dev and schnell");
+  EXPECT_EQ(files(), Words{});
+}
+
+TEST_F(CliArguments, TextThatIsNotUtf8IsRefused) {
+  for (const char* bytes : {"caf\xe9", "\xff", "\xc0\x80", "\xed\xa0\x80", "a\xf4\x90\x80\x80"}) {
+    expect_refusal(small_picture({"-p", bytes}), 2, "the prompt is not UTF-8: byte 0x");
+    expect_refusal({"tokenize", "--dummy", "tiny", "-p", bytes}, 2, "the prompt is not UTF-8");
+  }
+  expect_refusal(small_picture({"-p", "a", "--cfg", "2", "--negative", "\xff"}), 2, "the negative prompt");
+  expect_refusal(small_picture({"--prompt-file", "-"}), 2, "the prompt is not UTF-8: byte 0xff at offset 2",
+                 {.input = "ab\xff"});
+  expect_refusal(small_picture({"--prompt-file", "-"}), 2, "zero byte at offset 1",
+                 {.input = std::string("a\0b", 3)});
+  EXPECT_EQ(files(), Words{});
+}
+
+TEST_F(CliArguments, WrongModelsAreModelErrors) {
+  expect_refusal({"generate", "-m", "absent", "a"}, 3, "absent");
+  expect_refusal({"plan", "-m", "."}, 3, "transformer");
+  expect_refusal({"tokenize", "-m", "/dev/null", "a"}, 3, "/dev/null");
+  expect_refusal({"info", "absent"}, 3, "absent: there is no such file or folder");
+  folder().write("a.png", "\x89PNG\r\n\x1a\nnonsense");
+  folder().write("a.safetensors", std::string("\xff\xff\xff\xff\xff\xff\xff\x7f", 8));
+  expect_refusal({"info", "a.safetensors"}, 3, "a.safetensors");
+  expect_refusal(small_picture({"-p", "a", "--noise", "a.safetensors"}), 3, "a.safetensors");
+  expect_refusal(small_picture({"-p", "a", "--noise", "b.safetensors"}), 3, "b.safetensors");
+  expect_refusal({"info", "."}, 3, "");
+}
+
+TEST_F(CliArguments, WrongPicturesAreFailures) {
+  folder().write("a.png", "\x89PNG\r\n\x1a\nnonsense");
+  expect_refusal({"info", "a.png"}, 1, "a.png: ");
+  expect_refusal(small_picture({"--like", "a.png"}), 1, "a.png: ");
+  expect_refusal(small_picture({"--like", "absent.png"}), 1, "absent.png: ");
+}
+
+// /proc is a folder in which nobody makes files, root included.
+TEST_F(CliArguments, AnUnwritableOutputIsFoundBeforeTheModelIsLookedAt) {
+  expect_refusal({"generate", "-m", "absent", "a", "-o", "nowhere/a.png"}, 5,
+                 "nowhere: there is no such folder");
+  expect_refusal({"generate", "-m", "absent", "a", "-o", "/proc/a.png"}, 5, "/proc");
+  expect_refusal({"generate", "-m", "absent", "a", "--save-latents", "/proc/"}, 5, "/proc");
+}
+
+TEST_F(CliArguments, AFullStandardOutputIsAnOutputError) {
+  if (access("/dev/full", W_OK) != 0) GTEST_SKIP() << "there is no /dev/full";
+  expect_refusal({"--help"}, 5, "standard output", {.standard_output = "/dev/full"});
+  expect_refusal({"plan", "--dummy", "tiny"}, 5, "standard output", {.standard_output = "/dev/full"});
+}
+
+TEST_F(CliArguments, MemoryThatIsNotThereIsItsOwnError) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "AddressSanitizer needs the whole address space";
+#endif
+  expect_refusal(
+      {"generate", "--dummy", "tiny", "-p", "a", "-W", "4096", "-H", "4096", "--steps", "1", "-t", "1", "-q"},
+      4, "memory", {.memory_limit = 192 << 20});
+  EXPECT_EQ(files(), Words{});
+}
+
+TEST_F(CliArguments, TheEnvironmentCountsUnlessAFlagIsGiven) {
+  expect_refusal(small_picture({"-p", "a", "--isa", "abacus"}), 2, "abacus",
+                 {.environment = {{"DARKROOM_ISA", "auto"}}});
+  expect_refusal({"bench", "--quick"}, 2, "DARKROOM_THREADS is 'many'",
+                 {.environment = {{"DARKROOM_THREADS", "many"}}});
+  expect_refusal({"bench", "--quick"}, 2, "abacus", {.environment = {{"DARKROOM_ISA", "abacus"}}});
+}
+
+}  // namespace
+}  // namespace cli_test

@@ -1,0 +1,220 @@
+// `darkroom generate`: names, seeds, repeating a picture, files that appear whole or not at all.
+#include <signal.h>
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <thread>
+
+#include "cli/program.h"
+#include "image/png.h"
+#include "weights/safetensors.h"
+
+namespace cli_test {
+namespace {
+
+class CliGenerate : public ProgramTest {
+ protected:
+  std::vector<uint8_t> pixels(const std::string& name) const {
+    return darkroom::read_png(folder() / name).rgb;
+  }
+  // Demands success; returns what is on standard output.
+  std::string draw(const Words& more) const {
+    const Result result = run(small_picture(more));
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result.out;
+  }
+};
+
+TEST_F(CliGenerate, ADrawnSeedIsPrintedAndDrawsThePictureAgain) {
+  const Result first = run(small_picture({"-p", "a red circle"}));
+  ASSERT_EQ(first.code, 0) << first.err;
+  std::smatch match;
+  ASSERT_TRUE(std::regex_search(first.err, match, std::regex("seed ([0-9]+)"))) << first.err;
+  const std::string seed = match[1];
+  EXPECT_EQ(first.out, "darkroom-" + seed + ".png\n");
+  EXPECT_EQ(draw({"-p", "a red circle", "--seed", seed, "-o", "again.png"}), "again.png\n");
+  EXPECT_EQ(pixels("again.png"), pixels("darkroom-" + seed + ".png"));
+  draw({"-p", "a red circle", "--seed", seed + "1", "-o", "other.png"});
+  EXPECT_NE(pixels("other.png"), pixels("again.png"));
+}
+
+TEST_F(CliGenerate, StandardOutputHasPathsAndNothingElse) {
+  const Result loud = run(small_picture({"a", "-s", "5", "-n", "2"}));
+  EXPECT_EQ(loud.code, 0) << loud.err;
+  EXPECT_EQ(loud.out, "darkroom-5.png\ndarkroom-6.png\n");
+  for (const char* phase :
+       {"encode text: ", "modulate: ", "denoise: 1 steps, ", "decode: ", "seed 5, 32x32", "seed 6"})
+    EXPECT_NE(loud.err.find(phase), std::string::npos) << phase << loud.err;
+  EXPECT_EQ(loud.err.find('\r'), std::string::npos);
+  EXPECT_EQ(loud.err.find('\x1b'), std::string::npos);
+  const Result quiet = run(small_picture({"a", "-s", "7", "--quiet"}));
+  EXPECT_EQ(quiet.out, "darkroom-7.png\n");
+  EXPECT_EQ(quiet.err, "");
+}
+
+TEST_F(CliGenerate, FilesAreNeverReplacedUnasked) {
+  folder().write("a.png", "mine");
+  EXPECT_EQ(draw({"a", "-s", "1", "-o", "a.png"}), "a-2.png\n");
+  EXPECT_EQ(draw({"a", "-s", "2", "-o", "a.png"}), "a-3.png\n");
+  EXPECT_EQ(std::filesystem::file_size(folder() / "a.png"), 4u);
+  const auto second = pixels("a-2.png");
+  EXPECT_EQ(draw({"a", "-s", "2", "-o", "a.png", "--overwrite"}), "a.png\n");
+  EXPECT_EQ(pixels("a.png"), pixels("a-3.png"));
+  EXPECT_EQ(pixels("a-2.png"), second);
+  EXPECT_NE(second, pixels("a-3.png"));
+  EXPECT_EQ(files(), (Words{"a-2.png", "a-3.png", "a.png"}));
+  // A link that leads nowhere is a name that is taken.
+  std::filesystem::create_symlink("nowhere", folder() / "b.png");
+  EXPECT_EQ(draw({"a", "-s", "1", "-o", "b.png"}), "b-2.png\n");
+  EXPECT_FALSE(std::filesystem::exists(folder() / "nowhere"));
+}
+
+TEST_F(CliGenerate, SeveralPicturesHaveSeveralNamesEvenWithOverwrite) {
+  EXPECT_EQ(draw({"a", "-s", "18446744073709551615", "-n", "2", "-o", "{index}-of-{seed}"}),
+            "1-of-18446744073709551615.png\n2-of-0.png\n");
+  EXPECT_EQ(draw({"a", "-s", "1", "-n", "2", "-o", "x.png", "--overwrite", "--save-latents", "x"}),
+            "x.png\nx-2.png\n");
+  EXPECT_TRUE(std::filesystem::exists(folder() / "x.safetensors"));
+  EXPECT_TRUE(std::filesystem::exists(folder() / "x-2.safetensors"));
+  EXPECT_NE(pixels("x.png"), pixels("x-2.png"));
+  std::filesystem::create_directory(folder() / "sub");
+  EXPECT_EQ(draw({"a", "-s", "1", "-o", "sub"}), "sub/darkroom-1.png\n");
+  EXPECT_EQ(pixels("sub/darkroom-1.png"), pixels("x.png"));
+}
+
+TEST_F(CliGenerate, LikeRepeatsThePictureAndFlagsWin) {
+  // Everything that a recipe can hold, none of it the default.
+  const Words original = {"generate",
+                          "--dummy",
+                          "tiny",
+                          "-p",
+                          "caf\xc3\xa9, \"two\"\nlines",
+                          "--negative",
+                          "blue",
+                          "--cfg",
+                          "2.5",
+                          "-g",
+                          "4.25",
+                          "--sigmas",
+                          "1,0.7,0.2",
+                          "-W",
+                          "48",
+                          "-H",
+                          "32",
+                          "-s",
+                          "18446744073709551615",
+                          "--rng",
+                          "torch-cuda",
+                          "--precision",
+                          "f32",
+                          "--max-text-tokens",
+                          "9",
+                          "-o",
+                          "a.png"};
+  ASSERT_EQ(run(original).code, 0);
+  const Words repeat = {"generate", "--dummy", "tiny", "--like", "a.png", "-o"};
+  const auto like = [&](Words words) {
+    words.insert(words.begin(), repeat.begin(), repeat.end());
+    const Result result = run(words);
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(result.err.find("note"), std::string::npos) << result.err;
+  };
+  like({"b.png"});
+  EXPECT_EQ(pixels("b.png"), pixels("a.png"));
+  EXPECT_EQ(darkroom::read_png_text(folder() / "b.png"), darkroom::read_png_text(folder() / "a.png"));
+  // Each flag changes the picture, so each value was in the recipe and none was lost on the way.
+  const std::vector<Words> changes = {
+      {"-p", "x"}, {"--negative", "red"},  {"--cfg", "3"},          {"-g", "1"},  {"--steps", "2"},
+      {"-s", "1"}, {"--rng", "torch-cpu"}, {"--precision", "bf16"}, {"-W", "32"}, {"--max-text-tokens", "4"}};
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    const std::string name = "c" + std::to_string(i) + ".png";
+    Words words = {name};
+    words.insert(words.end(), changes[i].begin(), changes[i].end());
+    like(words);
+    EXPECT_NE(pixels(name), pixels("a.png")) << changes[i].front();
+  }
+}
+
+TEST_F(CliGenerate, LikeSaysWhenTheModelIsAnother) {
+  draw({"a", "-s", "1", "-o", "a.png"});
+  const Result other = run({"generate", "-m", fixture_model(), "--like", "a.png", "-o", "b.png"});
+  EXPECT_EQ(other.code, 0) << other.err;
+  EXPECT_NE(other.err.find("note: a.png was drawn with the model 'dummy-tiny', this is 'dev_small'"),
+            std::string::npos)
+      << other.err;
+  draw({"a", "-s", "1", "-o", "plain.png", "--no-metadata"});
+  EXPECT_EQ(pixels("plain.png"), pixels("a.png"));
+  EXPECT_TRUE(darkroom::read_png_text(folder() / "plain.png").empty());
+  expect_refusal(small_picture({"--like", "plain.png"}), 1, "plain.png: the picture carries no recipe");
+}
+
+TEST_F(CliGenerate, LatentsAreSavedPackedAndServeAsNoise) {
+  draw({"a", "-s", "1", "-o", "a.png", "--save-latents", "l.safetensors"});
+  const darkroom::SafetensorsFile file(folder() / "l.safetensors");
+  ASSERT_EQ(file.tensors().size(), 1u);
+  const darkroom::Tensor latents = file.view(*file.find("latents"));
+  EXPECT_EQ(latents.dtype, darkroom::DType::kF32);
+  EXPECT_EQ(latents.shape, (darkroom::Shape{1, 4, 64}));
+  // The noise decides; the seed does not.
+  const Words from_file = {"b",     "--noise", "l.safetensors", "--save-latents", "m.safetensors", "-o",
+                           "b.png", "-s"};
+  for (const char* seed : {"1", "2"}) {
+    Words words = from_file;
+    words.emplace_back(seed);
+    draw(words);
+  }
+  EXPECT_EQ(pixels("b.png"), pixels("b-2.png"));
+  EXPECT_NE(pixels("b.png"), pixels("a.png"));
+  expect_refusal({"generate", "--dummy", "tiny", "a", "-W", "48", "-H", "32", "--noise", "l.safetensors"}, 2,
+                 "'latents' is F32 [1, 4, 64], this picture needs [1, 6, 64]");
+  EXPECT_EQ(files(),
+            (Words{"a.png", "b-2.png", "b.png", "l.safetensors", "m-2.safetensors", "m.safetensors"}));
+}
+
+TEST_F(CliGenerate, AnyNumberOfThreadsDrawsTheSame) {
+  const auto with_threads = [&](const char* threads) {
+    const Result result =
+        run({"generate", "-m", fixture_model(), "a red circle", "-W", "64", "-H", "64", "--steps", "2", "-s",
+             "3", "-t", threads, "-o", std::string(threads) + ".png"});
+    EXPECT_EQ(result.code, 0) << result.err;
+  };
+  with_threads("1");
+  with_threads("3");
+  EXPECT_EQ(pixels("1.png"), pixels("3.png"));
+}
+
+// The true sizes, so that the run is busy when the signal comes.
+TEST_F(CliGenerate, AnInterruptLeavesNoFile) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const pid_t child =
+        start({"generate", "--dummy", "dev", "a", "-W", "64", "-H", "64", "-o", "a.png", "-t", "2"});
+    std::this_thread::sleep_for(std::chrono::milliseconds(700));
+    ASSERT_EQ(kill(child, signal), 0);
+    const Result result = finish(child);
+    EXPECT_EQ(result.code, 130) << result.err;
+    EXPECT_EQ(result.out, "");
+    EXPECT_EQ(result.err, "darkroom: stopped on request\n");
+    EXPECT_EQ(files(), Words{});
+  }
+}
+
+TEST_F(CliGenerate, WithoutAModelTheTestCheckpointStandsInAndSaysSo) {
+  const Result result =
+      run({"generate", "a red circle", "-W", "32", "-H", "32", "--steps", "1", "-o", "a.png"});
+  if (result.code == 3) GTEST_SKIP() << "the build folder is not inside the repository: " << result.err;
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_NE(result.err.find("note: no trained model is installed"), std::string::npos) << result.err;
+  // An installed one is preferred.
+  std::filesystem::create_directories(folder() / "assets");
+  std::filesystem::create_directory_symlink(fixture_model(), folder() / "assets" / "pinhole");
+  const Result installed =
+      run({"generate", "a red circle", "-W", "32", "-H", "32", "--steps", "1", "-o", "b.png"},
+          {.environment = {{"DARKROOM_ASSETS", "assets"}}});
+  EXPECT_EQ(installed.code, 0) << installed.err;
+  EXPECT_EQ(installed.err.find("note"), std::string::npos) << installed.err;
+}
+
+}  // namespace
+}  // namespace cli_test

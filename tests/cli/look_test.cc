@@ -1,0 +1,110 @@
+// The commands that look and do not draw: info, plan, tokenize.
+#include <nlohmann/json.hpp>
+
+#include "cli/program.h"
+
+namespace cli_test {
+namespace {
+
+using nlohmann::json;
+
+class CliLook : public ProgramTest {
+ protected:
+  json ask(const Words& words) const {
+    const Result result = run(words);
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(std::ranges::count(result.out, '\n'), 1) << result.out;
+    return json::parse(result.out);
+  }
+  // Demands success and that each part is in the text for people.
+  void expect_text(const Words& words, const Words& parts) const {
+    const Result result = run(words);
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(result.err, "");
+    for (const std::string& part : parts) {
+      EXPECT_NE(result.out.find(part), std::string::npos) << part << "\n" << result.out;
+    }
+  }
+};
+
+TEST_F(CliLook, InfoTellsAModel) {
+  const json info = ask({"info", fixture_model(), "--json"});
+  EXPECT_EQ(info.at("type"), "model");
+  EXPECT_EQ(info.at("name"), "dev_small");
+  EXPECT_EQ(info.at("kind"), "dev");
+  EXPECT_EQ(info.at("parts").size(), 4u);
+  for (const json& part : info.at("parts")) {
+    EXPECT_TRUE(part.at("present"));
+    EXPECT_EQ(part.at("weights"), "found");
+    EXPECT_EQ(part.at("dtype"), "bf16");
+    EXPECT_EQ(part.at("bytes"), 2 * part.at("parameters").get<int64_t>());
+  }
+  EXPECT_EQ(info.at("parts").at(2).at("parameters"), 492736);
+  expect_text({"info", fixture_model()}, {"dev_small: a FLUX.1 model, dev", "492,736", "2 files", "769,163"});
+}
+
+TEST_F(CliLook, InfoTellsOnePartAndOneFile) {
+  const json file = ask({"info", fixture_model() + "/vae/diffusion_pytorch_model.safetensors", "--json"});
+  EXPECT_EQ(file.at("type"), "safetensors");
+  EXPECT_GE(file.at("parameters"), 123003);  // the encoder may be there, too
+  EXPECT_EQ(file.at("tensors").at(0).size(), 3u);
+  expect_text({"info", fixture_model() + "/transformer"}, {"safetensors", "492,736 parameters"});
+}
+
+TEST_F(CliLook, InfoTellsAPicture) {
+  ASSERT_EQ(run(small_picture({"-p", "a \x1b[31mred\ncircle", "-s", "7", "-o", "a.png"})).code, 0);
+  const json info = ask({"info", "a.png", "--json"});
+  EXPECT_EQ(info.at("type"), "picture");
+  EXPECT_EQ(info.at("width"), 32);
+  EXPECT_EQ(info.at("source"), "darkroom");
+  EXPECT_EQ(info.at("recipe").at("prompt"), "a \x1b[31mred\ncircle");
+  EXPECT_EQ(info.at("recipe").at("seed"), 7);
+  EXPECT_EQ(info.at("recipe").at("model"), "dummy-tiny");
+  // A stranger's prompt must not steer the terminal.
+  expect_text({"info", "a.png"}, {"a picture, 32x32, with its recipe", "a \\x1b[31mred\\x0acircle"});
+  ASSERT_EQ(run(small_picture({"-p", "a", "--no-metadata", "-o", "b.png"})).code, 0);
+  EXPECT_EQ(ask({"info", "b.png", "--json"}).at("source"), "none");
+  expect_text({"info", "b.png"}, {"a picture, 32x32, without a recipe\n"});
+}
+
+TEST_F(CliLook, PlanTellsEachPhase) {
+  const json plan = ask({"plan", "--dummy", "dev", "-W", "512", "-H", "768", "--steps", "3", "--json"});
+  for (const char* key : {"model", "kind", "precision", "width", "height", "steps", "image_tokens",
+                          "text_tokens", "parameters", "phases", "peak_bytes"}) {
+    EXPECT_TRUE(plan.contains(key)) << key;
+  }
+  EXPECT_EQ(plan.at("image_tokens"), 32 * 48);
+  EXPECT_EQ(plan.at("steps"), 3);
+  EXPECT_EQ(plan.at("parameters").at("transformer"), 11901408320);
+  Words names;
+  uint64_t largest = 0;
+  for (const json& phase : plan.at("phases")) {
+    names.push_back(phase.at("name"));
+    EXPECT_GT(phase.at("weight_bytes"), 0);
+    EXPECT_GT(phase.at("activation_bytes"), 0);
+    EXPECT_GT(phase.at("flops"), 0);
+    EXPECT_FALSE(phase.at("assumed"));
+    largest = std::max(largest, phase.at("peak_bytes").get<uint64_t>());
+  }
+  EXPECT_EQ(names, (Words{"clip", "t5", "modulation", "denoise", "vae"}));
+  EXPECT_EQ(plan.at("peak_bytes"), largest);
+  EXPECT_EQ(ask({"plan", "--dummy", "schnell", "--json"}).at("parameters").at("transformer"), 11891178560);
+  expect_text({"plan", "--dummy", "dev"},
+              {"11,901,408,320", "4096 image tokens, 512 text tokens", "denoise"});
+}
+
+TEST_F(CliLook, TokenizeGivesJson) {
+  const json ids =
+      ask({"tokenize", "-m", fixture_model(), "-p", "a red circle on the left", "--max-text-tokens", "24"});
+  EXPECT_EQ(ids.size(), 2u);
+  EXPECT_EQ(ids.at("clip").size(), 77u);
+  const json clip = {802, 320, 615, 553, 515, 519, 607, 803};  // as transformers gives them
+  EXPECT_EQ(json(ids.at("clip").begin(), ids.at("clip").begin() + 8), clip);
+  EXPECT_EQ(ids.at("clip").back(), 803);
+  const json t5 = {3, 28, 65, 33, 4, 12, 8, 5, 4, 20, 54, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  EXPECT_EQ(ids.at("t5"), t5);
+  EXPECT_EQ(ask({"tokenize", "--dummy", "tiny", "", "--max-text-tokens", "3"}).at("t5"), json({1, 0, 0}));
+}
+
+}  // namespace
+}  // namespace cli_test
