@@ -4,6 +4,7 @@
 #define HWY_TARGET_INCLUDE "backends/cpu/gemm_kernels.cc"
 #include <hwy/foreach_target.h>
 // After foreach_target.h, as Highway wants it.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -44,7 +45,10 @@ void micro_f32(const void* a_any, const void* b_any, int64_t steps, float* c, in
   const float* HWY_RESTRICT b = static_cast<const float*>(b_any);
   V sums[kRows][2];
   DARKROOM_UNROLL
-  for (int r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = hn::Zero(d);
+  for (int r = 0; r < kRows; ++r) {
+    sums[r][0] = sums[r][1] = hn::Zero(d);
+    hwy::Prefetch(c + r * ldc);
+  }
   for (int64_t k = 0; k < steps; ++k, b += kCols) {
     const V b0 = hn::Load(d, b), b1 = hn::Load(d, b + kLanes);
     DARKROOM_UNROLL

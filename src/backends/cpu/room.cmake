@@ -7,6 +7,8 @@ darkroom_room(backends/cpu
   DEPS ops LIBS PkgConfig::HIGHWAY)
 target_compile_definitions(darkroom_backends_cpu PRIVATE HWY_COMPILE_ALL_ATTAINABLE
   "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_AVX3_DL)" HWY_BROKEN_EMU128=1)
-# -O3 for the unrolled tiles. No contraction: where a product and a sum may be fused, the kernels say so themselves,
-# which keeps full vectors and tails bit-identical.
-target_compile_options(darkroom_backends_cpu PRIVATE -O3 -ffp-contract=off)
+# -O3 for the unrolled tiles. Highway reads itself once per set, so nothing may be precompiled.
+foreach(kernels gemm attention row ceiling avx512bf16)
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/backends/cpu/${kernels}_kernels.cc
+    PROPERTIES COMPILE_OPTIONS -O3 SKIP_PRECOMPILE_HEADERS ON)
+endforeach()
