@@ -1,0 +1,150 @@
+// What the tokenizers promise beyond the reference's ids: refusals, bad UTF-8, limits, time.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+
+#include "../../fuzz/tokenizer_bundle.h"
+#include "base/expect_error.h"
+#include "base/file_map.h"
+#include "base/temp_folder.h"
+#include "text/clip_tokenizer.h"
+#include "text/t5_tokenizer.h"
+
+namespace darkroom {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kWide = DARKROOM_SOURCE_DIR "/tests/fixtures/tokenizers/wide";
+const fs::path kBroken = DARKROOM_SOURCE_DIR "/fuzz/broken";
+
+using Sections = std::map<std::string, std::string>;
+
+ClipTokenizer clip_from(const Sections& sections) {
+  return ClipTokenizer::from_files({.vocab_json = section(sections, "vocab.json").value_or(""),
+                                    .merges_txt = section(sections, "merges.txt").value_or(""),
+                                    .tokenizer_config_json = section(sections, "tokenizer_config.json"),
+                                    .special_tokens_map_json = section(sections, "special_tokens_map.json")},
+                                   "some/folder");
+}
+
+T5Tokenizer t5_from(const Sections& sections) {
+  return T5Tokenizer::from_files({.tokenizer_json = section(sections, "tokenizer.json").value_or(""),
+                                  .tokenizer_config_json = section(sections, "tokenizer_config.json"),
+                                  .special_tokens_map_json = section(sections, "special_tokens_map.json")},
+                                 "some/folder");
+}
+
+template <typename Load>
+void expect_all_refused(const char* name, const Load& load) {
+  int count = 0;
+  for (const auto& entry : fs::directory_iterator(kBroken / name)) {
+    SCOPED_TRACE(entry.path().filename().string());
+    const std::string bytes = fs::file_size(entry) ? read_text_file(entry.path(), 1 << 20) : "";
+    // The message begins with the path of one of the folder's files.
+    expect_error(ErrorCode::kModel, "some/folder/", [&] { load(parse_bundle(bytes)); });
+    ++count;
+  }
+  EXPECT_GE(count, 20);
+}
+
+TEST(ClipTokenizer, RefusesEveryBrokenFolder) {
+  expect_all_refused("clip_tokenizer", [](const Sections& sections) { clip_from(sections); });
+}
+
+TEST(T5Tokenizer, RefusesEveryBrokenFolder) {
+  expect_all_refused("t5_tokenizer", [](const Sections& sections) { t5_from(sections); });
+}
+
+// The bundle that the broken ones are made from is a good one, so that they fail for the reason in their
+// name.
+TEST(ClipTokenizer, TakesTheBundleThatTheBrokenOnesComeFrom) {
+  const auto tokenizer =
+      clip_from(parse_bundle("=== vocab.json\n{\"a\": 0, \"b</w>\": 1, \"ab</w>\": 2, \"<|startoftext|>\": "
+                             "3, \"<|endoftext|>\": 4}\n"
+                             "=== merges.txt\n#version: 0.2\na b</w>\n"));
+  EXPECT_EQ(tokenizer.encode("AB aab x", 8).ids, (std::vector<int32_t>{3, 2, 0, 2, 4, 4, 4, 4}));
+  EXPECT_EQ(tokenizer.vocabulary_size(), 5);
+}
+
+TEST(T5Tokenizer, TakesTheBundleThatTheBrokenOnesComeFrom) {
+  const auto tokenizer = t5_from(parse_bundle(
+      "=== tokenizer.json\n{\"model\": {\"type\": \"Unigram\", \"unk_id\": 2, \"vocab\": [[\"<pad>\", 0.0], "
+      "[\"</s>\", 0.0], [\"<unk>\", 0.0], [\"\u2581\", -2.0], [\"\u2581a\", -3.0]]}}\n"));
+  EXPECT_EQ(tokenizer.encode("a xy a", 6).ids, (std::vector<int32_t>{4, 3, 2, 4, 1, 0}));
+  EXPECT_EQ(tokenizer.vocabulary_size(), 5 + 100);  // T5's sentinels
+}
+
+TEST(ClipTokenizer, NamesMissingFiles) {
+  const TempFolder folder;
+  expect_error(ErrorCode::kModel, "vocab.json", [&] { ClipTokenizer::load(folder.path()); });
+  folder.write("vocab.json", "{}");
+  expect_error(ErrorCode::kModel, "merges.txt", [&] { ClipTokenizer::load(folder.path()); });
+  expect_error(ErrorCode::kModel, "vocab.json", [&] { ClipTokenizer::load(folder.path() / "absent"); });
+}
+
+TEST(T5Tokenizer, NamesMissingFiles) {
+  const TempFolder folder;
+  expect_error(ErrorCode::kModel, "tokenizer.json", [&] { T5Tokenizer::load(folder.path()); });
+}
+
+TEST(ClipTokenizer, TakesBadBytesForReplacementCharacters) {
+  const auto tokenizer = ClipTokenizer::load(kWide / "tokenizer");
+  EXPECT_EQ(tokenizer.encode("a\xff\xc3 \xed\xa0\x80z", 77).ids,
+            tokenizer.encode("a\uFFFD\uFFFD \uFFFD\uFFFD\uFFFDz", 77).ids);
+  EXPECT_NE(tokenizer.encode("a\xff", 77).ids, tokenizer.encode("a", 77).ids);
+}
+
+TEST(T5Tokenizer, TakesBadBytesForReplacementCharacters) {
+  const auto tokenizer = T5Tokenizer::load(kWide / "tokenizer_2");
+  EXPECT_EQ(tokenizer.encode("a\xff\xc3 \xed\xa0\x80z", 77).ids,
+            tokenizer.encode("a\uFFFD\uFFFD \uFFFD\uFFFD\uFFFDz", 77).ids);
+}
+
+TEST(Tokenizers, RefuseOddSizes) {
+  const auto clip = ClipTokenizer::load(kWide / "tokenizer");
+  const auto t5 = T5Tokenizer::load(kWide / "tokenizer_2");
+  for (const int64_t size :
+       {int64_t{1}, int64_t{0}, int64_t{-77}, int64_t{1'000'001}, INT64_MAX, INT64_MIN}) {
+    expect_error(ErrorCode::kUsage, "expected 2 to 1000000", [&] { clip.encode("a", size); });
+    if (size != 1) expect_error(ErrorCode::kUsage, "expected 1 to 1000000", [&] { t5.encode("a", size); });
+  }
+}
+
+TEST(Tokenizers, MoveAndKeepTheirIds) {
+  auto clip = ClipTokenizer::load(kWide / "tokenizer");
+  auto t5 = T5Tokenizer::load(kWide / "tokenizer_2");
+  const auto clip_ids = clip.encode("a cat <|endoftext|>", 77).ids;
+  const auto t5_ids = t5.encode("a cat </s>", 77).ids;
+  const ClipTokenizer moved_clip = std::move(clip);
+  const T5Tokenizer moved_t5 = std::move(t5);
+  EXPECT_EQ(moved_clip.encode("a cat <|endoftext|>", 77).ids, clip_ids);
+  EXPECT_EQ(moved_t5.encode("a cat </s>", 77).ids, t5_ids);
+}
+
+// Quadratic time would take minutes for these; the bound is a hundred times what they need.
+TEST(Tokenizers, TakeLongPromptsInGoodTime) {
+  const auto clip = ClipTokenizer::load(kWide / "tokenizer");
+  const auto t5 = T5Tokenizer::load(kWide / "tokenizer_2");
+  std::vector<std::string> prompts(8);
+  prompts[0] = std::string(100'000, 'a');
+  for (int i = 0; i < 100'000; ++i) prompts[1] += static_cast<char>('a' + i * i % 26);
+  for (int i = 0; i < 25'000; ++i) prompts[2] += "a cat ";
+  prompts[3] = "a";
+  for (int i = 0; i < 50'000; ++i) prompts[3] += i % 2 ? "\u0316" : "\u0300";
+  prompts[4] = std::string(100'000, ' ');
+  for (int i = 0; i < 20'000; ++i) prompts[5] += "<|endoftext|></s>";
+  prompts[6] = std::string(100'000, '\xff');
+  for (int i = 0; i < 30'000; ++i) prompts[7] += "\u2581";
+  const auto start = std::chrono::steady_clock::now();
+  for (const std::string& prompt : prompts) {
+    clip.encode(prompt, 1'000'000);
+    t5.encode(prompt, 1'000'000);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
+}
+
+}  // namespace
+}  // namespace darkroom
