@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/expect_error.h"
@@ -14,6 +15,13 @@ namespace {
 
 using nlohmann::json;
 using Ids = std::vector<int32_t>;
+
+// A list of [piece, score]; json's own braces would make it an object.
+json list(const std::vector<std::pair<std::string, double>>& pieces) {
+  json out = json::array();
+  for (const auto& [piece, score] : pieces) out.push_back(json::array({piece, score}));
+  return out;
+}
 
 Ids encode(const json& vocabulary, const std::string& word, int32_t unknown = 0) {
   Ids ids;
@@ -34,22 +42,22 @@ TEST(PieceTrie, FindsEveryPrefix) {
 }
 
 TEST(Unigram, TakesTheBestSplit) {
-  const json vocabulary = {{"<unk>", 0.0}, {"a", -1.0}, {"b", -1.0}, {"ab", -1.5}, {"abb", -4.0}};
+  const json vocabulary = list({{"<unk>", 0.0}, {"a", -1.0}, {"b", -1.0}, {"ab", -1.5}, {"abb", -4.0}});
   EXPECT_EQ(encode(vocabulary, "abb"), (Ids{3, 2}));
   EXPECT_EQ(encode(vocabulary, ""), Ids{});
 }
 
 TEST(Unigram, KeepsTheFirstOfEqualSplits) {
   // "ab" begins earlier and is found before "b" closes the same span.
-  const json vocabulary = {{"<unk>", 0.0}, {"a", -1.0}, {"b", -1.0}, {"ab", -2.0}};
+  const json vocabulary = list({{"<unk>", 0.0}, {"a", -1.0}, {"b", -1.0}, {"ab", -2.0}});
   EXPECT_EQ(encode(vocabulary, "ab"), (Ids{3}));
 }
 
 TEST(Unigram, FusesUnknownCharacters) {
-  const json vocabulary = {{"<unk>", 0.0}, {"a", -1.0}};
+  const json vocabulary = list({{"<unk>", 0.0}, {"a", -1.0}});
   EXPECT_EQ(encode(vocabulary, "\u732b\u732ba\u732b"), (Ids{0, 1, 0}));
   // A run that is itself a piece takes that piece's id: here two unknowns beat the piece, whose score is low.
-  const json odd = {{"<unk>", 100.0}, {"xy", 50.0}, {"z", 49.0}};
+  const json odd = list({{"<unk>", 100.0}, {"xy", 50.0}, {"z", 49.0}});
   EXPECT_EQ(encode(odd, "xy"), (Ids{1}));
 }
 
@@ -59,16 +67,17 @@ TEST(Unigram, RefusesBadVocabularies) {
   };
   refuse(json::array(), "file.json");
   refuse(json::object(), "list of [piece, score]");
-  refuse({{"a"}}, "piece 0 is not a pair");
-  refuse({{1, 2}}, "piece 0 is not a pair");
-  refuse({{"a", "b"}}, "piece 0 is not a pair");
-  refuse({{"", 1.0}}, "has 0 bytes");
-  refuse({{std::string(1025, 'a'), 1.0}}, "has 1025 bytes");
-  refuse({{"a", 1.0}, {"b", 1.0}, {"a", 2.0}}, "occurs twice");
+  for (const char* text : {R"([["a"]])", R"([[1, 2]])", R"([["a", "b"]])", R"(["a"])", R"([["a", 1, 2]])"}) {
+    refuse(json::parse(text), "piece 0 is not a pair");
+  }
+  refuse(list({{"", 1.0}}), "has 0 bytes");
+  refuse(list({{std::string(1025, 'a'), 1.0}}), "has 1025 bytes");
+  refuse(list({{"a", 1.0}, {"b", 1.0}, {"a", 2.0}}), "occurs twice");
   json many = json::array();
-  for (int i = 0; i < 5000; ++i) many.push_back({std::to_string(i) + std::string(1000, 'a'), 0.0});
+  for (int i = 0; i < 5000; ++i)
+    many.push_back(json::array({std::to_string(i) + std::string(1000, 'a'), 0.0}));
   refuse(many, "all up to it");
-  expect_error(ErrorCode::kModel, "number 2", [] { UnigramModel({{"a", 1.0}}, 2, "file.json"); });
+  expect_error(ErrorCode::kModel, "number 2", [] { UnigramModel(list({{"a", 1.0}}), 2, "file.json"); });
 }
 
 }  // namespace
