@@ -1,5 +1,6 @@
 #include "text/byte_pair.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <queue>
 
@@ -66,6 +67,7 @@ BytePairModel BytePairModel::parse(std::string_view vocab_json, const std::strin
   BytePairModel model;
   model.vocabulary_ = parse_vocabulary(vocab_json, vocab_path);
   require(is_valid_utf8(merges_txt), ErrorCode::kModel, "{}: not valid UTF-8", merges_path);
+  model.merges_.reserve(static_cast<std::size_t>(std::ranges::count(merges_txt, '\n')));
   int32_t rank = 0;
   for_each_line(merges_txt, [&](std::string_view line) {
     if (!line.starts_with("#version")) model.add_merge(line, rank++, merges_path);

@@ -104,8 +104,8 @@ T5Tokenizer T5Tokenizer::from_files(const T5TokenizerFiles& files, const std::fi
        .special_tokens_map = map ? &*map : nullptr,
        .added_tokens = added != document.end() ? &*added : nullptr},
       {.bos = "", .eos = "</s>", .unk = "<unk>", .pad = "<pad>"},
-      sentinels(config ? *config : json::object(), settings_path), out.model_.size(),
-      [&](std::string_view piece) { return out.model_.find(piece); }, settings_path);
+      sentinels(config ? *config : json::object(), (where / "tokenizer_config.json").string()),
+      out.model_.size(), [&](std::string_view piece) { return out.model_.find(piece); }, where);
   std::vector<AddedToken> normalized = tokens_with(settings.added, true);
   out.raw_tokens_ = AddedTokenFinder(tokens_with(settings.added, false), settings_path);
   for (AddedToken& token : normalized) {

@@ -78,22 +78,21 @@ TokensById parse_list(const json& list, const std::string& where) {
 // Collects the tokens in the reference's order and gives each its id.
 class Collector {
  public:
-  Collector(int32_t vocabulary_size, const std::function<int32_t(std::string_view)>& find,
-            const std::string& where)
-      : next_id_(vocabulary_size), find_(find), where_(where) {}
+  Collector(int32_t vocabulary_size, const std::function<int32_t(std::string_view)>& find)
+      : next_id_(vocabulary_size), find_(find) {}
 
   bool has(const std::string& content) const { return by_content_.contains(content); }
 
-  // `declared`: the id that a file gives to it, -1 for none.
-  void add(AddedToken token, int32_t declared) {
-    require(!token.content.empty(), ErrorCode::kModel, "{}: an added token has no content", where_);
+  // `declared`: the id that the file `where` gives to it, -1 for none.
+  void add(AddedToken token, int32_t declared, const std::string& where) {
+    require(!token.content.empty(), ErrorCode::kModel, "{}: an added token has no content", where);
     const int32_t piece = find_(token.content);
     token.id = piece >= 0 ? piece : next_id_++;
     require(declared < 0 || declared == token.id, ErrorCode::kModel,
-            "{}: the added token '{}' has the id {}, the vocabulary gives it {}", where_,
+            "{}: the added token '{}' has the id {}, the vocabulary gives it {}", where,
             printable(token.content, 40), declared, token.id);
     require(by_content_.emplace(token.content, tokens_.size()).second, ErrorCode::kModel,
-            "{}: the added token '{}' occurs twice", where_, printable(token.content, 40));
+            "{}: the added token '{}' occurs twice", where, printable(token.content, 40));
     tokens_.push_back(std::move(token));
   }
 
@@ -102,7 +101,6 @@ class Collector {
  private:
   int32_t next_id_;
   const std::function<int32_t(std::string_view)>& find_;
-  const std::string& where_;
   std::vector<AddedToken> tokens_;
   std::map<std::string, std::size_t> by_content_;
 };
@@ -130,7 +128,7 @@ void add_unnamed(const json& object, Collector& collector, const std::string& wh
             list->type_name());
     for (const json& value : *list) {
       AddedToken token = parse_token(value, false, where);
-      if (!collector.has(token.content)) collector.add(std::move(token), -1);
+      if (!collector.has(token.content)) collector.add(std::move(token), -1, where);
     }
     return;
   }
@@ -141,38 +139,43 @@ void add_unnamed(const json& object, Collector& collector, const std::string& wh
 TokenSettings read_token_settings(const TokenSettingsFiles& files, const NamedTokens& defaults,
                                   const std::vector<std::string>& extras, int32_t vocabulary_size,
                                   const std::function<int32_t(std::string_view)>& find,
-                                  const std::string& where) {
+                                  const std::filesystem::path& folder) {
+  const std::string config_path = (folder / "tokenizer_config.json").string();
+  const std::string map_path = (folder / "special_tokens_map.json").string();
+  const std::string list_path = (folder / "tokenizer.json").string();
   const json nothing = json::object();
   const json& config = files.tokenizer_config ? *files.tokenizer_config : nothing;
   const json& map = files.special_tokens_map ? *files.special_tokens_map : nothing;
-  require_right_side(config, where);
-  JsonFields(map, where).has("bos_token");  // an object
+  require_right_side(config, config_path);
+  require(map.is_object(), ErrorCode::kModel, "{}: expected a JSON object, found {}", map_path,
+          map.type_name());
   const json* decoder = field(config, "added_tokens_decoder");
   TokensById listed;
   if (decoder) {
-    listed = parse_decoder(*decoder, where);
+    listed = parse_decoder(*decoder, config_path);
   } else if (files.added_tokens) {
-    listed = parse_list(*files.added_tokens, where);
+    listed = parse_list(*files.added_tokens, list_path);
   }
 
-  Collector collector(vocabulary_size, find, where);
-  for (const auto& [id, token] : listed) collector.add(token, id);
+  Collector collector(vocabulary_size, find);
+  for (const auto& [id, token] : listed) collector.add(token, id, decoder ? config_path : list_path);
   std::map<std::string, std::string> contents = {{"bos_token", defaults.bos},
                                                  {"eos_token", defaults.eos},
                                                  {"unk_token", defaults.unk},
                                                  {"pad_token", defaults.pad}};
   for (const char* name : kNames) {
-    const json* given = decoder ? nullptr : field(map, name);
-    if (!given) given = field(config, name);
-    AddedToken token = given ? parse_token(*given, false, where) : AddedToken{.content = contents[name]};
+    const json* in_map = decoder ? nullptr : field(map, name);
+    const json* given = in_map ? in_map : field(config, name);
+    const std::string& path = in_map ? map_path : config_path;
+    AddedToken token = given ? parse_token(*given, false, path) : AddedToken{.content = contents[name]};
     if (token.content.empty() && !given) continue;
     contents[name] = token.content;
-    if (!collector.has(token.content)) collector.add(std::move(token), -1);
+    if (!collector.has(token.content)) collector.add(std::move(token), -1, path);
   }
-  add_unnamed(config, collector, where);
-  if (!decoder) add_unnamed(map, collector, where);
+  add_unnamed(config, collector, config_path);
+  if (!decoder) add_unnamed(map, collector, map_path);
   for (const std::string& content : extras) {
-    if (!collector.has(content)) collector.add({.content = content}, -1);
+    if (!collector.has(content)) collector.add({.content = content}, -1, config_path);
   }
   return {
       .added = collector.take(),

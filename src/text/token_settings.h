@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -32,13 +33,13 @@ struct TokenSettingsFiles {
 
 // tokenizer_config.json decides; only without its added_tokens_decoder do the other two count. `defaults` are
 // the class's own names. `vocabulary_size` and `find` (the id of a piece, or -1) are the model's: a token
-// that is no piece gets the next id behind the vocabulary. Errors: kModel with `where` for fields of a wrong
-// type, ids that differ from the vocabulary's, tokens listed twice, and padding or truncation on the left
-// side, which no FLUX model uses.
+// that is no piece gets the next id behind the vocabulary. `folder` is where the messages look for the files.
+// Errors: kModel, naming the file, for fields of a wrong type, ids that differ from the vocabulary's, tokens
+// listed twice, and padding or truncation on the left side, which no FLUX model uses.
 TokenSettings read_token_settings(const TokenSettingsFiles& files, const NamedTokens& defaults,
                                   const std::vector<std::string>& extras, int32_t vocabulary_size,
                                   const std::function<int32_t(std::string_view)>& find,
-                                  const std::string& where);
+                                  const std::filesystem::path& folder);
 
 // The normalised tokens, or the others, of a list.
 std::vector<AddedToken> tokens_with(const std::vector<AddedToken>& tokens, bool normalized);
