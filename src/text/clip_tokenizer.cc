@@ -81,24 +81,14 @@ AddedTokenFinder normalized_finder(std::vector<AddedToken> tokens, const std::st
   return AddedTokenFinder(std::move(tokens), where);
 }
 
-std::optional<nlohmann::json> parse_optional(const std::optional<std::string>& text,
-                                             const std::filesystem::path& path) {
-  if (!text) return std::nullopt;
-  return parse_json(*text, path.string());
-}
-
 }  // namespace
 
 ClipTokenizer ClipTokenizer::load(const std::filesystem::path& folder) {
   ClipTokenizerFiles files;
   files.vocab_json = read_text_file(folder / "vocab.json", kMaxFileBytes);
   files.merges_txt = read_text_file(folder / "merges.txt", kMaxFileBytes);
-  const auto optional_file = [&](const char* name) -> std::optional<std::string> {
-    if (!std::filesystem::exists(folder / name)) return std::nullopt;
-    return read_text_file(folder / name, kMaxFileBytes);
-  };
-  files.tokenizer_config_json = optional_file("tokenizer_config.json");
-  files.special_tokens_map_json = optional_file("special_tokens_map.json");
+  files.tokenizer_config_json = read_optional_file(folder / "tokenizer_config.json", kMaxFileBytes);
+  files.special_tokens_map_json = read_optional_file(folder / "special_tokens_map.json", kMaxFileBytes);
   return from_files(files, folder);
 }
 
@@ -116,9 +106,9 @@ ClipTokenizer ClipTokenizer::from_files(const ClipTokenizerFiles& files, const s
   const TokenSettings settings = read_token_settings(
       {.tokenizer_config = config ? &*config : nullptr, .special_tokens_map = map ? &*map : nullptr},
       defaults, {}, out.model_.size(),
-      [&](std::string_view piece) { return out.model_.find(std::string(piece)); }, settings_path);
-  out.raw_tokens_ = AddedTokenFinder(tokens_with(settings.added, false), settings_path);
-  out.normalized_tokens_ = normalized_finder(tokens_with(settings.added, true), settings_path);
+      [&](std::string_view piece) { return out.model_.find(std::string(piece)); }, where);
+  out.raw_tokens_ = AddedTokenFinder(settings.raw, settings_path);
+  out.normalized_tokens_ = normalized_finder(settings.normalized, settings_path);
 
   // The named tokens must be pieces: an id behind the vocabulary has no row in the text encoder's embedding.
   const auto piece = [&](const std::string& content, const char* name) {
@@ -131,10 +121,7 @@ ClipTokenizer ClipTokenizer::from_files(const ClipTokenizerFiles& files, const s
   out.eos_ = piece(settings.named.eos, "end");
   out.pad_ = piece(settings.named.pad, "padding");
   out.model_.set_unknown(piece(settings.named.unk, "unknown"));
-  out.vocabulary_size_ = out.model_.size();
-  for (const AddedToken& token : settings.added) {
-    out.vocabulary_size_ = std::max(out.vocabulary_size_, token.id + 1);
-  }
+  out.vocabulary_size_ = settings.vocabulary_size;
   return out;
 }
 

@@ -60,12 +60,6 @@ Charsmap read_charsmap(const json& document, const std::string& where) {
   return {};
 }
 
-std::optional<json> parse_optional(const std::optional<std::string>& text,
-                                   const std::filesystem::path& path) {
-  if (!text) return std::nullopt;
-  return parse_json(*text, path.string());
-}
-
 // T5's sentinels; the class has them whether or not the files list them.
 std::vector<std::string> sentinels(const json& config, const std::string& where) {
   const int64_t count = JsonFields(config, where).integer("extra_ids", 100, 0, 1000);
@@ -79,12 +73,8 @@ std::vector<std::string> sentinels(const json& config, const std::string& where)
 T5Tokenizer T5Tokenizer::load(const std::filesystem::path& folder) {
   T5TokenizerFiles files;
   files.tokenizer_json = read_text_file(folder / "tokenizer.json", kMaxFileBytes);
-  const auto optional_file = [&](const char* name) -> std::optional<std::string> {
-    if (!std::filesystem::exists(folder / name)) return std::nullopt;
-    return read_text_file(folder / name, kMaxFileBytes);
-  };
-  files.tokenizer_config_json = optional_file("tokenizer_config.json");
-  files.special_tokens_map_json = optional_file("special_tokens_map.json");
+  files.tokenizer_config_json = read_optional_file(folder / "tokenizer_config.json", kMaxFileBytes);
+  files.special_tokens_map_json = read_optional_file(folder / "special_tokens_map.json", kMaxFileBytes);
   return from_files(files, folder);
 }
 
@@ -106,8 +96,8 @@ T5Tokenizer T5Tokenizer::from_files(const T5TokenizerFiles& files, const std::fi
       {.bos = "", .eos = "</s>", .unk = "<unk>", .pad = "<pad>"},
       sentinels(config ? *config : json::object(), (where / "tokenizer_config.json").string()),
       out.model_.size(), [&](std::string_view piece) { return out.model_.find(piece); }, where);
-  std::vector<AddedToken> normalized = tokens_with(settings.added, true);
-  out.raw_tokens_ = AddedTokenFinder(tokens_with(settings.added, false), settings_path);
+  std::vector<AddedToken> normalized = settings.normalized;
+  out.raw_tokens_ = AddedTokenFinder(settings.raw, settings_path);
   for (AddedToken& token : normalized) {
     require(is_valid_utf8(token.content), ErrorCode::kModel, "{}: the added token '{}' is not valid UTF-8",
             settings_path, printable(token.content, 40));
@@ -124,10 +114,7 @@ T5Tokenizer T5Tokenizer::from_files(const T5TokenizerFiles& files, const std::fi
   };
   out.eos_ = piece(settings.named.eos, "end");
   out.pad_ = piece(settings.named.pad, "padding");
-  out.vocabulary_size_ = out.model_.size();
-  for (const AddedToken& token : settings.added) {
-    out.vocabulary_size_ = std::max(out.vocabulary_size_, token.id + 1);
-  }
+  out.vocabulary_size_ = settings.vocabulary_size;
   return out;
 }
 

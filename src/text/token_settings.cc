@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/file_map.h"
 #include "base/json.h"
 #include "base/printable.h"
 #include "text/utf8.h"
@@ -18,13 +19,16 @@ namespace {
 
 constexpr int64_t kMaxId = 1 << 24;  // far above any vocabulary
 
+// Tokens of a list are normalised unless they call themselves special; those with a role of their own are
+// special.
+const AddedToken kListed{.content = "", .normalized = true}, kSpecial{.content = "", .normalized = false};
+
 // In the order in which the reference adds those that the vocabulary lacks.
 constexpr const char* kNames[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                   "pad_token", "cls_token", "mask_token"};
 
-// A string, or an object with flags. `normalized` is for an object that does not say: tokens with a name of
-// their own are special and so not normalised, others are unless they call themselves special.
-AddedToken parse_token(const json& value, bool normalized, const std::string& where) {
+// A string, or an object with flags; of `defaults` only `normalized` counts, for an object that does not say.
+AddedToken parse_token(const json& value, const AddedToken& defaults, const std::string& where) {
   if (value.is_string()) return {.content = value.get<std::string>()};
   const JsonFields fields(value, where);
   AddedToken token;
@@ -32,7 +36,7 @@ AddedToken parse_token(const json& value, bool normalized, const std::string& wh
   token.single_word = fields.boolean("single_word", false);
   token.lstrip = fields.boolean("lstrip", false);
   token.rstrip = fields.boolean("rstrip", false);
-  token.normalized = fields.boolean("normalized", normalized && !fields.boolean("special", false));
+  token.normalized = fields.boolean("normalized", defaults.normalized && !fields.boolean("special", false));
   return token;
 }
 
@@ -57,7 +61,7 @@ TokensById parse_decoder(const json& decoder, const std::string& where) {
             printable(key, 40), kMaxId);
     require(value.is_object(), ErrorCode::kModel, "{}: added token {} must be an object, found {}", where, id,
             value.type_name());
-    require(tokens.emplace(id, parse_token(value, true, where)).second, ErrorCode::kModel,
+    require(tokens.emplace(id, parse_token(value, kListed, where)).second, ErrorCode::kModel,
             "{}: 'added_tokens_decoder' has the id {} twice", where, id);
   }
   return tokens;
@@ -69,7 +73,7 @@ TokensById parse_list(const json& list, const std::string& where) {
   TokensById tokens;
   for (const json& value : list) {
     const auto id = static_cast<int32_t>(JsonFields(value, where).required_integer("id", 0, kMaxId));
-    require(tokens.emplace(id, parse_token(value, true, where)).second, ErrorCode::kModel,
+    require(tokens.emplace(id, parse_token(value, kListed, where)).second, ErrorCode::kModel,
             "{}: 'added_tokens' has the id {} twice", where, id);
   }
   return tokens;
@@ -127,7 +131,7 @@ void add_unnamed(const json& object, Collector& collector, const std::string& wh
     require(list->is_array(), ErrorCode::kModel, "{}: '{}' must be a list, found {}", where, name,
             list->type_name());
     for (const json& value : *list) {
-      AddedToken token = parse_token(value, false, where);
+      AddedToken token = parse_token(value, kSpecial, where);
       if (!collector.has(token.content)) collector.add(std::move(token), -1, where);
     }
     return;
@@ -167,7 +171,7 @@ TokenSettings read_token_settings(const TokenSettingsFiles& files, const NamedTo
     const json* in_map = decoder ? nullptr : field(map, name);
     const json* given = in_map ? in_map : field(config, name);
     const std::string& path = in_map ? map_path : config_path;
-    AddedToken token = given ? parse_token(*given, false, path) : AddedToken{.content = contents[name]};
+    AddedToken token = given ? parse_token(*given, kSpecial, path) : AddedToken{.content = contents[name]};
     if (token.content.empty() && !given) continue;
     contents[name] = token.content;
     if (!collector.has(token.content)) collector.add(std::move(token), -1, path);
@@ -177,16 +181,25 @@ TokenSettings read_token_settings(const TokenSettingsFiles& files, const NamedTo
   for (const std::string& content : extras) {
     if (!collector.has(content)) collector.add({.content = content}, -1, config_path);
   }
-  return {
-      .added = collector.take(),
-      .named = {contents["bos_token"], contents["eos_token"], contents["unk_token"], contents["pad_token"]}};
+  TokenSettings out;
+  out.named = {contents["bos_token"], contents["eos_token"], contents["unk_token"], contents["pad_token"]};
+  out.vocabulary_size = vocabulary_size;
+  for (AddedToken& token : collector.take()) {
+    out.vocabulary_size = std::max(out.vocabulary_size, token.id + 1);
+    (token.normalized ? out.normalized : out.raw).push_back(std::move(token));
+  }
+  return out;
 }
 
-std::vector<AddedToken> tokens_with(const std::vector<AddedToken>& tokens, bool normalized) {
-  std::vector<AddedToken> out;
-  std::ranges::copy_if(tokens, std::back_inserter(out),
-                       [&](const AddedToken& token) { return token.normalized == normalized; });
-  return out;
+std::optional<std::string> read_optional_file(const std::filesystem::path& path, std::size_t max_bytes) {
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  return read_text_file(path, max_bytes);
+}
+
+std::optional<json> parse_optional(const std::optional<std::string>& text,
+                                   const std::filesystem::path& path) {
+  if (!text) return std::nullopt;
+  return parse_json(*text, path.string());
 }
 
 }  // namespace darkroom

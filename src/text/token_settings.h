@@ -5,7 +5,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,8 +21,10 @@ struct NamedTokens {
 };
 
 struct TokenSettings {
-  std::vector<AddedToken> added;  // in the order in which ids are given out
+  std::vector<AddedToken> raw;         // looked for in the prompt as it is
+  std::vector<AddedToken> normalized;  // looked for behind normalisation; the contents are not normalised yet
   NamedTokens named;
+  int32_t vocabulary_size = 0;  // one more than the largest id, of the pieces and the added tokens
 };
 
 // The parsed files; null for one that the folder lacks.
@@ -41,7 +44,10 @@ TokenSettings read_token_settings(const TokenSettingsFiles& files, const NamedTo
                                   const std::function<int32_t(std::string_view)>& find,
                                   const std::filesystem::path& folder);
 
-// The normalised tokens, or the others, of a list.
-std::vector<AddedToken> tokens_with(const std::vector<AddedToken>& tokens, bool normalized);
+// The text of a file that may be absent. Errors: kModel when it is unreadable or too large.
+std::optional<std::string> read_optional_file(const std::filesystem::path& path, std::size_t max_bytes);
+// The same as JSON. Errors: kModel with `path`.
+std::optional<nlohmann::json> parse_optional(const std::optional<std::string>& text,
+                                             const std::filesystem::path& path);
 
 }  // namespace darkroom
