@@ -143,7 +143,7 @@ TEST(Tokenizers, TakeLongPromptsInGoodTime) {
   const auto t5 = T5Tokenizer::load(kWide / "tokenizer_2");
   std::vector<std::string> prompts(8);
   prompts[0] = std::string(100'000, 'a');
-  for (int i = 0; i < 100'000; ++i) prompts[1] += static_cast<char>('a' + i * i % 26);
+  for (int64_t i = 0; i < 100'000; ++i) prompts[1] += static_cast<char>('a' + i * i % 26);
   for (int i = 0; i < 25'000; ++i) prompts[2] += "a cat ";
   prompts[3] = "a";
   for (int i = 0; i < 50'000; ++i) prompts[3] += i % 2 ? "\u0316" : "\u0300";
