@@ -38,7 +38,7 @@ for target in "$build"/fuzz/fuzz_*; do
   esac
   echo "== $name, $seconds s"
   log=$build/fuzz-$name.log
-  if ! nice "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 \
+  if ! nice "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 \
     -artifact_prefix="$build/crash-$name-" "$corpus" $broken 2>"$log"; then
     tail -n 60 "$log"
     exit 1

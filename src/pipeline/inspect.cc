@@ -17,6 +17,9 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxConfigBytes = 1 << 20;
 
+// As an integer where JSON readers have one that large.
+json whole_number(double value) { return value < 9e15 ? json(static_cast<int64_t>(value)) : json(value); }
+
 json describe_part(const fs::path& folder, const Model& model, Part part) {
   const fs::path part_path = folder / part_folder(part);
   json out = {{"name", part_folder(part)}, {"folder", part_folder(part)}, {"present", model.has_part(part)}};
@@ -71,7 +74,10 @@ json inspect_safetensors(const fs::path& path) {
 
 json inspect_picture(const fs::path& path) {
   const Image image = read_png(path);
-  json out = {{"type", "picture"}, {"name", path.filename().string()}, {"width", image.width}, {"height", image.height}};
+  json out = {{"type", "picture"},
+              {"name", path.filename().string()},
+              {"width", image.width},
+              {"height", image.height}};
   const std::map<std::string, std::string> texts = read_png_text(path);
   out["source"] = "none";
   if (texts.contains("darkroom") || texts.contains("parameters")) {
@@ -86,7 +92,8 @@ bool is_png(const fs::path& path) {
   static constexpr unsigned char kSignature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
   const FileMap file(path);
   return file.bytes().size() >= sizeof(kSignature) &&
-         std::equal(std::begin(kSignature), std::end(kSignature), reinterpret_cast<const unsigned char*>(file.bytes().data()));
+         std::equal(std::begin(kSignature), std::end(kSignature),
+                    reinterpret_cast<const unsigned char*>(file.bytes().data()));
 }
 
 }  // namespace
@@ -110,11 +117,12 @@ json to_json(const Model& model, const Job& job, const Plan& plan) {
                       {"weight_bytes", phase.weight_bytes},
                       {"activation_bytes", phase.activation_bytes},
                       {"peak_bytes", phase.peak_bytes()},
-                      {"flops", phase.flops},
+                      {"flops", whole_number(phase.flops)},
                       {"assumed", phase.assumed}});
   }
   json parameters = json::object();
-  for (const Part part : kParts) parameters[std::string(part_folder(part))] = part_size(model, part).parameters;
+  for (const Part part : kParts)
+    parameters[std::string(part_folder(part))] = part_size(model, part).parameters;
   return {{"model", model.name()},
           {"kind", model.config().is_dev() ? "dev" : "schnell"},
           {"precision", dtype_name(job.precision)},

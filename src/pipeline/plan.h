@@ -30,7 +30,7 @@ struct PlannedPhase {
   std::string name;                  // "clip", "t5", "modulation", "denoise", "vae"
   std::size_t weight_bytes = 0;      // as stored in the files, all that the phase reads
   std::size_t activation_bytes = 0;  // peak
-  int64_t flops = 0;
+  double flops = 0;
   bool assumed = false;  // the part's config is missing: FLUX.1's own sizes were taken
   std::size_t peak_bytes() const { return weight_bytes + activation_bytes; }
 };

@@ -201,9 +201,11 @@ TEST_F(CliGenerate, AnInterruptLeavesNoFile) {
 }
 
 TEST_F(CliGenerate, WithoutAModelTheTestCheckpointStandsInAndSaysSo) {
+  if (std::filesystem::path(DARKROOM_PROGRAM).parent_path().parent_path() != DARKROOM_SOURCE_DIR) {
+    GTEST_SKIP() << "the checkpoint is only found from a build folder inside the repository";
+  }
   const Result result =
       run({"generate", "a red circle", "-W", "32", "-H", "32", "--steps", "1", "-o", "a.png"});
-  if (result.code == 3) GTEST_SKIP() << "the build folder is not inside the repository: " << result.err;
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_NE(result.err.find("note: no trained model is installed"), std::string::npos) << result.err;
   // An installed one is preferred.

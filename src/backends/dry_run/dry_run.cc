@@ -2,14 +2,24 @@
 
 namespace darkroom {
 
-void DryRunBackend::count(int64_t flops, std::initializer_list<const Tensor*> weights) {
+namespace {
+
+// The factors first become doubles: their product may not fit 64 bits.
+template <typename... Counts>
+double product(Counts... counts) {
+  return (static_cast<double>(counts) * ...);
+}
+
+}  // namespace
+
+void DryRunBackend::count(double flops, std::initializer_list<const Tensor*> weights) {
   work_.flops += flops;
-  for (const Tensor* weight : weights) work_.weight_bytes += static_cast<int64_t>(weight->bytes());
+  for (const Tensor* weight : weights) work_.weight_bytes += static_cast<double>(weight->bytes());
   ++work_.launches;
 }
 
 void DryRunBackend::linear(const LinearArgs& a) {
-  count(2 * a.x.rows() * a.x.cols() * a.out.cols(), {&a.weight, &a.bias});
+  count(2 * product(a.x.rows(), a.x.cols(), a.out.cols()), {&a.weight, &a.bias});
 }
 
 void DryRunBackend::layer_norm(const LayerNormArgs& a) { count(0, {&a.weight, &a.bias}); }
@@ -18,7 +28,9 @@ void DryRunBackend::rms_norm(const RmsNormArgs& a) { count(0, {&a.weight}); }
 void DryRunBackend::qk_norm_rope(const QkNormRopeArgs& a) { count(0, {&a.weight}); }
 
 // q·kᵀ and p·v over all pairs; a causal mask halves the work, which the plan of a 77-token CLIP can ignore.
-void DryRunBackend::attention(const AttentionArgs& a) { count(4 * a.q.rows() * a.k.rows() * a.q.cols(), {}); }
+void DryRunBackend::attention(const AttentionArgs& a) {
+  count(4 * product(a.q.rows(), a.k.rows(), a.q.cols()), {});
+}
 
 void DryRunBackend::gated_gelu(const GatedGeluArgs&) { count(0, {}); }
 void DryRunBackend::add(const AddArgs&) { count(0, {}); }
@@ -26,14 +38,13 @@ void DryRunBackend::activate(const ActivateArgs&) { count(0, {}); }
 
 void DryRunBackend::embed(const EmbedArgs& a) {
   count(0, {});
-  work_.weight_bytes +=
-      static_cast<int64_t>(a.out.rows() * a.table.cols()) * static_cast<int64_t>(dtype_bytes(a.table.dtype));
+  work_.weight_bytes += product(a.out.rows(), a.table.cols(), dtype_bytes(a.table.dtype));
 }
 
 void DryRunBackend::group_norm(const GroupNormArgs& a) { count(0, {&a.weight, &a.bias}); }
 
 void DryRunBackend::conv2d(const Conv2dArgs& a) {
-  count(2 * a.out.rows() * a.weight.shape.numel(), {&a.weight, &a.bias});
+  count(2 * product(a.out.rows(), a.weight.shape.numel()), {&a.weight, &a.bias});
 }
 
 void DryRunBackend::convert(const ConvertArgs&) { count(0, {}); }

@@ -8,10 +8,11 @@
 
 namespace darkroom {
 
+// Doubles, because a stranger's config and a thousand steps exceed 64 bits; exact up to 9e15.
 struct Work {
-  int64_t flops = 0;         // 2 per multiply-add of matmuls, attention and convolutions; the rest is not counted
-  int64_t weight_bytes = 0;  // stored bytes of weights read, once per op that reads them
-  int64_t launches = 0;      // ops
+  double flops = 0;  // 2 per multiply-add of matmuls, attention and convolutions; the rest is not counted
+  double weight_bytes = 0;  // stored bytes of weights read, once per op that reads them
+  int64_t launches = 0;     // ops
 };
 
 class DryRunBackend final : public Backend {
@@ -37,7 +38,7 @@ class DryRunBackend final : public Backend {
   void download(const Tensor& x, std::span<float> host) override;
 
  private:
-  void count(int64_t flops, std::initializer_list<const Tensor*> weights);
+  void count(double flops, std::initializer_list<const Tensor*> weights);
   Work work_;
 };
 
