@@ -1,5 +1,5 @@
-# The headers that take most of the time to compile, read once: half the processor seconds of a build go into them.
-# They are the standard library, fmt, nlohmann/json, CLI11 and GoogleTest only, so rooms stay apart. A file that lacks one of
+# The headers that take most of the time to compile, read once: a fifth of the processor seconds of a build.
+# They are the standard library, fmt, nlohmann/json and GoogleTest only, so rooms stay apart. A file that lacks one of
 # these includes is seen with -DDARKROOM_PRECOMPILE=OFF. Off by itself under ccache, which then could not cache.
 set(precompile_default OFF)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT CMAKE_CXX_COMPILER_LAUNCHER MATCHES "ccache")
