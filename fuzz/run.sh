@@ -15,6 +15,9 @@ seed() { # FOLDER PATTERN
   done
 }
 
+# Stacks of allocations and long quarantines take most of the time otherwise; a found input is run again without these.
+export ASAN_OPTIONS="malloc_context_size=0:quarantine_size_mb=16:${ASAN_OPTIONS-}"
+
 for target in "$build"/fuzz/fuzz_*; do
   [ -f "$target" ] && [ -x "$target" ] || continue
   name=${target##*/fuzz_}
@@ -38,7 +41,7 @@ for target in "$build"/fuzz/fuzz_*; do
   esac
   echo "== $name, $seconds s"
   log=$build/fuzz-$name.log
-  if ! nice "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 \
+  if ! nice "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=2048 -print_final_stats=1 \
     -artifact_prefix="$build/crash-$name-" "$corpus" $broken 2>"$log"; then
     tail -n 60 "$log"
     exit 1

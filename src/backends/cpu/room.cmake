@@ -7,8 +7,13 @@ darkroom_room(backends/cpu
   DEPS ops LIBS PkgConfig::HIGHWAY)
 target_compile_definitions(darkroom_backends_cpu PRIVATE HWY_COMPILE_ALL_ATTAINABLE
   "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_AVX3_DL)" HWY_BROKEN_EMU128=1)
-# -O3 for the unrolled tiles. Highway reads itself once per set, so nothing may be precompiled.
+# -O3 for the unrolled tiles; with sanitizers that takes minutes per file and buys nothing. Highway reads itself once
+# per set, so nothing may be precompiled.
+set(kernel_options -O3)
+if(DARKROOM_SANITIZE)
+  set(kernel_options -O1)
+endif()
 foreach(kernels gemm attention row ceiling avx512bf16)
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/backends/cpu/${kernels}_kernels.cc
-    PROPERTIES COMPILE_OPTIONS -O3 SKIP_PRECOMPILE_HEADERS ON)
+    PROPERTIES COMPILE_OPTIONS ${kernel_options} SKIP_PRECOMPILE_HEADERS ON)
 endforeach()
