@@ -6,9 +6,9 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "text/charsmap.h"
 #include "text/t5_tokenizer.h"
-#include "text/utf8.h"
 #include "tokenizer_bundle.h"
 
 namespace {

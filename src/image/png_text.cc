@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "image/picture_file.h"
 #include "image/png.h"
 #include "image/text.h"
@@ -58,7 +59,7 @@ std::string inflate_text(std::string_view compressed, const std::string& where) 
 }
 
 std::string utf8_of_either(std::string_view bytes) {
-  return is_utf8(bytes) ? clean_utf8(bytes) : clean_utf8(utf8_from_latin1(bytes));
+  return is_valid_utf8(bytes) ? clean_utf8(bytes) : clean_utf8(utf8_from_latin1(bytes));
 }
 
 // One text chunk's key and text.

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file_map.h"
+#include "base/utf8.h"
 #include "image/png.h"
 #include "image/text.h"
 
@@ -93,7 +94,7 @@ EncodedText encode_text(const PngText& text) {
   EncodedText out{text.key, clean_utf8(text.text), true};
   std::optional<std::string> latin1 = latin1_from_utf8(out.bytes);
   // Latin-1 bytes that would also be UTF-8 are ambiguous to readers, ours included: those go as iTXt.
-  const bool ambiguous = latin1 && *latin1 != out.bytes && is_utf8(*latin1);
+  const bool ambiguous = latin1 && *latin1 != out.bytes && is_valid_utf8(*latin1);
   out.latin1 = latin1 && !ambiguous;
   if (out.latin1) out.bytes = std::move(*latin1);
   return out;

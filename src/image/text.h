@@ -1,5 +1,5 @@
-// The text encodings of picture files: UTF-8, which everything else in darkroom uses, and Latin-1, which PNG
-// uses.
+// The text encodings of picture files: UTF-8 without NUL, and Latin-1, which PNG uses. Not UTF-8 itself,
+// which is in base/utf8.h.
 //
 // Called inside this room only.
 #pragma once
@@ -10,10 +10,7 @@
 
 namespace darkroom {
 
-// True for well-formed UTF-8 (no surrogates, no overlong forms, at most U+10FFFF).
-bool is_utf8(std::string_view text);
-
-// The text with each byte that is not part of well-formed UTF-8, and each NUL, replaced by U+FFFD.
+// repaired_utf8() in which each NUL, too, is replaced by U+FFFD.
 std::string clean_utf8(std::string_view text);
 
 // Latin-1 bytes as UTF-8.

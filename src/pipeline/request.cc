@@ -4,7 +4,7 @@
 #include <random>
 
 #include "base/error.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 namespace darkroom {
 namespace {
@@ -102,8 +102,8 @@ Job decide(const Request& request, const Model& model) {
   job.prompt = request.prompt;
   job.negative = request.negative.value_or("");
   for (const std::string* text : {&job.prompt, &job.negative}) {
-    require(text->size() <= kMaxPromptBytes, ErrorCode::kUsage, "the prompt has {} bytes, at most {} are allowed",
-            text->size(), kMaxPromptBytes);
+    require(text->size() <= kMaxPromptBytes, ErrorCode::kUsage,
+            "the prompt has {} bytes, at most {} are allowed", text->size(), kMaxPromptBytes);
     require(is_valid_utf8(*text), ErrorCode::kUsage,
             "the prompt is not UTF-8 text; check the terminal's or the file's encoding");
   }

@@ -1,8 +1,8 @@
 #include "text/charsmap.h"
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "text/unicode.h"
-#include "text/utf8.h"
 
 namespace darkroom {
 

@@ -7,10 +7,10 @@
 #include "base/file_map.h"
 #include "base/json.h"
 #include "base/printable.h"
+#include "base/utf8.h"
 #include "text/base64.h"
 #include "text/token_settings.h"
 #include "text/unicode.h"
-#include "text/utf8.h"
 
 namespace darkroom {
 

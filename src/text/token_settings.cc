@@ -9,7 +9,6 @@
 #include "base/file_map.h"
 #include "base/json.h"
 #include "base/printable.h"
-#include "text/utf8.h"
 
 namespace darkroom {
 

@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "image/recipe.h"
-#include "image/text.h"
 
 namespace darkroom {
 namespace {
@@ -91,7 +91,7 @@ TEST_F(Png, InvalidUtf8IsReplacedNotRefused) {
   const std::string bad("a\xFF\xC3(\xED\xA0\x80\0z\xF0\x9F", 11);
   const auto bytes = encode_png(gradient(2, 2), std::vector<PngText>{{"prompt", bad}});
   const std::string text = decode_png_text(bytes, "memory").at("prompt");
-  EXPECT_TRUE(is_utf8(text));
+  EXPECT_TRUE(is_valid_utf8(text));
   EXPECT_EQ(text, "a\uFFFD\uFFFD(\uFFFD\uFFFD\uFFFD\uFFFDz\uFFFD\uFFFD");
 }
 

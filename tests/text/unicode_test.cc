@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 namespace darkroom {
 namespace {
@@ -25,24 +25,6 @@ std::string clusters(std::string_view text) {
     append_utf8(out, code);
   }
   return out;
-}
-
-TEST(Utf8, ReplacesEachBadByte) {
-  const std::string bad = "\uFFFD";
-  EXPECT_EQ(repaired_utf8("a\xff\xfe b"), "a" + bad + bad + " b");
-  EXPECT_EQ(repaired_utf8("\xc3"), bad);                                // cut
-  EXPECT_EQ(repaired_utf8("\xe2\x82 x"), bad + bad + " x");             // cut
-  EXPECT_EQ(repaired_utf8("\xc0\xaf"), bad + bad);                      // overlong
-  EXPECT_EQ(repaired_utf8("\xe0\x80\xaf"), bad + bad + bad);            // overlong
-  EXPECT_EQ(repaired_utf8("\xf0\x80\x80\xaf"), bad + bad + bad + bad);  // overlong
-  EXPECT_EQ(repaired_utf8("\xed\xa0\x80"), bad + bad + bad);            // a surrogate
-  EXPECT_EQ(repaired_utf8("\xf4\x90\x80\x80"), bad + bad + bad + bad);  // above U+10FFFF
-  EXPECT_EQ(repaired_utf8("\xf5\x80\x80\x80\xf8"), bad + bad + bad + bad + bad);
-  const std::string good = "a\u00e9\u20ac\U0001F600\U0010FFFF";
-  EXPECT_EQ(repaired_utf8(good), good);
-  EXPECT_EQ(to_utf8(to_code_points(good)), good);
-  EXPECT_FALSE(is_valid_utf8("\xed\xa0\x80"));
-  EXPECT_TRUE(is_valid_utf8(good));
 }
 
 TEST(Unicode, LowersEachCodePointByItself) {

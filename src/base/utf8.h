@@ -1,5 +1,5 @@
-// UTF-8 in and out, one code point at a time. Not a Unicode library: properties are in text/unicode.h. Called
-// by the tokenizers.
+// UTF-8 in and out: validity, repair, one code point at a time. Not a Unicode library: properties are in
+// text/unicode.h. Called by the tokenizers, the picture files and whoever takes a prompt.
 #pragma once
 
 #include <cstddef>
