@@ -1,5 +1,5 @@
 // libFuzzer target: any bytes as a CLIP tokenizer folder and a prompt (fuzz/tokenizer_bundle.h). Without a
-// vocab.json in them, the bytes are the prompt of a small tokenizer.
+// vocab.json or tokenizer.json in them, the bytes are the prompt of a small tokenizer.
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -43,13 +43,14 @@ void encode(const ClipTokenizer& tokenizer, const std::string& prompt) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
   const std::string bytes(reinterpret_cast<const char*>(data), size);
   const auto sections = parse_bundle(bytes);
-  if (!sections.contains("vocab.json")) {
+  if (!sections.contains("vocab.json") && !sections.contains("tokenizer.json")) {
     encode(small(), bytes);
     return 0;
   }
   try {
     const auto tokenizer =
-        ClipTokenizer::from_files({.vocab_json = section(sections, "vocab.json").value_or(""),
+        ClipTokenizer::from_files({.tokenizer_json = section(sections, "tokenizer.json"),
+                                   .vocab_json = section(sections, "vocab.json").value_or(""),
                                    .merges_txt = section(sections, "merges.txt").value_or(""),
                                    .tokenizer_config_json = section(sections, "tokenizer_config.json"),
                                    .special_tokens_map_json = section(sections, "special_tokens_map.json")},

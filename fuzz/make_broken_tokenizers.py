@@ -37,6 +37,28 @@ def without(token):
     return {piece: i for i, piece in enumerate(p for p in VOCAB if p != token)}
 
 
+REGEX = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+NORMALIZER = {"type": "Sequence", "normalizers": [
+    {"type": "NFC"}, {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "}, {"type": "Lowercase"}]}
+SPLIT = {"type": "Split", "pattern": {"Regex": REGEX}, "behavior": "Removed", "invert": True}
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+
+
+def steps(*words):
+    return {"type": "Sequence", "pretokenizers": list(words)}
+
+
+def saved(vocab=VOCAB, merges=[["a", "b</w>"]], model={}, normalizer=NORMALIZER, pre_tokenizer=steps(SPLIT, BYTES),
+          without=None, config=None, **more):
+    """As transformers 5 saves a CLIP tokenizer."""
+    document = {"normalizer": normalizer, "pre_tokenizer": pre_tokenizer,
+                "model": {"type": "BPE", "vocab": vocab, "merges": merges, **model} if isinstance(model, dict) else model, **more}
+    for fields in (document, document["model"]):
+        if isinstance(fields, dict):
+            fields.pop(without, None)
+    return bundle(tokenizer_json=json.dumps(document), tokenizer_config_json=None if config is None else json.dumps(config))
+
+
 def decoder(**tokens):
     return {"added_tokens_decoder": {key.lstrip("_"): value for key, value in tokens.items()}}
 
@@ -82,6 +104,50 @@ CLIP = {
     "map_list": clip(special=[]), "map_bos_number": clip(special={"bos_token": 1}),
     "map_not_json": clip(special="bos_token: <s>"), "map_pad_object": clip(special={"pad_token": {"text": "x"}}),
     "extra_text": clip(config={"extra_special_tokens": "x"}), "extra_numbers": clip(config={"extra_special_tokens": [1]}),
+}
+CLIP |= {
+    "saved_empty": bundle(tokenizer_json=""), "saved_list": bundle(tokenizer_json="[]"),
+    "saved_cut": bundle(tokenizer_json=saved().decode().split("\n", 1)[1][:300]),
+    "saved_over_good_files": clip() + bundle(tokenizer_json="{}"),
+    "saved_no_normalizer": saved(without="normalizer"), "saved_normalizer_null": saved(normalizer=None),
+    "saved_normalizer_text": saved(normalizer="NFC"), "saved_normalizer_list": saved(normalizer=[]),
+    "saved_normalizer_other": saved(normalizer={"type": "BertNormalizer", "lowercase": True}),
+    "saved_normalizer_short": saved(normalizer={**NORMALIZER, "normalizers": NORMALIZER["normalizers"][:2]}),
+    "saved_normalizer_nfkc": saved(normalizer={**NORMALIZER, "normalizers": [{"type": "NFKC"}, *NORMALIZER["normalizers"][1:]]}),
+    "saved_no_pre_tokenizer": saved(without="pre_tokenizer"), "saved_pre_tokenizer_text": saved(pre_tokenizer="ByteLevel"),
+    "saved_pre_tokenizer_list": saved(pre_tokenizer=[SPLIT, BYTES]),
+    "saved_pre_tokenizer_no_steps": saved(pre_tokenizer={"type": "Sequence"}),
+    "saved_pre_tokenizer_texts": saved(pre_tokenizer=steps("Split", "ByteLevel")),
+    "saved_pre_tokenizer_one": saved(pre_tokenizer=steps(SPLIT)),
+    "saved_pre_tokenizer_three": saved(pre_tokenizer=steps(SPLIT, BYTES, BYTES)),
+    "saved_pre_tokenizer_swapped": saved(pre_tokenizer=steps(BYTES, SPLIT)),
+    "saved_pre_tokenizer_metaspace": saved(pre_tokenizer={"type": "Metaspace", "replacement": "▁"}),
+    "saved_pre_tokenizer_other_pattern": saved(pre_tokenizer=steps({**SPLIT, "pattern": {"Regex": r"\S+"}}, BYTES)),
+    "saved_pre_tokenizer_text_pattern": saved(pre_tokenizer=steps({**SPLIT, "pattern": {"String": REGEX}}, BYTES)),
+    "saved_pre_tokenizer_isolated": saved(pre_tokenizer=steps({**SPLIT, "behavior": "Isolated"}, BYTES)),
+    "saved_pre_tokenizer_prefix": saved(pre_tokenizer=steps(SPLIT, {**BYTES, "add_prefix_space": True})),
+    "saved_pre_tokenizer_no_regex": saved(pre_tokenizer=steps(SPLIT, {**BYTES, "use_regex": False})),
+    "saved_no_model": saved(without="model"), "saved_model_null": saved(model=None), "saved_model_list": saved(model=[]),
+    "saved_model_unigram": saved(model={"type": "Unigram"}), "saved_model_type_number": saved(model={"type": 5}),
+    "saved_model_suffix": saved(model={"end_of_word_suffix": "@@"}), "saved_model_prefix": saved(model={"continuing_subword_prefix": "##"}),
+    "saved_no_vocab": saved(without="vocab"), "saved_vocab_list": saved(vocab=[[piece, 0.0] for piece in VOCAB]),
+    "saved_vocab_no_pieces": saved(vocab={}), "saved_vocab_text": saved(vocab="vocab.json"),
+    "saved_id_past_end": saved(vocab={**VOCAB, "c": 6}), "saved_id_twice": saved(vocab={**VOCAB, "c": 4}),
+    "saved_no_end_token": saved(vocab=without("<|endoftext|>")),
+    "saved_no_merges": saved(without="merges"), "saved_merges_object": saved(merges={"a": "b</w>"}),
+    "saved_merges_text": saved(merges="a b</w>"), "saved_merge_one": saved(merges=[["a"]]),
+    "saved_merge_three": saved(merges=[["a", "b</w>", "c"]]), "saved_merge_number": saved(merges=[7]),
+    "saved_merge_ids": saved(merges=[[0, 1]]), "saved_merge_null": saved(merges=[None]),
+    "saved_merge_nested": saved(merges=[[["a"], ["b</w>"]]]), "saved_merge_text_one": saved(merges=["a"]),
+    "saved_merge_text_three": saved(merges=["a b</w> c"]), "saved_merge_unknown_left": saved(merges=[["q", "b</w>"]]),
+    "saved_merge_unknown_result": saved(merges=[["b</w>", "a"]]),
+    "saved_merge_unprintable": saved(merges=[["\x1b[31m\n", "\u202e"]]),
+    "saved_added_object": saved(added_tokens={}), "saved_added_no_id": saved(added_tokens=[{"content": "x"}]),
+    "saved_added_id_gap": saved(added_tokens=[{"id": 17, "content": "x"}]),
+    "saved_added_twice": saved(added_tokens=[{"id": 5, "content": "x"}, {"id": 6, "content": "x"}]),
+    "saved_padding_left": saved(padding={"direction": "Left"}), "saved_padding_text": saved(padding="Left"),
+    "saved_truncation_left": saved(truncation={"direction": "Left"}), "saved_truncation_number": saved(truncation={"direction": 1}),
+    "saved_left_padding_in_settings": saved(padding={"direction": "Right"}, config={"padding_side": "left"}),
 }
 
 PIECES = [["<pad>", 0.0], ["</s>", 0.0], ["<unk>", 0.0], ["▁", -2.0], ["▁a", -3.0]]
@@ -168,6 +234,8 @@ T5 = {
     "config_end_unknown": t5(config={"eos_token": "<end>"}), "config_pad_number": t5(config={"pad_token": 0}),
     "config_decoder_other": t5(config=decoder(_3={"content": "<pad>"})),
     "config_left_padding": t5(config={"padding_side": "left"}), "map_list": t5(special=[]),
+    "padding_left": t5(padding={"direction": "Left"}), "truncation_left": t5(truncation={"direction": "Left"}),
+    "padding_list": t5(padding=[]),
     "map_end_unknown": t5(special={"eos_token": {"content": "<end>"}}),
 }
 

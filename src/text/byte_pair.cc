@@ -3,17 +3,21 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <queue>
+#include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "base/printable.h"
 #include "base/utf8.h"
+#include "text/token_settings.h"
 
 namespace darkroom {
 
 using nlohmann::json;
 
 namespace {
+
+constexpr const char* kWordEnd = "</w>";
 
 // GPT-2's printable code point for each byte: itself where it is printable Latin-1, else the next from
 // U+0100.
@@ -28,10 +32,9 @@ std::array<std::string, 256> byte_alphabet() {
   return names;
 }
 
-std::unordered_map<std::string, int32_t> parse_vocabulary(std::string_view text, const std::string& where) {
-  const json object = parse_json(text, where);
+std::unordered_map<std::string, int32_t> parse_vocabulary(const json& object, const std::string& where) {
   require(object.is_object() && !object.empty(), ErrorCode::kModel,
-          "{}: expected an object of piece -> id with at least one piece", where);
+          "{}: the vocabulary must be an object of piece -> id with at least one piece", where);
   std::unordered_map<std::string, int32_t> vocabulary;
   vocabulary.reserve(object.size());
   std::vector<bool> taken(object.size());
@@ -65,19 +68,52 @@ void for_each_line(std::string_view text, const OnLine& on_line) {
 BytePairModel BytePairModel::parse(std::string_view vocab_json, const std::string& vocab_path,
                                    std::string_view merges_txt, const std::string& merges_path) {
   BytePairModel model;
-  model.vocabulary_ = parse_vocabulary(vocab_json, vocab_path);
+  model.read_vocabulary(parse_json(vocab_json, vocab_path), vocab_path);
   require(is_valid_utf8(merges_txt), ErrorCode::kModel, "{}: not valid UTF-8", merges_path);
   model.merges_.reserve(static_cast<std::size_t>(std::ranges::count(merges_txt, '\n')));
   int32_t rank = 0;
   for_each_line(merges_txt, [&](std::string_view line) {
-    if (!line.starts_with("#version")) model.add_merge(line, rank++, merges_path);
+    if (!line.starts_with("#version")) model.add_merge_line(line, rank++, merges_path);
   });
+  return model;
+}
+
+BytePairModel BytePairModel::from_json(const json& model, const std::string& path) {
+  const JsonFields fields(model, path);
+  for (const auto& [name, clips] : {std::pair("type", "BPE"), std::pair("end_of_word_suffix", kWordEnd),
+                                    std::pair("continuing_subword_prefix", "")}) {
+    const std::string found = fields.text(name, clips);
+    require(found == clips, ErrorCode::kModel, "{}: the model's '{}' is '{}', CLIP's is '{}'", path, name,
+            printable(found, 40), clips);
+  }
+  BytePairModel out;
+  out.read_vocabulary(required_field(model, "vocab", path), path);
+  const json& merges = required_field(model, "merges", path);
+  require(merges.is_array(), ErrorCode::kModel, "{}: 'merges' must be a list, found {}", path,
+          merges.type_name());
+  out.merges_.reserve(merges.size());
+  int32_t rank = 0;
+  for (const json& merge : merges) {
+    if (merge.is_string()) {
+      out.add_merge_line(merge.get_ref<const std::string&>(), rank, path);
+    } else {
+      const bool pair = merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string();
+      require(pair, ErrorCode::kModel, "{}: merge {} must be two pieces, found {}", path, int64_t{rank} + 1,
+              merge.is_array() ? "another list" : merge.type_name());
+      out.add_merge(merge[0].get<std::string>(), merge[1].get<std::string>(), rank, path);
+    }
+    ++rank;
+  }
+  return out;
+}
+
+void BytePairModel::read_vocabulary(const json& object, const std::string& where) {
+  vocabulary_ = parse_vocabulary(object, where);
   const auto alphabet = byte_alphabet();
   for (std::size_t byte = 0; byte < 256; ++byte) {
-    model.inner_[byte] = model.find(alphabet[byte]);
-    model.last_[byte] = model.find(alphabet[byte] + "</w>");
+    inner_[byte] = find(alphabet[byte]);
+    last_[byte] = find(alphabet[byte] + kWordEnd);
   }
-  return model;
 }
 
 int32_t BytePairModel::find(const std::string& piece) const {
@@ -85,16 +121,20 @@ int32_t BytePairModel::find(const std::string& piece) const {
   return it == vocabulary_.end() ? -1 : it->second;
 }
 
-void BytePairModel::add_merge(std::string_view line, int32_t rank, const std::string& where) {
+void BytePairModel::add_merge_line(std::string_view line, int32_t rank, const std::string& where) {
   const std::size_t space = line.find(' ');
   require(space != std::string_view::npos && line.find(' ', space + 1) == std::string_view::npos,
           ErrorCode::kModel, "{}: merge {} is '{}', expected two pieces with one space between", where,
           int64_t{rank} + 1, printable(line, 60));
-  const std::string left(line.substr(0, space)), right(line.substr(space + 1));
+  add_merge(std::string(line.substr(0, space)), std::string(line.substr(space + 1)), rank, where);
+}
+
+void BytePairModel::add_merge(const std::string& left, const std::string& right, int32_t rank,
+                              const std::string& where) {
   const int32_t left_id = find(left), right_id = find(right), both = find(left + right);
   require(left_id >= 0 && right_id >= 0 && both >= 0, ErrorCode::kModel,
           "{}: merge {} is '{}', but '{}' is not in the vocabulary", where, int64_t{rank} + 1,
-          printable(line, 60),
+          printable(left + ' ' + right, 60),
           printable(left_id < 0    ? left
                     : right_id < 0 ? right
                                    : left + right,

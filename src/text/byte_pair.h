@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -21,6 +22,9 @@ class BytePairModel {
   // messages. Errors: kModel.
   static BytePairModel parse(std::string_view vocab_json, const std::string& vocab_path,
                              std::string_view merges_txt, const std::string& merges_path);
+  // The same from the object `model` of a tokenizer.json: `vocab`, and `merges` as texts or as pairs. Errors:
+  // kModel with `path`, also for another kind of model.
+  static BytePairModel from_json(const nlohmann::json& model, const std::string& path);
 
   int32_t size() const { return static_cast<int32_t>(vocabulary_.size()); }
   // The id of a piece, -1 for none.
@@ -35,7 +39,9 @@ class BytePairModel {
   struct Merge {
     int32_t rank, id;
   };
-  void add_merge(std::string_view line, int32_t rank, const std::string& where);
+  void read_vocabulary(const nlohmann::json& object, const std::string& where);
+  void add_merge_line(std::string_view line, int32_t rank, const std::string& where);
+  void add_merge(const std::string& left, const std::string& right, int32_t rank, const std::string& where);
   const Merge* find_merge(int32_t left, int32_t right) const;
 
   std::unordered_map<std::string, int32_t> vocabulary_;

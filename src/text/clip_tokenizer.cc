@@ -13,6 +13,8 @@
 
 namespace darkroom {
 
+using nlohmann::json;
+
 namespace {
 
 constexpr std::size_t kMaxFileBytes = 16 << 20;  // the real vocabulary has 1 MB
@@ -81,30 +83,79 @@ AddedTokenFinder normalized_finder(std::vector<AddedToken> tokens, const std::st
   return AddedTokenFinder(std::move(tokens), where);
 }
 
+// As normalized() does it.
+constexpr const char* kNormalizer =
+    R"({"type": "Sequence", "normalizers": [{"type": "NFC"},
+        {"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": " "}, {"type": "Lowercase"}]})";
+
+// As append_words() does it. transformers 4 saved the pattern without the special tokens; transformers 5 puts
+// its own in place of either.
+constexpr const char* kWordPatterns[] = {
+    R"(<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+)",
+    R"('s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+)"};
+
+bool is_clips_pre_tokenizer(const json& found) {
+  const auto steps = found.find("pretokenizers");
+  if (steps == found.end() || !steps->is_array() || steps->size() != 2 || !(*steps)[1].is_object()) {
+    return false;
+  }
+  json bytes = (*steps)[1];
+  bytes.erase("trim_offsets");  // moves positions in the text, no tokens
+  if (bytes.value("use_regex", json(true)) == json(true)) bytes.erase("use_regex");
+  const json alphabet = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
+  return bytes == alphabet && std::ranges::any_of(kWordPatterns, [&](const char* pattern) {
+           const json split = {{"type", "Split"},
+                               {"pattern", {{"Regex", pattern}}},
+                               {"behavior", "Removed"},
+                               {"invert", true}};
+           return found == json{{"type", "Sequence"}, {"pretokenizers", json::array({split, (*steps)[1]})}};
+         });
+}
+
+BytePairModel read_model(const json& document, const std::string& where) {
+  require(required_field(document, "normalizer", where) == json::parse(kNormalizer), ErrorCode::kModel,
+          "{}: the normalizer is not CLIP's (NFC, white space to one space, lower case), and no other is "
+          "supported",
+          where);
+  require(is_clips_pre_tokenizer(required_field(document, "pre_tokenizer", where)), ErrorCode::kModel,
+          "{}: the pre_tokenizer is not CLIP's (a split into words, then bytes), and no other is supported",
+          where);
+  return BytePairModel::from_json(required_field(document, "model", where), where);
+}
+
 }  // namespace
 
 ClipTokenizer ClipTokenizer::load(const std::filesystem::path& folder) {
   ClipTokenizerFiles files;
-  files.vocab_json = read_text_file(folder / "vocab.json", kMaxFileBytes);
-  files.merges_txt = read_text_file(folder / "merges.txt", kMaxFileBytes);
+  files.tokenizer_json = read_optional_file(folder / "tokenizer.json", kMaxFileBytes);
+  if (!files.tokenizer_json) {
+    files.vocab_json = read_text_file(folder / "vocab.json", kMaxFileBytes);
+    files.merges_txt = read_text_file(folder / "merges.txt", kMaxFileBytes);
+  }
   files.tokenizer_config_json = read_optional_file(folder / "tokenizer_config.json", kMaxFileBytes);
   files.special_tokens_map_json = read_optional_file(folder / "special_tokens_map.json", kMaxFileBytes);
   return from_files(files, folder);
 }
 
 ClipTokenizer ClipTokenizer::from_files(const ClipTokenizerFiles& files, const std::filesystem::path& where) {
-  const std::string vocab_path = (where / "vocab.json").string();
+  const auto document = parse_optional(files.tokenizer_json, where / "tokenizer.json");
+  const std::string vocab_path = (where / (document ? "tokenizer.json" : "vocab.json")).string();
   ClipTokenizer out;
-  out.model_ =
-      BytePairModel::parse(files.vocab_json, vocab_path, files.merges_txt, (where / "merges.txt").string());
+  out.model_ = document ? read_model(*document, vocab_path)
+                        : BytePairModel::parse(files.vocab_json, vocab_path, files.merges_txt,
+                                               (where / "merges.txt").string());
 
   const auto config = parse_optional(files.tokenizer_config_json, where / "tokenizer_config.json");
   const auto map = parse_optional(files.special_tokens_map_json, where / "special_tokens_map.json");
   const NamedTokens defaults{std::string(kStart), std::string(kEnd), std::string(kEnd), std::string(kEnd)};
-  const std::string settings_path =
-      (where / (config ? "tokenizer_config.json" : "special_tokens_map.json")).string();
+  const std::string settings_path = (where / (config     ? "tokenizer_config.json"
+                                              : document ? "tokenizer.json"
+                                                         : "special_tokens_map.json"))
+                                        .string();
   const TokenSettings settings = read_token_settings(
-      {.tokenizer_config = config ? &*config : nullptr, .special_tokens_map = map ? &*map : nullptr},
+      {.tokenizer_config = config ? &*config : nullptr,
+       .special_tokens_map = map ? &*map : nullptr,
+       .tokenizer_json = document ? &*document : nullptr},
       defaults, {}, out.model_.size(),
       [&](std::string_view piece) { return out.model_.find(std::string(piece)); }, where);
   out.raw_tokens_ = AddedTokenFinder(settings.raw, settings_path);

@@ -17,10 +17,12 @@
 
 namespace darkroom {
 
-// The files of a tokenizer folder as text; a missing value is a file that the folder lacks.
+// The files of a tokenizer folder as text; a missing value is a file that the folder lacks. With a
+// tokenizer.json, vocab.json and merges.txt play no part.
 struct ClipTokenizerFiles {
-  std::string vocab_json;
-  std::string merges_txt;
+  std::optional<std::string> tokenizer_json = {};
+  std::string vocab_json = {};
+  std::string merges_txt = {};
   std::optional<std::string> tokenizer_config_json;
   std::optional<std::string> special_tokens_map_json;
 };
@@ -28,7 +30,10 @@ struct ClipTokenizerFiles {
 // Movable and copyable; encode() may be called from several threads at once.
 class ClipTokenizer {
  public:
-  // Reads a folder as diffusers lays it out. Errors: kModel, naming the file.
+  // Reads a folder as diffusers lays it out: vocab.json and merges.txt, or a tokenizer.json, as transformers
+  // 5 saves it; of both kinds the tokenizer.json counts. Errors: kModel, naming the file; also for a
+  // tokenizer.json whose normalizer or pre_tokenizer is not CLIP's, although transformers 5 would take
+  // CLIP's.
   static ClipTokenizer load(const std::filesystem::path& folder);
   // The same from memory; `where` stands in the messages for the folder.
   static ClipTokenizer from_files(const ClipTokenizerFiles& files, const std::filesystem::path& where);

@@ -23,18 +23,9 @@ constexpr int64_t kMaxTokens = 1'000'000;
 constexpr int32_t kUnknown = 2;                          // fixed in the reference, whatever the file says
 constexpr std::string_view kWordStart = "\xE2\x96\x81";  // U+2581
 
-const json& member(const json& object, const char* name, const std::string& where) {
-  require(object.is_object(), ErrorCode::kModel, "{}: expected a JSON object, found {}", where,
-          object.type_name());
-  const auto it = object.find(name);
-  require(it != object.end() && !it->is_null(), ErrorCode::kModel, "{}: the field '{}' is missing", where,
-          name);
-  return *it;
-}
-
 UnigramModel read_model(const json& document, const std::string& where) {
-  const json& model = member(document, "model", where);
-  const json& vocabulary = member(model, "vocab", where);
+  const json& model = required_field(document, "model", where);
+  const json& vocabulary = required_field(model, "vocab", where);
   const JsonFields fields(model, where);
   const std::string type = fields.text("type", "Unigram");
   require(type == "Unigram", ErrorCode::kModel, "{}: the model is of type '{}', T5's is 'Unigram'", where,
@@ -49,7 +40,7 @@ Charsmap read_charsmap(const json& document, const std::string& where) {
   if (normalizer == document.end() || normalizer->is_null()) return {};
   const bool sequence = JsonFields(*normalizer, where).text("type", "") == "Sequence";
   const json single = sequence ? json() : json::array({*normalizer});
-  const json& steps = sequence ? member(*normalizer, "normalizers", where) : single;
+  const json& steps = sequence ? required_field(*normalizer, "normalizers", where) : single;
   require(steps.is_array(), ErrorCode::kModel, "{}: 'normalizers' must be a list, found {}", where,
           steps.type_name());
   for (const json& step : steps) {
@@ -87,12 +78,11 @@ T5Tokenizer T5Tokenizer::from_files(const T5TokenizerFiles& files, const std::fi
 
   const auto config = parse_optional(files.tokenizer_config_json, where / "tokenizer_config.json");
   const auto map = parse_optional(files.special_tokens_map_json, where / "special_tokens_map.json");
-  const auto added = document.find("added_tokens");
   const std::string settings_path = config ? (where / "tokenizer_config.json").string() : path;
   const TokenSettings settings = read_token_settings(
       {.tokenizer_config = config ? &*config : nullptr,
        .special_tokens_map = map ? &*map : nullptr,
-       .added_tokens = added != document.end() ? &*added : nullptr},
+       .tokenizer_json = &document},
       {.bos = "", .eos = "</s>", .unk = "<unk>", .pad = "<pad>"},
       sentinels(config ? *config : json::object(), (where / "tokenizer_config.json").string()),
       out.model_.size(), [&](std::string_view piece) { return out.model_.find(piece); }, where);

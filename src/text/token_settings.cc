@@ -113,12 +113,21 @@ const json* field(const json& object, const char* name) {
   return it == object.end() || it->is_null() ? nullptr : &*it;
 }
 
-void require_right_side(const json& config, const std::string& where) {
-  const JsonFields fields(config, where);
-  for (const char* name : {"padding_side", "truncation_side"}) {
-    const std::string side = fields.text(name, "right");
-    require(side == "right", ErrorCode::kModel, "{}: '{}' is '{}', only 'right' is supported", where, name,
-            printable(side, 40));
+// tokenizer_config.json decides, and where it is silent the state that tokenizer.json keeps from the last
+// call.
+void require_right_side(const json& config, const std::string& config_path, const json& document,
+                        const std::string& document_path) {
+  const JsonFields fields(config, config_path);
+  for (const std::string name : {"padding", "truncation"}) {
+    const std::string side = fields.text(name + "_side", "right");
+    require(side == "right", ErrorCode::kModel, "{}: '{}_side' is '{}', only 'right' is supported",
+            config_path, name, printable(side, 40));
+    const json* state = field(document, name.c_str());
+    if (!state || fields.has(name + "_side")) continue;
+    const std::string direction = JsonFields(*state, document_path).text("direction", "Right");
+    require(direction == "Right", ErrorCode::kModel,
+            "{}: the direction of '{}' is '{}', only 'Right' is supported", document_path, name,
+            printable(direction, 40));
   }
 }
 
@@ -149,15 +158,16 @@ TokenSettings read_token_settings(const TokenSettingsFiles& files, const NamedTo
   const json nothing = json::object();
   const json& config = files.tokenizer_config ? *files.tokenizer_config : nothing;
   const json& map = files.special_tokens_map ? *files.special_tokens_map : nothing;
-  require_right_side(config, config_path);
+  const json& document = files.tokenizer_json ? *files.tokenizer_json : nothing;
+  require_right_side(config, config_path, document, list_path);
   require(map.is_object(), ErrorCode::kModel, "{}: expected a JSON object, found {}", map_path,
           map.type_name());
   const json* decoder = field(config, "added_tokens_decoder");
   TokensById listed;
   if (decoder) {
     listed = parse_decoder(*decoder, config_path);
-  } else if (files.added_tokens) {
-    listed = parse_list(*files.added_tokens, list_path);
+  } else if (const json* list = field(document, "added_tokens")) {
+    listed = parse_list(*list, list_path);
   }
 
   Collector collector(vocabulary_size, find);
@@ -188,6 +198,14 @@ TokenSettings read_token_settings(const TokenSettingsFiles& files, const NamedTo
     (token.normalized ? out.normalized : out.raw).push_back(std::move(token));
   }
   return out;
+}
+
+const json& required_field(const json& object, const char* name, const std::string& where) {
+  require(object.is_object(), ErrorCode::kModel, "{}: expected a JSON object, found {}", where,
+          object.type_name());
+  const json* value = field(object, name);
+  require(value != nullptr, ErrorCode::kModel, "{}: the field '{}' is missing", where, name);
+  return *value;
 }
 
 std::optional<std::string> read_optional_file(const std::filesystem::path& path, std::size_t max_bytes) {

@@ -31,7 +31,7 @@ struct TokenSettings {
 struct TokenSettingsFiles {
   const nlohmann::json* tokenizer_config = nullptr;
   const nlohmann::json* special_tokens_map = nullptr;
-  const nlohmann::json* added_tokens = nullptr;  // the list of that name in a tokenizer.json
+  const nlohmann::json* tokenizer_json = nullptr;  // an object; its vocabulary plays no part here
 };
 
 // tokenizer_config.json decides; only without its added_tokens_decoder do the other two count. `defaults` are
@@ -43,6 +43,10 @@ TokenSettings read_token_settings(const TokenSettingsFiles& files, const NamedTo
                                   const std::vector<std::string>& extras, int32_t vocabulary_size,
                                   const std::function<int32_t(std::string_view)>& find,
                                   const std::filesystem::path& folder);
+
+// The field of that name. Errors: kModel with `where` when `object` is none, or the field is absent or null.
+const nlohmann::json& required_field(const nlohmann::json& object, const char* name,
+                                     const std::string& where);
 
 // The text of a file that may be absent. Errors: kModel when it is unreadable or too large.
 std::optional<std::string> read_optional_file(const std::filesystem::path& path, std::size_t max_bytes);

@@ -27,7 +27,8 @@ constexpr const char* kFiles[] = {"vocab.json", "merges.txt", "tokenizer.json", 
 using Sections = std::map<std::string, std::string>;
 
 ClipTokenizer clip_from(const Sections& sections) {
-  return ClipTokenizer::from_files({.vocab_json = section(sections, "vocab.json").value_or(""),
+  return ClipTokenizer::from_files({.tokenizer_json = section(sections, "tokenizer.json"),
+                                    .vocab_json = section(sections, "vocab.json").value_or(""),
                                     .merges_txt = section(sections, "merges.txt").value_or(""),
                                     .tokenizer_config_json = section(sections, "tokenizer_config.json"),
                                     .special_tokens_map_json = section(sections, "special_tokens_map.json")},
@@ -80,6 +81,68 @@ TEST(ClipTokenizer, TakesTheBundleThatTheBrokenOnesComeFrom) {
                              "=== merges.txt\n#version: 0.2\na b</w>\n"));
   EXPECT_EQ(tokenizer.encode("AB aab x", 8).ids, (std::vector<int32_t>{3, 2, 0, 2, 4, 4, 4, 4}));
   EXPECT_EQ(tokenizer.vocabulary_size(), 5);
+}
+
+// What fuzz/make_broken_tokenizers.py puts around a vocabulary.
+std::string clip_document(const std::string& pattern, const std::string& model,
+                          const std::string& more = "") {
+  const std::string normalizer =
+      R"({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Replace", "pattern": )"
+      R"({"Regex": "\\s+"}, "content": " "}, {"type": "Lowercase"}]})";
+  const std::string split = R"({"type": "Split", "pattern": {"Regex": ")" + pattern +
+                            R"("}, "behavior": "Removed", "invert": true})";
+  const std::string bytes = R"({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true})";
+  return fmt::format(
+      R"({{"normalizer": {}, "pre_tokenizer": {{"type": "Sequence", "pretokenizers": [{}, {}]}},)"
+      R"( "model": {}{}}})",
+      normalizer, split, bytes, model, more);
+}
+
+constexpr const char* kWords = R"('s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+)";
+constexpr const char* kVocab =
+    R"({"a": 0, "b</w>": 1, "ab</w>": 2, "<|startoftext|>": 3, "<|endoftext|>": 4})";
+
+TEST(ClipTokenizer, TakesMergesAsTextsAndAsPairs) {
+  const std::string specials = R"(<\\|startoftext\\|>|<\\|endoftext\\|>|)";
+  for (const std::string& pattern : {std::string(kWords), specials + kWords}) {
+    for (const char* merges : {R"(["a b</w>"])", R"([["a", "b</w>"]])"}) {
+      for (const char* kind : {"", R"("type": "BPE", "end_of_word_suffix": "</w>", )"}) {
+        const std::string document =
+            clip_document(pattern, fmt::format(R"({{{}"vocab": {}, "merges": {}}})", kind, kVocab, merges));
+        const auto tokenizer = clip_from({{"tokenizer.json", document}});
+        EXPECT_EQ(tokenizer.encode("AB aab x", 8).ids, (std::vector<int32_t>{3, 2, 0, 2, 4, 4, 4, 4}));
+      }
+    }
+  }
+}
+
+// transformers 5 reads neither vocab.json nor merges.txt then.
+TEST(ClipTokenizer, PrefersTokenizerJson) {
+  const std::string document =
+      clip_document(kWords, fmt::format(R"({{"vocab": {}, "merges": []}})", kVocab),
+                    R"(, "added_tokens": [{"id": 5, "content": "[X]", "normalized": false}])");
+  const auto tokenizer = clip_from({{"tokenizer.json", document},
+                                    {"vocab.json", R"({"<|startoftext|>": 0, "<|endoftext|>": 1})"},
+                                    {"merges.txt", "not a merge"}});
+  EXPECT_EQ(tokenizer.encode("AB[X]", 8).ids, (std::vector<int32_t>{3, 0, 1, 5, 4, 4, 4, 4}));
+  const TempFolder folder;
+  folder.write("tokenizer.json", document);
+  folder.write("vocab.json", "not JSON");
+  EXPECT_EQ(ClipTokenizer::load(folder.path()).encode("AB[X]", 8).ids, tokenizer.encode("AB[X]", 8).ids);
+}
+
+// tokenizer_config.json decides on the side; without it what tokenizer.json remembers of the last call.
+TEST(Tokenizers, TakeTheSideFromTheSettingsFirst) {
+  const std::string model = fmt::format(R"({{"vocab": {}, "merges": []}})", kVocab);
+  for (const char* state : {"padding", "truncation"}) {
+    const std::string left =
+        clip_document(kWords, model, fmt::format(R"(, "{}": {{"direction": "Left"}})", state));
+    expect_error(ErrorCode::kModel, fmt::format("direction of '{}' is 'Left'", state), [&] {
+      clip_from({{"tokenizer.json", left}});
+    });
+    clip_from({{"tokenizer.json", left},
+               {"tokenizer_config.json", fmt::format(R"({{"{}_side": "right"}})", state)}});
+  }
 }
 
 TEST(T5Tokenizer, TakesTheBundleThatTheBrokenOnesComeFrom) {
