@@ -65,12 +65,12 @@ void count_parameters(const Config& config) {
 void read_configs(const nlohmann::json& document) {
   attempt([&] {
     const darkroom::flux::Config config = darkroom::flux::config_from_json(document, "input");
-    // Thousands of blocks are allowed, and slow to name.
-    if (config.num_blocks() < 100) count_parameters<darkroom::flux::Weights>(config);
+    // Many blocks are slow to name, and more of the same.
+    if (config.num_blocks() < 5) count_parameters<darkroom::flux::Weights>(config);
   });
   attempt([&] {
     const darkroom::t5::Config config = darkroom::t5::config_from_json(document, "input");
-    if (config.num_layers < 100) count_parameters<darkroom::t5::Weights>(config);
+    if (config.num_layers < 5) count_parameters<darkroom::t5::Weights>(config);
     for (const int64_t distance : {-100000, -129, -1, 0, 1, 7, 128, 100000}) {
       const int64_t bucket = darkroom::t5::relative_bucket(config, distance);
       if (bucket < 0 || bucket >= config.num_buckets) __builtin_trap();
@@ -78,7 +78,7 @@ void read_configs(const nlohmann::json& document) {
   });
   attempt([&] {
     const darkroom::clip::Config config = darkroom::clip::config_from_json(document, "input");
-    if (config.num_layers < 100) count_parameters<darkroom::clip::Weights>(config);
+    if (config.num_layers < 5) count_parameters<darkroom::clip::Weights>(config);
   });
   attempt([&] {
     const darkroom::vae::Config config = darkroom::vae::config_from_json(document, "input");
