@@ -8,7 +8,7 @@ packages="make g++ cmake ninja-build pkg-config libhwy-dev libcli11-dev nlohmann
 for extra in "$@"; do
   case $extra in
     fuzz) packages="$packages clang libclang-rt-14-dev llvm" ;;
-    format) packages="clang-format git" ;;
+    format) packages="$packages clang-format git" ;;
     *) echo "setup.sh: there is no set '$extra'; there are fuzz and format" >&2 && exit 2 ;;
   esac
 done
