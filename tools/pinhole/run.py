@@ -8,6 +8,7 @@ A step's random numbers come from (seed, step) alone, so an interrupted run ends
 """
 
 import json
+import math
 import os
 import pathlib
 import time
@@ -23,7 +24,7 @@ def step_random(seed: int, step: int) -> tuple[np.random.Generator, torch.Genera
 
 
 def cosine(step: int, steps: int, warmup: int = 50) -> float:
-    return min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(1.0, step / steps))))
+    return min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
 
 
 def hold_then_fall(step: int, steps: int, fall: float, warmup: int = 50) -> float:
@@ -81,7 +82,8 @@ class Run:
         decay = min(self.ema_decay, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             for name, value in self.model.state_dict().items():
-                self.ema[name].lerp_(value, 1.0 - decay)
+                if value.is_floating_point():
+                    self.ema[name].lerp_(value, 1.0 - decay)
         self.step += 1
 
     def log(self, values: dict, every: int) -> None:
@@ -103,7 +105,8 @@ class Run:
         matplotlib.use("Agg")
         from matplotlib import pyplot
 
-        lines = [json.loads(line) for line in (self.folder / "log.jsonl").read_text().splitlines()]
+        log = self.folder / "log.jsonl"
+        lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
         names = [name for name in lines[-1] if name not in ("step", "seconds")] if lines else []
         if not names:
             return

@@ -1,0 +1,110 @@
+"""Distils the base model into Pinhole's other two transformers; the text encoders stay the base's.
+
+    python tools/pinhole/distill.py dev     --run RUN --teacher BASE_RUN --data latents.pt --tokenizers FOLDER --steps 1500
+    python tools/pinhole/distill.py schnell --run RUN --teacher DEV_RUN  --data latents.pt --tokenizers FOLDER --steps 1500
+
+dev      learns, told a guidance scale g from 1 to 4, what the base gives in two passes: u + g (c - u) (Meng et al. 2023).
+schnell  learns to cross each of the four intervals of its schedule in one step: from a noised picture at the interval's
+         start, dev walks to its end in several steps, and the straight line between is the target (piecewise as in
+         PeRFlow, Yan et al. 2024). It starts as dev at one guidance, folded into the biases, since it has no such input.
+"""
+
+import argparse
+import pathlib
+
+import torch
+
+import model
+import sample
+from base import optimisers_for, sample_batch, noisy
+from run import Run, hold_then_fall, step_random
+
+GUIDANCE_RANGE = (1.0, 4.0)
+SCHNELL_STEPS, SCHNELL_SHIFT, SCHNELL_GUIDANCE, WALK = 4, 2.0, 2.0, 5
+
+
+def dev_from_base(base: model.Pinhole, tokens) -> model.Pinhole:
+    """The base with a guidance input that says nothing yet."""
+    dev = model.Pinhole(tokens, guidance=True)
+    missing, unknown = dev.load_state_dict(base.state_dict(), strict=False)
+    if unknown or any("guidance_embedder" not in name for name in missing):
+        raise ValueError(f"base and dev differ in more than guidance: {missing} {unknown}")
+    last = dev.transformer.time_text_embed.guidance_embedder.linear_2
+    torch.nn.init.zeros_(last.weight)
+    torch.nn.init.zeros_(last.bias)
+    return dev
+
+
+@torch.no_grad()
+def schnell_from_dev(dev: model.Pinhole, tokens) -> model.Pinhole:
+    """dev at SCHNELL_GUIDANCE, its guidance embedding added to the bias that it was always added to."""
+    schnell = model.Pinhole(tokens)
+    state = {name: value for name, value in dev.state_dict().items() if "guidance_embedder" not in name}
+    schnell.load_state_dict(state)
+    embed = dev.transformer.time_text_embed
+    guidance = embed.guidance_embedder(embed.time_proj(torch.tensor([1000.0 * SCHNELL_GUIDANCE])))
+    schnell.transformer.time_text_embed.timestep_embedder.linear_2.bias += guidance[0]
+    return schnell
+
+
+def dev_loss(student, teacher, data, rng, generator):
+    x, clip, t5, grid = sample_batch(data, rng, generator)
+    t, at, _ = noisy(x, generator)
+    low, high = GUIDANCE_RANGE
+    guidance = low + (high - low) * torch.rand(len(x), generator=generator)
+    with torch.no_grad():
+        text = teacher.encode(clip, t5)
+        empty = teacher.encode(*(part.expand(len(x), -1) for part in data["empty"]))
+        with_text, without = teacher.velocity(text, at, t, grid), teacher.velocity(empty, at, t, grid)
+        target = without + guidance[:, None, None] * (with_text - without)
+    return (student.velocity(text, at, t, grid, guidance) - target).square().mean()
+
+
+def schnell_loss(student, teacher, data, rng, generator):
+    x, clip, t5, grid = sample_batch(data, rng, generator)
+    levels = sample.shifted(SCHNELL_STEPS, SCHNELL_SHIFT)
+    interval = int(rng.integers(SCHNELL_STEPS))
+    start, end = levels[interval], levels[interval + 1]
+    at = (1 - start) * x + start * torch.randn(x.shape, generator=generator)
+    with torch.no_grad():
+        text = teacher.encode(clip, t5)
+        walk = [start + (end - start) * i / WALK for i in range(WALK + 1)]
+        denoise = sample.Denoiser("dev", teacher, text, text, SCHNELL_GUIDANCE)
+        target = (sample.euler(denoise, at, walk, grid) - at) / (end - start)
+    return (student.velocity(text, at, torch.full((len(x),), start), grid) - target).square().mean()
+
+
+def train(options) -> None:
+    data = torch.load(options.data, weights_only=True)
+    data["empty"] = tuple(part.long() for part in data["empty"])
+    tokens = model.Tokens(options.tokenizers)
+    torch.manual_seed(options.seed)
+    teacher = sample.load_pinhole(options.teacher, tokens, guidance=options.kind == "schnell")
+    make, loss_of = {"dev": (dev_from_base, dev_loss), "schnell": (schnell_from_dev, schnell_loss)}[options.kind]
+    student = make(teacher, tokens).train()
+    for part in (student.clip, student.t5):
+        part.requires_grad_(False)
+    run = Run(options.run, student, optimisers_for(student.transformer, options.rate), ema_decay=0.998)
+    while run.step < options.steps:
+        rng, generator = step_random(options.seed, run.step)
+        loss = loss_of(student, teacher, data, rng, generator)
+        run.update(loss, hold_then_fall(run.step, options.steps, fall=0.7, warmup=50))
+        run.log({"loss": loss.detach()}, every=20)
+        if run.step % 100 == 0 or run.step == options.steps:
+            run.save()
+            run.draw_curves()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=("dev", "schnell"))
+    for name in ("run", "teacher", "data", "tokenizers"):
+        parser.add_argument(f"--{name}", type=pathlib.Path, required=True)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--rate", type=float, default=7e-4)
+    parser.add_argument("--seed", type=int, default=4)
+    train(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Writes assets/pinhole from finished runs: three FluxPipeline folders in diffusers layout, bf16.
+
+    python tools/pinhole/export.py --vae RUN --base RUN [--dev RUN] [--schnell RUN] --data latents.pt
+        --tokenizers FOLDER --out assets/pinhole
+
+OUT itself is the base model; OUT/dev and OUT/schnell have a transformer and a scheduler of their own and share the rest
+through symbolic links. darkroom.json holds what darkroom takes as the model's own settings; diffusers ignores it.
+"""
+
+import argparse
+import math
+import pathlib
+import shutil
+import sys
+
+import torch
+from safetensors.torch import save_file
+
+import model
+import sample
+import scenes
+import vae as autoencoder
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "fixtures"))
+import make_pipeline  # noqa: E402
+from small_tokenizers import write_json  # noqa: E402
+
+SHARED = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae")
+STATIC_SHIFT = {"num_train_timesteps": 1000, "shift": 2.0, "use_dynamic_shifting": False}
+SCHEDULERS = {
+    "base": STATIC_SHIFT, "schnell": STATIC_SHIFT,
+    "dev": {"base_image_seq_len": 64, "base_shift": round(math.log(2.0), 4), "max_image_seq_len": 256,
+            "max_shift": 1.0, "num_train_timesteps": 1000, "shift": 3.0, "use_dynamic_shifting": True},
+}
+SETTINGS = {"base": {"steps": 20, "cfg": 2.0}, "dev": {"steps": 20, "guidance": 2.0}, "schnell": {"steps": 4}}
+ABOUT = {"base": "", "dev": ", guidance distilled", "schnell": ", four steps"}
+EXAMPLES = ("a red star above a blue ring on a yellow background", "a small green heart on the left on a white background",
+            "a cyan cross next to an orange diamond on a purple background", "a large pink circle on a black background")
+
+
+def settings(kind: str) -> dict:
+    words = sorted({word for text in ("a an on the at of to next left above background small large gray", *scenes.COLOURS,
+                                      *scenes.SHAPES, *scenes.PLACES) for word in text.split()})
+    return {
+        "width": 128, "height": 128, **SETTINGS[kind], "max_text_tokens": model.T5_TOKENS,
+        "prompts": {
+            "about": f"Pinhole{ABOUT[kind]}: one or two shapes of one colour each, on a plain background of another",
+            "grammar": ["a [small|large] COLOUR SHAPE [on the left|on the right|at the top|at the bottom] on a COLOUR background",
+                        "a COLOUR SHAPE (next to|left of|above) a COLOUR SHAPE on a COLOUR background",
+                        "COLOUR: " + ", ".join(scenes.COLOURS), "SHAPE: " + ", ".join(scenes.SHAPES)],
+            "words": words, "examples": list(EXAMPLES)}}
+
+
+def save(part: torch.nn.Module, folder: pathlib.Path, stem: str, prefix: str = "") -> None:
+    """Config as the class writes it, weights in bf16 under the names of FLUX.1's files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if hasattr(part, "save_config"):
+        part.save_config(folder)
+    else:
+        part.config.dtype = "bfloat16"
+        part.config.architectures = [type(part).__name__]
+        part.config.save_pretrained(folder)
+    tensors = {prefix + name.removeprefix(prefix): value.to(torch.bfloat16).contiguous()
+               for name, value in part.state_dict().items() if not name.endswith("position_ids")}
+    if "shared.weight" in tensors:  # T5 has its embedding under two names
+        tensors.pop("encoder.embed_tokens.weight", None)
+    save_file(tensors, folder / f"{stem}.safetensors", metadata={"format": "pt"})
+
+
+def write_pipeline(kind: str, transformer, folder: pathlib.Path) -> None:
+    shutil.rmtree(folder / "transformer", ignore_errors=True)
+    save(transformer, folder / "transformer", "diffusion_pytorch_model")
+    write_json(folder / "scheduler/scheduler_config.json", {**make_pipeline.SCHEDULER_CLASS, **SCHEDULERS[kind]})
+    write_json(folder / "darkroom.json", settings(kind))
+    make_pipeline.write_index(folder)
+
+
+def write_shared(options, base: model.Pinhole, folder: pathlib.Path) -> None:
+    for name in SHARED:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("tokenizer", "tokenizer_2"):
+        shutil.copytree(options.tokenizers / name, folder / name)
+    save(base.clip, folder / "text_encoder", "model", "text_model.")
+    save(base.t5, folder / "text_encoder_2", "model")
+    vae, data = autoencoder.load_vae(options.vae), torch.load(options.data, weights_only=True, mmap=True)
+    vae.register_to_config(scaling_factor=data["scale"], shift_factor=data["shift"])
+    log_variance = vae.encoder.conv_out
+    with torch.no_grad():  # the second half of the moments: the noise that the decoder was trained with
+        log_variance.weight[16:] = 0
+        log_variance.bias[16:] = 2 * math.log(autoencoder.NOISE)
+    save(vae, folder / "vae", "diffusion_pytorch_model")
+
+
+def link_shared(folder: pathlib.Path) -> None:
+    for name in SHARED:
+        link = folder / name
+        if not link.is_symlink():
+            link.symlink_to(f"../{name}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("vae", "base", "data", "tokenizers", "out"):
+        parser.add_argument(f"--{name}", type=pathlib.Path, required=True)
+    for name in ("dev", "schnell"):
+        parser.add_argument(f"--{name}", type=pathlib.Path)
+    options = parser.parse_args()
+    tokens = model.Tokens(options.tokenizers)
+    base = sample.load_pinhole(options.base, tokens)
+    write_pipeline("base", base.transformer, options.out)
+    write_shared(options, base, options.out)
+    for kind in ("dev", "schnell"):
+        run = getattr(options, kind)
+        if run:
+            student = sample.load_pinhole(run, tokens, guidance=kind == "dev")
+            write_pipeline(kind, student.transformer, options.out / kind)
+            link_shared(options.out / kind)
+    files = [path for path in options.out.rglob("*") if path.is_file() and not path.is_symlink()]
+    size = sum(path.stat().st_size for path in files if not any(p.is_symlink() for p in path.parents))
+    print(f"{options.out}: {size / 2**20:.2f} MiB")
+
+
+if __name__ == "__main__":
+    main()
