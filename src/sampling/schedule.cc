@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/printable.h"
 
 // numpy and torch compute an array with a Python number in the array's f32 after rounding the number to f32,
 // and two Python numbers in f64. Every expression here rounds where theirs does.
@@ -19,7 +20,7 @@ void refuse_unsupported(const JsonFields& fields, const std::string& where) {
   const std::string kind = fields.text("_class_name", "FlowMatchEulerDiscreteScheduler");
   require(kind == "FlowMatchEulerDiscreteScheduler", ErrorCode::kModel,
           "{}: scheduler '{}' is not supported, expected FlowMatchEulerDiscreteScheduler", where,
-          kind.substr(0, 80));
+          printable(kind, 80));
   for (const char* name : {"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "invert_sigmas",
                            "stochastic_sampling", "use_flow_sigmas"}) {
     require(!fields.boolean(name, false), ErrorCode::kModel,
@@ -103,7 +104,7 @@ SchedulerConfig read_scheduler_config(const nlohmann::json& object, const std::s
   if (terminal != 0.0) config.shift_terminal = terminal;
   const std::string type = fields.text("time_shift_type", "exponential");
   require(type == "exponential" || type == "linear", ErrorCode::kModel,
-          "{}: 'time_shift_type' is '{}', expected 'exponential' or 'linear'", where, type.substr(0, 80));
+          "{}: 'time_shift_type' is '{}', expected 'exponential' or 'linear'", where, printable(type, 80));
   config.time_shift_type = type == "linear" ? TimeShift::kLinear : TimeShift::kExponential;
   return config;
 }

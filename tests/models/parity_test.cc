@@ -1,6 +1,8 @@
-// Each model, stage by stage, against what transformers and diffusers computed in f32 (tests/fixtures/pipelines).
+// Each model, stage by stage, against what transformers and diffusers computed in f32
+// (tests/fixtures/pipelines).
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "backends/registry.h"
@@ -76,8 +78,9 @@ TEST_P(Stage, TransformerBlockByBlock) {
     float guidance;
     int64_t rows, cols;
   };
-  for (const Case& test : {Case{"dev_small", "dev_small", 3.5f, 4, 4}, Case{"dev_true_cfg", "dev_small", 2.0f, 5, 3},
-                           Case{"schnell_head128", "schnell_head128", 0.0f, 3, 6}}) {
+  for (const Case& test :
+       {Case{"dev_small", "dev_small", 3.5f, 4, 4}, Case{"dev_true_cfg", "dev_small", 2.0f, 5, 3},
+        Case{"schnell_head128", "schnell_head128", 0.0f, 3, 6}}) {
     SCOPED_TRACE(test.expected);
     const Expected expected(fixture_path("pipelines/" + test.expected + "/expected.safetensors"));
     const flux::Config c = flux::config_from_json(config(test.model + "/transformer"), test.model);
@@ -101,8 +104,8 @@ TEST_P(Stage, TransformerBlockByBlock) {
     for (int64_t block = 0; block < c.num_blocks(); ++block) {
       flux::run_blocks(ctx(), c, weights, first, rope, hidden, block, block + 1);
       const bool is_double = block < c.num_layers;
-      const std::string name =
-          fmt::format("step1.{}.{}", is_double ? "double" : "single", is_double ? block : block - c.num_layers);
+      const std::string name = fmt::format("step1.{}.{}", is_double ? "double" : "single",
+                                           is_double ? block : block - c.num_layers);
       EXPECT_LT(relative_error(host(hidden.txt()), expected.floats(name + ".txt")), kTolerance) << name;
       EXPECT_LT(relative_error(host(hidden.img()), expected.floats(name + ".img")), kTolerance) << name;
     }
@@ -136,7 +139,8 @@ TEST_P(Stage, VaeWithQuantConv) {
   EXPECT_LT(relative_error(got, to_pixels(expected.tensor("decoded"))), kTolerance);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, Stage, testing::Values("reference", "cpu"), [](const auto& variant) { return variant.param; });
+INSTANTIATE_TEST_SUITE_P(Backends, Stage, testing::Values("reference", "cpu"),
+                         [](const auto& variant) { return variant.param; });
 
 TEST(T5, RelativeBuckets) {
   const Expected expected(fixture_path("ops.safetensors"));
@@ -175,7 +179,8 @@ TEST(Flux, ParameterCountsOfTheRealModels) {
     });
     EXPECT_EQ(all, guidance ? 11'901'408'320 : 11'891'178'560);
     // 19 · 2 · (6·D·D + 6·D) + 38 · (3·D·D + 3·D) + 2·D·D + 2·D, and the time, guidance and pooled embedders.
-    EXPECT_EQ(modulation, 3'247'448'064 + 10'229'760 * (guidance ? 2 : 1) + (768 + 1) * 3072 + (3072 + 1) * 3072);
+    EXPECT_EQ(modulation,
+              3'247'448'064 + 10'229'760 * (guidance ? 2 : 1) + (768 + 1) * 3072 + (3072 + 1) * 3072);
     EXPECT_EQ(flux::modulation_width(c), 1'056'768);
   }
 }
@@ -194,6 +199,26 @@ TEST(Configs, HostileValuesAreRefused) {
   EXPECT_THROW(clip::config_from_json({{"hidden_act", "relu"}}, "x"), Error);
   EXPECT_THROW(vae::config_from_json({{"norm_num_groups", 7}}, "x"), Error);
   EXPECT_THROW(vae::config_from_json({{"block_out_channels", json::array()}}, "x"), Error);
+}
+
+// What a file says goes into a terminal only as printable text.
+TEST(Configs, MessagesArePrintable) {
+  const nlohmann::json object = {
+      {"hidden_act", "\x1b[2J\x7f"}, {"act_fn", "\x1b[2J\x7f"}, {"dense_act_fn", "\x7f"}};
+  const auto message = [&](auto read) -> std::string {
+    try {
+      read(object);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  for (const std::string& text : {message([](const auto& json) { clip::config_from_json(json, "x"); }),
+                                  message([](const auto& json) { vae::config_from_json(json, "x"); }),
+                                  message([](const auto& json) { t5::config_from_json(json, "x"); })}) {
+    EXPECT_NE(text.find("\\x7f"), std::string::npos) << text;
+    EXPECT_TRUE(std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~'; })) << text;
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -87,6 +88,8 @@ TEST(SchedulerConfig, RefusesWhatItDoesNotHaveAndSaysWhere) {
       {{"use_flow_sigmas", true}},
       {{"_class_name", "DDIMScheduler"}},
       {{"time_shift_type", "cubic"}},
+      {{"time_shift_type", "\x1b[2J\x7f"}},
+      {{"_class_name", "\x1b[2J\x7f"}},
       {{"shift", 0}},
       {{"shift", "3"}},
       {{"shift_terminal", 1.0}},
@@ -101,7 +104,9 @@ TEST(SchedulerConfig, RefusesWhatItDoesNotHaveAndSaysWhere) {
       ADD_FAILURE() << object.dump();
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::kModel);
-      EXPECT_EQ(std::string(error.what()).find("some/scheduler_config.json: "), 0u) << error.what();
+      const std::string message = error.what();
+      EXPECT_EQ(message.find("some/scheduler_config.json: "), 0u) << message;
+      EXPECT_TRUE(std::ranges::all_of(message, [](char c) { return c >= ' ' && c <= '~'; })) << message;
     }
   }
 }

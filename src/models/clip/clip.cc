@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/json.h"
+#include "base/printable.h"
 
 namespace darkroom::clip {
 
@@ -20,10 +21,11 @@ Config config_from_json(const nlohmann::json& json, const std::string& where) {
   c.layer_norm_eps = static_cast<float>(fields.number("layer_norm_eps", 1e-5, 0, 1));
   const std::string act = fields.text("hidden_act", "quick_gelu");
   require(act == "quick_gelu" || act == "gelu_pytorch_tanh" || act == "gelu_new", ErrorCode::kModel,
-          "{}: 'hidden_act' is '{}'; known are quick_gelu, gelu_pytorch_tanh and gelu_new", where, act);
+          "{}: 'hidden_act' is '{}'; known are quick_gelu, gelu_pytorch_tanh and gelu_new", where,
+          printable(act, 40));
   c.activation = act == "quick_gelu" ? Activation::kQuickGelu : Activation::kGeluTanh;
-  require(c.hidden_size % c.num_heads == 0, ErrorCode::kModel, "{}: hidden_size {} does not divide into {} heads",
-          where, c.hidden_size, c.num_heads);
+  require(c.hidden_size % c.num_heads == 0, ErrorCode::kModel,
+          "{}: hidden_size {} does not divide into {} heads", where, c.hidden_size, c.num_heads);
   return c;
 }
 
@@ -48,8 +50,9 @@ void Weights::visit(const Config& config, const VisitFn& visit) {
 }
 
 int64_t pooled_position(const Config& config, std::span<const int32_t> ids) {
-  const auto found = config.eos_token_id == 2 ? std::ranges::max_element(ids)
-                                              : std::ranges::find(ids, static_cast<int32_t>(config.eos_token_id));
+  const auto found = config.eos_token_id == 2
+                         ? std::ranges::max_element(ids)
+                         : std::ranges::find(ids, static_cast<int32_t>(config.eos_token_id));
   return found == ids.end() ? 0 : found - ids.begin();
 }
 
@@ -68,7 +71,8 @@ void run_layer(const Context& ctx, const Config& config, const Layer& w, const T
 
 }  // namespace
 
-Tensor encode_pooled(const Context& ctx, const Config& config, const Weights& weights, std::span<const int32_t> ids) {
+Tensor encode_pooled(const Context& ctx, const Config& config, const Weights& weights,
+                     std::span<const int32_t> ids) {
   const int64_t tokens = static_cast<int64_t>(ids.size());
   require(tokens > 0 && tokens <= config.max_positions, ErrorCode::kFailure,
           "CLIP: {} tokens, the model has positions for 1 to {}", tokens, config.max_positions);

@@ -29,8 +29,8 @@ struct QkvWeights {
 };
 
 // Projects n [rows, D] into rows [first, first + rows) of qkv, with QK-norm and rotary positions.
-void project_qkv(const Context& ctx, const Tensor& n, const QkvWeights& w, const Rope& rope, const Tensor& fused,
-                 int64_t first) {
+void project_qkv(const Context& ctx, const Tensor& n, const QkvWeights& w, const Rope& rope,
+                 const Tensor& fused, int64_t first) {
   const int64_t rows = n.rows();
   const Qkv out(fused.slice_rows(first, rows));
   ops::linear_into(ctx, n, w.q, Activation::kNone, out.q);
@@ -45,10 +45,11 @@ ops::AttentionOptions attention_options(const Config& config) {
   return {.heads = config.num_heads, .scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim))};
 }
 
-void run_double_block(const Context& ctx, const Config& config, const DoubleBlock& block, const Tensor& modulation,
-                      int64_t offset, const Rope& rope, const Hidden& hidden) {
+void run_double_block(const Context& ctx, const Config& config, const DoubleBlock& block,
+                      const Tensor& modulation, int64_t offset, const Rope& rope, const Hidden& hidden) {
   const int64_t d = config.inner_dim(), tokens = hidden.x.rows(), txt_tokens = hidden.txt_tokens;
-  // One stream's tokens with its weights and its modulation: shift, scale, gate (attention), shift, scale, gate (MLP).
+  // One stream's tokens with its weights and its modulation: shift, scale, gate (attention), shift, scale,
+  // gate (MLP).
   struct Stream {
     Tensor x;
     const StreamWeights& w;
@@ -83,15 +84,15 @@ void run_double_block(const Context& ctx, const Config& config, const DoubleBloc
   }
 }
 
-void run_single_block(const Context& ctx, const Config& config, const SingleBlock& w, const Tensor& modulation,
-                      int64_t offset, const Rope& rope, const Hidden& hidden) {
+void run_single_block(const Context& ctx, const Config& config, const SingleBlock& w,
+                      const Tensor& modulation, int64_t offset, const Rope& rope, const Hidden& hidden) {
   const Arena::Scope scope(ctx.arena);
   const int64_t d = config.inner_dim(), tokens = hidden.x.rows();
   const Tensor joined = ctx.allocate({tokens, 5 * d});  // attention output, then MLP
   {
     const Arena::Scope inner(ctx.arena);
-    const Tensor n = ops::norm_modulate(ctx, hidden.x, part(modulation, offset, 0, d), part(modulation, offset, 1, d),
-                                        kEpsilon);
+    const Tensor n = ops::norm_modulate(ctx, hidden.x, part(modulation, offset, 0, d),
+                                        part(modulation, offset, 1, d), kEpsilon);
     ops::linear_into(ctx, n, w.mlp, Activation::kGeluTanh, joined.slice_cols(d, 4 * d));
     const Tensor fused = ctx.allocate({tokens, 3 * d});
     project_qkv(ctx, n, {w.q, w.k, w.v, w.norm_q, w.norm_k}, rope, fused, 0);
@@ -117,8 +118,8 @@ void run_blocks(const Context& ctx, const Config& config, const Weights& weights
   for (int64_t i = first; i < last; ++i) {
     ctx.throw_if_cancelled();
     if (i < config.num_layers) {
-      run_double_block(ctx, config, weights.double_blocks[static_cast<std::size_t>(i)], modulation, i * 12 * d, rope,
-                       hidden);
+      run_double_block(ctx, config, weights.double_blocks[static_cast<std::size_t>(i)], modulation,
+                       i * 12 * d, rope, hidden);
     } else {
       const int64_t single = i - config.num_layers;
       run_single_block(ctx, config, weights.single_blocks[static_cast<std::size_t>(single)], modulation,
@@ -130,8 +131,8 @@ void run_blocks(const Context& ctx, const Config& config, const Weights& weights
 Tensor project(const Context& ctx, const Config& config, const Weights& weights, const Tensor& modulation,
                const Hidden& hidden) {
   const int64_t d = config.inner_dim(), offset = modulation.cols() - 2 * d;  // scale first here, then shift
-  const Tensor n = ops::norm_modulate(ctx, hidden.img(), part(modulation, offset, 1, d), part(modulation, offset, 0, d),
-                                      kEpsilon);
+  const Tensor n = ops::norm_modulate(ctx, hidden.img(), part(modulation, offset, 1, d),
+                                      part(modulation, offset, 0, d), kEpsilon);
   return ops::linear(ctx, n, weights.proj_out);
 }
 

@@ -15,7 +15,8 @@ float times_1000(float value, DType dtype) {
   return round(round(value) * 1000.0f);
 }
 
-// What the model is told: the timestep cast to the latents' dtype and divided by 1000 again, as the pipeline does it.
+// What the model is told: the timestep cast to the latents' dtype and divided by 1000 again, as the pipeline
+// does it.
 float model_time(float timestep, DType dtype) {
   const auto round = [dtype](float x) { return dtype == DType::kBF16 ? round_to_bfloat16(x) : x; };
   return round(round(timestep) / 1000.0f);
@@ -32,8 +33,8 @@ Tensor embed_scalars(const Context& ctx, const Mlp& w, std::span<const float> va
 }
 
 // silu(time + guidance + pooled) for every step: [steps, D].
-Tensor conditioning(const Context& ctx, const Config& config, const Weights& weights, std::span<const float> timesteps,
-                    std::optional<float> guidance, const Tensor& pooled) {
+Tensor conditioning(const Context& ctx, const Config& config, const Weights& weights,
+                    std::span<const float> timesteps, std::optional<float> guidance, const Tensor& pooled) {
   std::vector<float> times;
   for (const float timestep : timesteps) times.push_back(model_time(timestep, ctx.activation));
   const Tensor total = embed_scalars(ctx, weights.time, times);
@@ -58,7 +59,8 @@ std::vector<float> timestep_embedding(float t, int64_t dim) {
   const int64_t half = dim / 2;
   std::vector<float> out(static_cast<std::size_t>(dim));
   for (int64_t i = 0; i < half; ++i) {
-    const float exponent = static_cast<float>(-std::log(10000.0)) * static_cast<float>(i) / static_cast<float>(half);
+    const float exponent =
+        static_cast<float>(-std::log(10000.0)) * static_cast<float>(i) / static_cast<float>(half);
     const float angle = t * std::exp(exponent);
     out[static_cast<std::size_t>(i)] = std::cos(angle);
     out[static_cast<std::size_t>(half + i)] = std::sin(angle);
@@ -71,7 +73,8 @@ int64_t modulation_width(const Config& config) {
 }
 
 Tensor modulation_vectors(const Context& ctx, const Config& config, const Weights& weights,
-                          std::span<const float> timesteps, std::optional<float> guidance, const Tensor& pooled) {
+                          std::span<const float> timesteps, std::optional<float> guidance,
+                          const Tensor& pooled) {
   const Tensor all =
       ctx.arena.allocate(DType::kF32, {static_cast<int64_t>(timesteps.size()), modulation_width(config)});
   const Arena::Scope scope(ctx.arena);
@@ -103,13 +106,15 @@ Rope rope_tables(const Context& ctx, const Config& config, int64_t txt_tokens, i
     for (std::size_t axis = 0; axis < 3; ++axis) {
       const int64_t width = config.axes_dims_rope[axis];
       for (int64_t j = 0; j < width / 2; ++j, ++i) {
-        const double frequency = std::pow(kRopeTheta, -2.0 * static_cast<double>(j) / static_cast<double>(width));
+        const double frequency =
+            std::pow(kRopeTheta, -2.0 * static_cast<double>(j) / static_cast<double>(width));
         cos[i] = static_cast<float>(std::cos(positions[axis] * frequency));
         sin[i] = static_cast<float>(std::sin(positions[axis] * frequency));
       }
     }
   }
-  return {ops::upload(ctx, cos, DType::kF32, {tokens, pairs}), ops::upload(ctx, sin, DType::kF32, {tokens, pairs})};
+  return {ops::upload(ctx, cos, DType::kF32, {tokens, pairs}),
+          ops::upload(ctx, sin, DType::kF32, {tokens, pairs})};
 }
 
 }  // namespace darkroom::flux

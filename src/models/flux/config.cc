@@ -21,16 +21,17 @@ Config config_from_json(const nlohmann::json& json, const std::string& where) {
 
   require(fields.integer("patch_size", 1, 1, 64) == 1, ErrorCode::kModel,
           "{}: 'patch_size' is not 1; FLUX.1 packs 2x2 patches before the model", where);
-  require(c.axes_dims_rope.size() == 3, ErrorCode::kModel, "{}: 'axes_dims_rope' has {} entries, expected 3", where,
-          c.axes_dims_rope.size());
+  require(c.axes_dims_rope.size() == 3, ErrorCode::kModel, "{}: 'axes_dims_rope' has {} entries, expected 3",
+          where, c.axes_dims_rope.size());
   const int64_t rotated = std::accumulate(c.axes_dims_rope.begin(), c.axes_dims_rope.end(), int64_t{0});
-  require(rotated == c.head_dim, ErrorCode::kModel, "{}: 'axes_dims_rope' sums to {}, 'attention_head_dim' is {}", where,
-          rotated, c.head_dim);
+  require(rotated == c.head_dim, ErrorCode::kModel,
+          "{}: 'axes_dims_rope' sums to {}, 'attention_head_dim' is {}", where, rotated, c.head_dim);
   for (const int64_t width : c.axes_dims_rope) {
     require(width % 2 == 0, ErrorCode::kModel, "{}: 'axes_dims_rope' holds the odd width {}", where, width);
   }
   require(c.in_channels == c.out_channels && c.in_channels % 4 == 0, ErrorCode::kModel,
-          "{}: {} input and {} output channels; this is a Fill, Depth or Canny model, which needs an input picture and "
+          "{}: {} input and {} output channels; this is a Fill, Depth or Canny model, which needs an input "
+          "picture and "
           "is not supported",
           where, c.in_channels, c.out_channels);
   require(c.num_blocks() > 0, ErrorCode::kModel, "{}: the model has no blocks", where);
@@ -43,13 +44,14 @@ namespace {
 struct StreamNames {
   const char *norm, *q, *k, *v, *out, *norm_q, *norm_k, *ff;
 };
-constexpr StreamNames kImage = {"norm1.linear", "attn.to_q",   "attn.to_k",   "attn.to_v",
+constexpr StreamNames kImage = {"norm1.linear",  "attn.to_q",   "attn.to_k",   "attn.to_v",
                                 "attn.to_out.0", "attn.norm_q", "attn.norm_k", "ff"};
-constexpr StreamNames kText = {"norm1_context.linear", "attn.add_q_proj",   "attn.add_k_proj",   "attn.add_v_proj",
-                               "attn.to_add_out",      "attn.norm_added_q", "attn.norm_added_k", "ff_context"};
+constexpr StreamNames kText = {"norm1_context.linear", "attn.add_q_proj", "attn.add_k_proj",
+                               "attn.add_v_proj",      "attn.to_add_out", "attn.norm_added_q",
+                               "attn.norm_added_k",    "ff_context"};
 
-void visit_stream(const VisitFn& visit, const std::string& block, const StreamNames& names, const Config& config,
-                  StreamWeights& w) {
+void visit_stream(const VisitFn& visit, const std::string& block, const StreamNames& names,
+                  const Config& config, StreamWeights& w) {
   const int64_t d = config.inner_dim();
   visit_linear(visit, block + names.norm, w.modulation, d, 6 * d);
   visit_linear(visit, block + names.q, w.q, d, d);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/json.h"
+#include "base/printable.h"
 
 namespace darkroom::t5 {
 
@@ -24,8 +25,8 @@ Config config_from_json(const nlohmann::json& json, const std::string& where) {
   const std::string activation = fields.text("dense_act_fn", "gelu_new");
   require(projection == "gated-gelu" && fields.boolean("is_gated_act", true) &&
               (activation == "gelu_new" || activation == "gelu_pytorch_tanh"),
-          ErrorCode::kModel, "{}: feed-forward '{}' with activation '{}'; FLUX's T5 has a gated tanh GELU", where,
-          projection, activation);
+          ErrorCode::kModel, "{}: feed-forward '{}' with activation '{}'; FLUX's T5 has a gated tanh GELU",
+          where, printable(projection, 40), printable(activation, 40));
   // Fewer exact buckets than max_distance, or the logarithm below divides by zero.
   require(c.num_buckets % 4 == 0 && c.max_distance > c.num_buckets / 4, ErrorCode::kModel,
           "{}: {} relative buckets up to distance {} do not work", where, c.num_buckets, c.max_distance);
@@ -82,12 +83,14 @@ Tensor bias_by_distance(const Context& ctx, const Config& config, const Tensor& 
   return ops::upload(ctx, values, DType::kF32, {config.num_heads, distances});
 }
 
-void run_layer(const Context& ctx, const Config& config, const Layer& w, const Tensor& bias, const Tensor& x) {
+void run_layer(const Context& ctx, const Config& config, const Layer& w, const Tensor& bias,
+               const Tensor& x) {
   {
     const Arena::Scope scope(ctx.arena);
     const Tensor n = ops::rms_norm(ctx, x, w.attention_norm, config.layer_norm_eps);
     const Tensor q = ops::linear(ctx, n, w.q), k = ops::linear(ctx, n, w.k), v = ops::linear(ctx, n, w.v);
-    const Tensor a = ops::attention(ctx, q, k, v, {.heads = config.num_heads, .scale = 1.0f, .relative_bias = bias});
+    const Tensor a =
+        ops::attention(ctx, q, k, v, {.heads = config.num_heads, .scale = 1.0f, .relative_bias = bias});
     ops::linear_residual(ctx, a, w.o, x);
   }
   const Arena::Scope scope(ctx.arena);
@@ -98,7 +101,8 @@ void run_layer(const Context& ctx, const Config& config, const Layer& w, const T
 
 }  // namespace
 
-Tensor encode(const Context& ctx, const Config& config, const Weights& weights, std::span<const int32_t> ids) {
+Tensor encode(const Context& ctx, const Config& config, const Weights& weights,
+              std::span<const int32_t> ids) {
   require(!ids.empty(), ErrorCode::kFailure, "T5: there are no tokens to encode");
   const int64_t tokens = static_cast<int64_t>(ids.size());
   const Tensor out = ctx.allocate({tokens, config.d_model});

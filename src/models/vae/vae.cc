@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/json.h"
+#include "base/printable.h"
 
 namespace darkroom::vae {
 
@@ -22,12 +23,13 @@ Config config_from_json(const nlohmann::json& json, const std::string& where) {
   require(!c.block_out_channels.empty() && c.block_out_channels.size() <= 8, ErrorCode::kModel,
           "{}: 'block_out_channels' has {} levels, expected 1 to 8", where, c.block_out_channels.size());
   for (const int64_t channels : c.block_out_channels) {
-    require(channels % c.norm_num_groups == 0, ErrorCode::kModel, "{}: {} channels do not divide into {} norm groups",
-            where, channels, c.norm_num_groups);
+    require(channels % c.norm_num_groups == 0, ErrorCode::kModel,
+            "{}: {} channels do not divide into {} norm groups", where, channels, c.norm_num_groups);
   }
   const std::string act = fields.text("act_fn", "silu");
   require(act == "silu" && c.out_channels == 3, ErrorCode::kModel,
-          "{}: activation '{}' and {} output channels; expected silu and 3", where, act, c.out_channels);
+          "{}: activation '{}' and {} output channels; expected silu and 3", where, printable(act, 40),
+          c.out_channels);
   return c;
 }
 
@@ -72,7 +74,8 @@ void DecoderWeights::visit(const Config& config, const VisitFn& visit) {
       visit_resnet(visit, name + "resnets." + std::to_string(i), ups[level].resnets[i], in, out);
       in = out;
     }
-    if (level + 1 < ups.size()) visit_conv(visit, name + "upsamplers.0.conv", ups[level].upsample, out, out, 3);
+    if (level + 1 < ups.size())
+      visit_conv(visit, name + "upsamplers.0.conv", ups[level].upsample, out, out, 3);
   }
   visit_norm(visit, "decoder.conv_norm_out", norm_out, in);
   visit_conv(visit, "decoder.conv_out", conv_out, in, config.out_channels, 3);
@@ -84,15 +87,18 @@ void unscale_latents(const Config& config, std::span<float> latents) {
 
 namespace {
 
-// The picture on its way through the decoder. Its tensors are the largest of a run, so there are two slots, each big
-// enough for every stage: a stage reads the current one and writes the other.
+// The picture on its way through the decoder. Its tensors are the largest of a run, so there are two slots,
+// each big enough for every stage: a stage reads the current one and writes the other.
 class Canvas {
  public:
-  Canvas(const Context& ctx, int64_t elements) : slots_{ctx.allocate({1, elements}), ctx.allocate({1, elements})} {}
+  Canvas(const Context& ctx, int64_t elements)
+      : slots_{ctx.allocate({1, elements}), ctx.allocate({1, elements})} {}
 
   const Tensor& current() const { return current_; }
   // The slot that is not current, as [h, w, c].
-  Tensor other(const Shape& shape) const { return slots_[1 - active_].slice_cols(0, shape.numel()).reshape(shape); }
+  Tensor other(const Shape& shape) const {
+    return slots_[1 - active_].slice_cols(0, shape.numel()).reshape(shape);
+  }
   // Makes what other() returned the current picture.
   void flip_to(const Tensor& picture) {
     active_ = 1 - active_;
