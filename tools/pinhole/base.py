@@ -91,7 +91,7 @@ def train(options) -> None:
         x, clip, t5, grid = sample_batch(data, rng, generator)
         t, at, noise = noisy(x, generator)
         loss = (pinhole.velocity(pinhole.encode(clip, t5), at, t, grid) - (noise - x)).square().mean()
-        run.update(loss, hold_then_fall(run.step, options.steps, fall=0.4, warmup=200))
+        run.update(loss, hold_then_fall(run.step, options.steps, options.fall, warmup=200))
         run.log({"loss": loss.detach()}, every=20)
         if run.step % 200 == 0 or run.step == options.steps:
             run.save()
@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--tokenizers", type=pathlib.Path, required=True)
     parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--fall", type=float, default=0.4, help="share of the steps in which the rate falls")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=3)
     train(parser.parse_args())

@@ -33,7 +33,7 @@ SCHEDULERS = {
             "max_shift": 1.0, "num_train_timesteps": 1000, "shift": 3.0, "use_dynamic_shifting": True},
 }
 SETTINGS = {"base": {"steps": 20, "cfg": 2.0}, "dev": {"steps": 20, "guidance": 2.0}, "schnell": {"steps": 4}}
-ABOUT = {"base": "", "dev": ", guidance distilled", "schnell": ", four steps"}
+ABOUT = {"base": "", "dev": " (guidance distilled: one pass a step)", "schnell": " (four steps)"}
 EXAMPLES = ("a red star above a blue ring on a yellow background", "a small green heart on the left on a white background",
             "a cyan cross next to an orange diamond on a purple background", "a large pink circle on a black background")
 
@@ -44,7 +44,7 @@ def settings(kind: str) -> dict:
     return {
         "width": 128, "height": 128, **SETTINGS[kind], "max_text_tokens": model.T5_TOKENS,
         "prompts": {
-            "about": f"Pinhole{ABOUT[kind]}: one or two shapes of one colour each, on a plain background of another",
+            "about": f"one or two shapes of one colour each, on a plain background of another{ABOUT[kind]}",
             "grammar": ["a [small|large] COLOUR SHAPE [on the left|on the right|at the top|at the bottom] on a COLOUR background",
                         "a COLOUR SHAPE (next to|left of|above) a COLOUR SHAPE on a COLOUR background",
                         "COLOUR: " + ", ".join(scenes.COLOURS), "SHAPE: " + ", ".join(scenes.SHAPES)],
