@@ -70,13 +70,12 @@ Found find_model(const std::string& given) {
 
 Found find_default() {
   if (const auto folder = find_installed(kDefaultModel)) return {*folder};
-  const fs::path checkpoint = program_prefix() / "tests" / "fixtures" / "pipelines" / "dev_small";
-  if (is_model(checkpoint)) return {checkpoint, true};
+  const fs::path prefix = program_prefix();
+  const fs::path checkpoint = prefix / "tests" / "fixtures" / "pipelines" / "dev_small";
+  if (!prefix.empty() && is_model(checkpoint)) return {checkpoint, true};
   fail(DARKROOM_MODEL,
        "no model is given, and no {} is installed (looked in {}); pass --model DIR (a FLUX.1 folder in "
-       "diffusers layout), "
-       "or set "
-       "DARKROOM_ASSETS to the folder that holds {}/",
+       "diffusers layout), or set DARKROOM_ASSETS to the folder that holds {}/",
        kDefaultModel, searched_places(), kDefaultModel);
 }
 

@@ -30,7 +30,7 @@ std::string describe(const json& prompts, const std::string& model) {
   if (prompts.contains("about")) out += ": " + printable(prompts.at("about").get<std::string>());
   out += "\n" + section("Forms of a prompt", lines_of(prompts, "grammar"));
   const std::vector<std::string> words = lines_of(prompts, "words");
-  if (!words.empty()) out += fmt::format("\nThe {} words\n{}", words.size(), wrapped(words, 78, "  "));
+  if (!words.empty()) out += fmt::format("\nWords ({})\n{}", words.size(), wrapped(words, 78, "  "));
   return out + section("Examples", lines_of(prompts, "examples"));
 }
 

@@ -87,7 +87,7 @@ TEST_F(CliInstalled, WordsTellsWhatAModelUnderstands) {
   EXPECT_EQ(text.err, "");
   EXPECT_EQ(
       text.out,
-      "pinhole: coloured shapes\n\nForms of a prompt\n  a COLOUR SHAPE\n\nThe 4 words\n  a red star ring\n\n"
+      "pinhole: coloured shapes\n\nForms of a prompt\n  a COLOUR SHAPE\n\nWords (4)\n  a red star ring\n\n"
       "Examples\n  a red star\n");
   const Result as_json = run_here({"words", "--json"});
   json expected = json::parse(kPinhole).at("prompts");
@@ -98,7 +98,7 @@ TEST_F(CliInstalled, WordsTellsWhatAModelUnderstands) {
   // A stranger's file must not steer the terminal.
   folder().write("assets/pinhole/darkroom.json",
                  R"({"prompts": {"about": "a\u001b[31m\nb", "words": ["\u0007"]}})");
-  EXPECT_EQ(run_here({"words"}).out, "pinhole: a\\x1b[31m\\x0ab\n\nThe 1 words\n  \\x07\n");
+  EXPECT_EQ(run_here({"words"}).out, "pinhole: a\\x1b[31m\\x0ab\n\nWords (1)\n  \\x07\n");
 }
 
 TEST_F(CliInstalled, UnknownWordsGetOneNoteForAllPictures) {
