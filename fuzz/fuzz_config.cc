@@ -1,5 +1,5 @@
-// libFuzzer target: any bytes as each config of a model (and then the shapes of its tensors, and a schedule)
-// and as an index of weights.
+// libFuzzer target: any bytes as each config of a model (and then the shapes of its tensors, and a schedule), as its
+// recommended settings, and as an index of weights.
 #include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -12,6 +12,8 @@
 #include "models/flux/flux.h"
 #include "models/t5/t5.h"
 #include "models/vae/vae.h"
+#include "pipeline/model_settings.h"
+#include "pipeline/prompt_words.h"
 #include "sampling/schedule.h"
 #include "weights/weight_files.h"
 
@@ -100,6 +102,16 @@ void read_configs(const nlohmann::json& document) {
   });
 }
 
+void read_settings(const nlohmann::json& document) {
+  attempt([&] {
+    const darkroom::ModelSettings settings = darkroom::settings_from_json(document, 16, "input");
+    if (settings.width.value_or(16) % 16 != 0 || settings.steps.value_or(1) < 1) __builtin_trap();
+    // Any words of a file must do for any prompt.
+    darkroom::unknown_words(settings.prompts.about, settings.prompts.words);
+    darkroom::to_json(settings).dump();
+  });
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
@@ -108,6 +120,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
     const nlohmann::json document = darkroom::parse_json(text, "input");
     read_fields(document);
     read_configs(document);
+    read_settings(document);
   });
   attempt([&] {
     const darkroom::WeightIndex index = darkroom::parse_weight_index(text, "input");

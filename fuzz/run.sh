@@ -37,7 +37,11 @@ for target in "$build"/fuzz/fuzz_*; do
       printf '\003{"format":1,"prompt":"a cat","seed":7,"steps":4,"width":64,"height":32,"sigmas":[1,0.5]}' \
         >"$corpus/seed-json"
       ;;
-    config) seed "$corpus" '*config.json' && seed "$corpus" '*.index.json' ;;
+    config)
+      seed "$corpus" '*config.json' && seed "$corpus" '*.index.json'
+      printf '{"width":128,"height":64,"steps":20,"cfg":2.0,"guidance":3.0,"max_text_tokens":24,"prompts":{"about":"a b",%s' \
+        '"grammar":["a WORD"],"words":["a","left of"],"examples":["a"]}}' >"$corpus/seed-settings"
+      ;;
   esac
   echo "== $name, $seconds s"
   log=$build/fuzz-$name.log

@@ -17,6 +17,7 @@ void run_generate(const Command& self, const std::vector<std::string>& arguments
 void run_info(const Command& self, const std::vector<std::string>& arguments);
 void run_plan(const Command& self, const std::vector<std::string>& arguments);
 void run_tokenize(const Command& self, const std::vector<std::string>& arguments);
+void run_words(const Command& self, const std::vector<std::string>& arguments);
 void run_bench(const Command& self, const std::vector<std::string>& arguments);
 
 }  // namespace cli

@@ -24,20 +24,24 @@ void fill(std::optional<T>& option, const json& recipe, const char* key) {
 void add_size_flags(Arguments& arguments, DrawOptions& options) {
   arguments.group("Picture");
   arguments.add_integer(
-      {"-W,--width", "N", "Pixels, a multiple of 16 (default: the model's own, FLUX.1 1024)"}, options.width,
+      {"-W,--width", "N", "Pixels, a multiple of 16 (default: the model's own; FLUX.1 1024)"}, options.width,
       {1, 65536});
   arguments.add_integer({"-H,--height", "N", "Pixels, likewise"}, options.height, {1, 65536});
-  arguments.add_integer({"--steps", "N", "Default: schnell 4, dev 28"}, options.steps, {1, 1000});
+  arguments.add_integer({"--steps", "N", "Default: the model's own; schnell 4, dev 28"}, options.steps,
+                        {1, 1000});
   arguments.add_reals({"--sigmas", "A,B,..", "Noise levels, falling, instead of --steps"}, options.sigmas,
                       {0, 1});
-  arguments.add_real({"-g,--guidance", "G", "Distilled guidance (default: dev 3.5; schnell has none)"},
-                     options.guidance, {0, 1000});
-  arguments.add_text({"--negative", "TEXT", "What not to draw; needs --cfg above 1"}, options.negative);
-  arguments.add_real({"--cfg", "S", "True classifier-free guidance (default 1: off); twice the work"},
-                     options.cfg, {1, 100});
-  arguments.add_integer(
-      {"--max-text-tokens", "N", "Length the prompt is cut to (default: schnell 256, dev 512)"},
-      options.max_text_tokens, {1, 4096});
+  arguments.add_real(
+      {"-g,--guidance", "G", "Distilled guidance (default: the model's own; dev 3.5, schnell has none)"},
+      options.guidance, {0, 1000});
+  arguments.add_text({"--negative", "TEXT", "What not to draw; needs a cfg above 1"}, options.negative);
+  arguments.add_real(
+      {"--cfg", "S",
+       "True classifier-free guidance, twice the work; 1: off (default: the model's own; FLUX.1 1)"},
+      options.cfg, {1, 100});
+  arguments.add_integer({"--max-text-tokens", "N",
+                         "Length the prompt is cut to (default: the model's own; schnell 256, dev 512)"},
+                        options.max_text_tokens, {1, 4096});
   arguments.add_text({"--precision", "NAME", "auto (default: as the weights are stored), f32 or bf16"},
                      options.precision);
 }
@@ -66,6 +70,7 @@ darkroom_request to_request(const DrawOptions& options) {
   request.precision = text(options.precision);
   request.rng = text(options.rng);
   request.noise_path = text(options.noise);
+  request.sheet_columns = options.columns.value_or(request.sheet_columns);
   return request;
 }
 
@@ -98,6 +103,12 @@ void fill_from_recipe(DrawOptions& options, const std::string& recipe, const std
     fill(options.precision, object, "precision");
     fill(options.rng, object, "rng");
     if (!options.noise) fill(options.seed, object, "seed");
+    if (object.value("pictures", 0) > 1) {
+      options.sheet = true;
+      // Columns that suited the sheet need not suit another number of pictures.
+      if (!options.count) fill(options.columns, object, "columns");
+      fill(options.count, object, "pictures");
+    }
     // An empty prompt is a prompt, too.
     if (!options.prompt) options.prompt = "";
   } catch (const json::exception& e) {

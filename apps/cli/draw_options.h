@@ -22,6 +22,8 @@ struct DrawOptions {
   std::optional<uint64_t> seed;
   std::optional<int> count;
   std::optional<std::string> rng, noise;
+  bool sheet = false;
+  std::optional<int> columns;  // of the sheet
 };
 
 // --negative to --precision: all that decides what a run costs.

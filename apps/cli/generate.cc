@@ -55,6 +55,10 @@ void add_flags(Arguments& arguments, GenerateOptions& options) {
   arguments.add_text(
       {"-o,--output", "FILE.png", "Name or folder; {seed} and {index} (default darkroom-{seed}.png)"},
       options.output);
+  arguments.add_switch("--sheet", draw.sheet,
+                       "All pictures as one PNG, in a grid (default darkroom-{seed}-sheet.png)");
+  arguments.add_integer({"--columns", "N", "Of the sheet (default: those that make it nearly square)"},
+                        draw.columns, {1, 1000});
   arguments.add_text({"--save-latents", "FILE.safetensors", "Also write the final latents, named likewise"},
                      options.save_latents);
   arguments.add_switch("--overwrite", options.overwrite,
@@ -98,13 +102,18 @@ std::string repeat_recipe(const Engine& engine, GenerateOptions& options, Progre
     progress.note(
         path + ": the recipe is another program's text; a sampler, LoRA or the like in it is not repeated");
   }
+  const int width = about.value("width", 0), height = about.value("height", 0);
+  const int drawn_width = about.value("drawn_width", width),
+            drawn_height = about.value("drawn_height", height);
+  if (width != drawn_width || height != drawn_height) {
+    progress.note(fmt::format("{} is {}x{}, but was drawn as {}x{}: it was resized", path, width, height,
+                              drawn_width, drawn_height));
+  }
   const json object = json::parse(recipe);
-  const int width = object.value("width", 0), height = object.value("height", 0);
-  const bool resized =
-      width > 0 && height > 0 && (width != about.value("width", 0) || height != about.value("height", 0));
-  if (resized) {
-    progress.note(fmt::format("{} is {}x{}, but was drawn as {}x{}: it was resized", path,
-                              about.value("width", 0), about.value("height", 0), width, height));
+  if (object.contains("noise") && !options.draw.noise) {
+    progress.note(
+        fmt::format("{} was drawn from the initial latents in '{}'; without --noise this is another picture",
+                    path, object.value("noise", "")));
   }
   return object.value("model", "");
 }
@@ -126,7 +135,8 @@ class Run {
       : engine_(engine),
         options_(options),
         progress_(progress),
-        pictures_("--output", options.output.value_or("./"), "darkroom-{seed}.png", ".png",
+        pictures_("--output", options.output.value_or("./"),
+                  options.draw.sheet ? "darkroom-{seed}-sheet.png" : "darkroom-{seed}.png", ".png",
                   options.overwrite) {
     if (options.save_latents) {
       latents_.emplace("--save-latents", *options.save_latents, "darkroom-{seed}.safetensors", ".safetensors",
@@ -137,10 +147,16 @@ class Run {
   void draw(const OpenedModel& model);
 
  private:
-  void save(const darkroom_picture& picture);
+  void finish_picture(const darkroom_picture& picture);
+  void finish_sheet(const darkroom_picture& sheet);
+  // Returns the path.
+  std::string save_png(const darkroom_picture& picture);
   void save_latents(const darkroom_picture& picture);
   static int on_progress(const darkroom_progress* event, void* self);
   static int on_picture(const darkroom_picture* picture, void* self);
+  static int on_sheet(const darkroom_picture* sheet, void* self);
+  // Runs one of the above inside a callback; what it throws is kept for draw().
+  int guarded(void (Run::*finish)(const darkroom_picture&), const darkroom_picture& picture);
   static void on_note(const char* text, void* self);
 
   const Engine& engine_;
@@ -156,6 +172,7 @@ void Run::draw(const OpenedModel& model) {
   darkroom_request request = to_request(options_.draw);
   request.on_progress = on_progress;
   request.on_picture = on_picture;
+  if (options_.draw.sheet) request.on_sheet = on_sheet;
   request.on_note = on_note;
   request.user = this;
   stop_if_interrupted();
@@ -181,8 +198,7 @@ void Run::save_latents(const darkroom_picture& picture) {
   progress_.line("latents: " + path);
 }
 
-void Run::save(const darkroom_picture& picture) {
-  if (latents_) save_latents(picture);
+std::string Run::save_png(const darkroom_picture& picture) {
   darkroom_status status = DARKROOM_OK;
   const std::string path = pictures_.save(
       picture.seed, picture.index,
@@ -192,12 +208,24 @@ void Run::save(const darkroom_picture& picture) {
       },
       &status);
   engine_.check(status);
+  return path;
+}
+
+void Run::finish_picture(const darkroom_picture& picture) {
+  if (latents_) save_latents(picture);
+  const std::string path = options_.draw.sheet ? "" : save_png(picture);
   const Clock::time_point now = Clock::now();
   const std::chrono::duration<double> seconds = now - picture_start_;
   picture_start_ = now;
   progress_.line(fmt::format("seed {}, {}x{}, {} steps, {}, peak {}", picture.seed, picture.width,
                              picture.height, json::parse(picture.recipe).value("steps", 0),
                              seconds_text(seconds.count()), bytes_text(progress_.peak_bytes())));
+  if (!path.empty()) write_stdout(path + "\n");
+}
+
+void Run::finish_sheet(const darkroom_picture& sheet) {
+  const std::string path = save_png(sheet);
+  progress_.line(fmt::format("sheet: {}x{}", sheet.width, sheet.height));
   write_stdout(path + "\n");
 }
 
@@ -206,15 +234,22 @@ int Run::on_progress(const darkroom_progress* event, void* self) {
   return interrupted() ? 1 : 0;
 }
 
-int Run::on_picture(const darkroom_picture* picture, void* self) {
-  Run& run = *static_cast<Run*>(self);
+int Run::guarded(void (Run::*finish)(const darkroom_picture&), const darkroom_picture& picture) {
   try {
-    run.save(*picture);
+    (this->*finish)(picture);
     return 0;
   } catch (...) {
-    run.problem_ = std::current_exception();
+    problem_ = std::current_exception();
     return 1;
   }
+}
+
+int Run::on_picture(const darkroom_picture* picture, void* self) {
+  return static_cast<Run*>(self)->guarded(&Run::finish_picture, *picture);
+}
+
+int Run::on_sheet(const darkroom_picture* sheet, void* self) {
+  return static_cast<Run*>(self)->guarded(&Run::finish_sheet, *sheet);
 }
 
 void Run::on_note(const char* text, void* self) { static_cast<Run*>(self)->progress_.note(text); }
@@ -242,6 +277,7 @@ void run_generate(const Command& self, const std::vector<std::string>& arguments
   decide_prompt(options);
   const Engine engine(options.engine);
   const std::string recipe_model = options.like ? repeat_recipe(engine, options, progress) : "";
+  if (options.draw.columns && !options.draw.sheet) fail(DARKROOM_USAGE, "--columns needs --sheet");
   require_text("the prompt", *options.draw.prompt);
   if (options.draw.negative) require_text("the negative prompt", *options.draw.negative);
   // Whatever can be wrong without the model is found before the model is read.

@@ -91,13 +91,14 @@ std::string describe_tensors(const json& info) {
 
 std::string describe_picture(const json& info) {
   const std::string source = info.at("source").get<std::string>();
-  std::string out =
-      fmt::format("a picture, {}x{}", info.at("width").get<int64_t>(), info.at("height").get<int64_t>());
+  const bool is_sheet = info.contains("recipe") && info.at("recipe").contains("pictures");
+  std::string out = fmt::format("{}, {}x{}", is_sheet ? "a sheet of pictures" : "a picture",
+                                info.at("width").get<int64_t>(), info.at("height").get<int64_t>());
   if (source == "none") return out + ", without a recipe\n";
   out += source == "darkroom" ? ", with its recipe\n\n" : ", with another program's recipe\n\n";
-  static constexpr const char* kKeys[] = {"prompt",    "negative", "width", "height", "steps",
-                                          "sigmas",    "guidance", "cfg",   "seed",   "max_text_tokens",
-                                          "precision", "rng",      "model", "version"};
+  static constexpr const char* kKeys[] = {
+      "prompt",   "negative", "width", "height",          "steps",     "sigmas", "guidance", "cfg",   "seed",
+      "pictures", "columns",  "noise", "max_text_tokens", "precision", "rng",    "model",    "engine"};
   const json& recipe = info.at("recipe");
   for (const char* key : kKeys) {
     const auto found = recipe.find(key);

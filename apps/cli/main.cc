@@ -20,6 +20,7 @@ constexpr Command kCommands[] = {
     {"info", "Say what a model, a .safetensors file or a picture is", run_info},
     {"plan", "Say what a picture would cost in memory and work, without drawing it", run_plan},
     {"tokenize", "Print the token ids of a prompt", run_tokenize},
+    {"words", "Say which prompts a model understands", run_words},
     {"bench", "Measure this machine", run_bench},
 };
 
@@ -32,7 +33,7 @@ std::string help() {
   out +=
       "\n  -h,--help     Print this and exit; 'darkroom COMMAND --help' says more\n"
       "  -V,--version  Print the version and exit\n\n"
-      "Try: darkroom generate \"a red circle on the left\"\n";
+      "Try: darkroom generate \"a red star above a blue ring on a yellow background\"\n";
   return out;
 }
 

@@ -11,9 +11,44 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kDefaultModel = "pinhole";
+
 bool is_model(const fs::path& folder) {
   std::error_code ignored;
   return fs::exists(folder / "model_index.json", ignored);
+}
+
+// The folder above the program's: the prefix of an installation, or the source tree around build/. Empty if
+// unknown.
+fs::path program_prefix() {
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  return error ? fs::path() : program.parent_path().parent_path();
+}
+
+// The folders that hold models, in the order in which they are searched.
+std::vector<fs::path> assets_folders() {
+  std::vector<fs::path> folders;
+  const char* assets = std::getenv("DARKROOM_ASSETS");
+  if (assets && *assets) folders.emplace_back(assets);
+  if (const fs::path prefix = program_prefix(); !prefix.empty()) {
+    folders.push_back(prefix / "assets");
+    folders.push_back(prefix / "share" / "darkroom");
+  }
+  return folders;
+}
+
+std::optional<fs::path> find_installed(const fs::path& name) {
+  for (const fs::path& folder : assets_folders()) {
+    if (is_model(folder / name)) return folder / name;
+  }
+  return std::nullopt;
+}
+
+std::string searched_places() {
+  std::vector<std::string> places;
+  for (const fs::path& folder : assets_folders()) places.push_back(folder.string());
+  return places.empty() ? "(no folder is known)" : shown_list(places);
 }
 
 struct Found {
@@ -21,48 +56,49 @@ struct Found {
   bool untrained = false;
 };
 
+// A path that exists is taken as it is; a name like "pinhole" or "pinhole/dev" may be an installed model's.
+Found find_model(const std::string& given) {
+  std::error_code ignored;
+  if (fs::exists(given, ignored)) return {given};
+  const fs::path name = given;
+  const bool is_name = name.is_relative() && !given.empty() && given.front() != '.';
+  if (!is_name) fail(DARKROOM_MODEL, "{}: there is no such folder", given);
+  if (const auto folder = find_installed(name)) return {*folder};
+  fail(DARKROOM_MODEL, "{}: there is no such folder, and no model of that name (looked in {})", given,
+       searched_places());
+}
+
 Found find_default() {
-  std::vector<fs::path> places;
-  const char* assets = std::getenv("DARKROOM_ASSETS");
-  if (assets && *assets) places.push_back(fs::path(assets) / "pinhole");
-  std::error_code error;
-  const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  const fs::path beside = program.parent_path().parent_path();
-  if (!error) {
-    places.push_back(beside / "assets" / "pinhole");
-    places.push_back(beside / "share" / "darkroom" / "pinhole");
-  }
-  for (const fs::path& place : places) {
-    if (is_model(place)) return {place};
-  }
-  const fs::path checkpoint = beside / "tests" / "fixtures" / "pipelines" / "dev_small";
-  if (!error && is_model(checkpoint)) return {checkpoint, true};
+  if (const auto folder = find_installed(kDefaultModel)) return {*folder};
+  const fs::path prefix = program_prefix();
+  const fs::path checkpoint = prefix / "tests" / "fixtures" / "pipelines" / "dev_small";
+  if (!prefix.empty() && is_model(checkpoint)) return {checkpoint, true};
   fail(DARKROOM_MODEL,
-       "no model is given and none is installed; pass --model DIR (a FLUX.1 folder in diffusers layout), or "
-       "set "
-       "DARKROOM_ASSETS to the folder that holds pinhole/");
+       "no model is given, and no {} is installed (looked in {}); pass --model DIR (a FLUX.1 folder in "
+       "diffusers layout), or set DARKROOM_ASSETS to the folder that holds {}/",
+       kDefaultModel, searched_places(), kDefaultModel);
 }
 
 }  // namespace
 
 void add_model_flags(Arguments& arguments, ModelOptions& options) {
   arguments.group("Model");
-  arguments.add_text(
-      {"-m,--model", "DIR", "A FLUX.1 folder in diffusers layout (default: the one that is installed)"},
-      options.folder);
+  arguments.add_text({"-m,--model", "DIR",
+                      "A FLUX.1 folder in diffusers layout, or an installed model's name (default: pinhole)"},
+                     options.model);
   arguments.add_text({"--dummy", "NAME", "Weights from a formula, no files: tiny, dev or schnell"},
                      options.dummy);
 }
 
 OpenedModel open_model(const Engine& engine, const ModelOptions& options) {
-  if (options.folder && options.dummy)
+  if (options.model && options.dummy)
     fail(DARKROOM_USAGE, "--model and --dummy are both given; leave one out");
   darkroom_model* model = nullptr;
   OpenedModel opened;
   if (options.dummy) {
     engine.check(darkroom_open_dummy(engine.get(), options.dummy->c_str(), &model));
   } else {
-    const Found found = options.folder ? Found{*options.folder} : find_default();
+    const Found found = options.model ? find_model(*options.model) : find_default();
     engine.check(darkroom_open(engine.get(), found.folder.c_str(), &model));
     opened.untrained = found.untrained;
   }

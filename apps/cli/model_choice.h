@@ -10,8 +10,8 @@
 namespace cli {
 
 struct ModelOptions {
-  std::optional<std::string> folder;  // --model
-  std::optional<std::string> dummy;   // --dummy
+  std::optional<std::string> model;  // --model: a folder, or the name of one that is installed
+  std::optional<std::string> dummy;  // --dummy
 };
 
 void add_model_flags(Arguments& arguments, ModelOptions& options);
@@ -21,7 +21,7 @@ struct OpenedModel {
   bool untrained = false;  // the test checkpoint that stands in for a model
 };
 
-// Opens it. Throws Failure; DARKROOM_MODEL when no model is given and none is found.
+// Opens it. Throws Failure; DARKROOM_MODEL, with the places that were searched, when none is found.
 OpenedModel open_model(const Engine& engine, const ModelOptions& options);
 
 // Says on standard error that the model is the untrained stand-in, if it is.

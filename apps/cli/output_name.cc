@@ -54,9 +54,11 @@ void require_writable(const fs::path& folder) {
   unlink(probe.c_str());
 }
 
+// Where it cannot be known, as for a name that is too long, writing will say what is wrong.
 bool exists(const fs::path& path) {
   std::error_code ignored;
-  return fs::symlink_status(path, ignored).type() != fs::file_type::not_found;
+  const fs::file_type type = fs::symlink_status(path, ignored).type();
+  return type != fs::file_type::not_found && type != fs::file_type::none;
 }
 
 }  // namespace
@@ -75,7 +77,10 @@ OutputName::OutputName(const std::string& flag, const std::string& pattern, cons
     fail(DARKROOM_USAGE, "{} is '{}', but only {} files are written; name it '{}{}'", flag, pattern,
          extension, stem_, extension);
   }
-  expand(flag, stem_, "0", "0");
+  const std::string shortest = expand(flag, stem_, "0", "0") + extension_;
+  std::error_code error;
+  if (!fs::exists(folder_ / shortest, error) && error == std::errc::filename_too_long)
+    fail(DARKROOM_OUTPUT, "{}: the name '{}' is too long", flag, shortest);
   if (!fs::is_directory(folder_, ignored)) {
     fail(DARKROOM_OUTPUT, "{}: there is no such folder; make it, or choose another {}", folder_.string(),
          flag);

@@ -109,6 +109,20 @@ std::string shown_list(const std::vector<std::string>& words) {
   return out;
 }
 
+std::string wrapped(const std::vector<std::string>& words, std::size_t columns, const std::string& indent) {
+  std::string out, line;
+  const auto finish = [&] {
+    if (!line.empty()) out += indent + line + "\n";
+    line.clear();
+  };
+  for (const std::string& word : words) {
+    if (indent.size() + line.size() + 1 + word.size() > columns) finish();
+    line += (line.empty() ? "" : " ") + word;
+  }
+  finish();
+  return out;
+}
+
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> before(b.size() + 1), above(b.size() + 1), row(b.size() + 1);
   for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;

@@ -73,8 +73,16 @@ DARKROOM_API darkroom_status darkroom_open(darkroom_engine* engine, const char* 
 /* A model whose weights come from a formula, no file needed: "tiny", "dev" or "schnell" (the true sizes). */
 DARKROOM_API darkroom_status darkroom_open_dummy(darkroom_engine* engine, const char* name, darkroom_model** model);
 DARKROOM_API void darkroom_close(darkroom_model* model);
-/* What a recipe calls the model: the folder's own name, or "dummy-dev". Never a path. Lives as long as the model. */
+/* What a recipe calls the model: the folder's own name, "pinhole-dev" for the folder dev inside the model
+ * pinhole, or "dummy-dev". Never a path. Lives as long as the model. */
 DARKROOM_API const char* darkroom_model_name(const darkroom_model* model);
+/* What the model's folder recommends and which prompts it understands, from its optional darkroom.json:
+ * {"width", "height", "steps", "cfg", "guidance", "max_text_tokens",
+ *  "prompts": {"about": "one line", "grammar": [...], "words": [...], "examples": [...]}}.
+ * What the file does not state is absent; {} without a file. The numbers are the "model's own" values of a
+ * request. Where there are words, a prompt with others gets a note. *text is to be freed with darkroom_free(). */
+DARKROOM_API darkroom_status darkroom_model_settings(darkroom_engine* engine, darkroom_model* model,
+                                                     char** text);
 
 /* ---- drawing ---- */
 
@@ -97,15 +105,15 @@ typedef struct darkroom_progress {
   uint64_t peak_bytes;   /* largest resident set so far */
 } darkroom_progress;
 
-/* A finished picture. Valid during the callback only. */
+/* A finished picture, or a sheet of pictures. Valid during the callback only. */
 typedef struct darkroom_picture {
   size_t struct_size;
-  int index;             /* counted from 0 */
+  int index;             /* counted from 0; 0 for a sheet */
   int width, height;
   const uint8_t* rgb;    /* height * width * 3 bytes */
-  uint64_t seed;
-  const char* recipe;    /* JSON: everything needed to draw it again */
-  const float* latents;  /* the final packed latents, tokens * channels values */
+  uint64_t seed;         /* of a sheet's first picture */
+  const char* recipe;    /* JSON: everything needed to draw it again, except a file of initial latents */
+  const float* latents;  /* the final packed latents, tokens * channels values; NULL for a sheet */
   int64_t latent_tokens, latent_channels;
 } darkroom_picture;
 
@@ -115,14 +123,18 @@ typedef int (*darkroom_picture_fn)(const darkroom_picture* picture, void* user);
 /* Something the user should know although the run goes on: a prompt cut short, an option without effect. */
 typedef void (*darkroom_note_fn)(const char* text, void* user);
 
-/* What to draw. darkroom_request_init() sets every "model's own" value, so set only what you want otherwise. */
+/* What to draw. darkroom_request_init() sets every "model's own" value, so set only what you want otherwise.
+ * A model's own are those that darkroom_model_settings() gives, else the ones in brackets.
+ *
+ * True classifier-free guidance (cfg above 1) doubles the work and, as in diffusers, needs a negative prompt,
+ * if an empty one. For a model whose own cfg is above 1 the negative prompt is "" when none is given. */
 typedef struct darkroom_request {
   size_t struct_size;
   const char* prompt;
   const char* negative;     /* NULL: none. Takes part, even when "", if cfg > 1 */
-  double cfg;               /* true classifier-free guidance; 1 = off */
+  double cfg;               /* true classifier-free guidance; 1 = off; 0: the model's own (1) */
   double guidance;          /* distilled guidance; < 0: the model's own (dev 3.5; schnell has none) */
-  int width, height;        /* pixels, multiples of 16; 0: the model's own */
+  int width, height;        /* pixels, multiples of 16; 0: the model's own (1024) */
   int steps;                /* 0: the model's own (schnell 4, dev 28) */
   const double* sigmas;     /* NULL, or the noise levels to use, falling, each in (0, 1]; replaces steps */
   int sigma_count;
@@ -135,13 +147,17 @@ typedef struct darkroom_request {
   const char* noise_path;   /* NULL, or a .safetensors file with "latents" f32 [1, tokens, channels], packed */
   darkroom_progress_fn on_progress;
   darkroom_picture_fn on_picture;
+  darkroom_picture_fn on_sheet; /* NULL, or gets all pictures as one, see below */
+  int sheet_columns;        /* 0: those that make the sheet nearly square */
   darkroom_note_fn on_note;
   void* user;               /* handed to the callbacks */
 } darkroom_request;
 
 DARKROOM_API void darkroom_request_init(darkroom_request* request);
 
-/* Draws request->count pictures; each goes to on_picture as soon as it is finished. */
+/* Draws request->count pictures; each goes to on_picture as soon as it is finished. Behind the last, on_sheet
+ * gets a contact sheet: the pictures row by row in a grid, with 8 grey pixels between them. A sheet of more than
+ * 16384 pixels a side or 2^26 in all is refused before anything is drawn. */
 DARKROOM_API darkroom_status darkroom_generate(darkroom_engine* engine, darkroom_model* model,
                                                const darkroom_request* request);
 
@@ -149,7 +165,8 @@ DARKROOM_API darkroom_status darkroom_generate(darkroom_engine* engine, darkroom
  * an existing file is an error unless overwrite is not 0. */
 DARKROOM_API darkroom_status darkroom_save_png(darkroom_engine* engine, const darkroom_picture* picture, const char* path,
                                                int metadata, int overwrite);
-/* Writes the picture's latents as tensor "latents", f32 [1, tokens, channels], into a .safetensors file. */
+/* Writes the picture's latents as tensor "latents", f32 [1, tokens, channels], into a .safetensors file. A sheet
+ * has none (DARKROOM_USAGE). */
 DARKROOM_API darkroom_status darkroom_save_latents(darkroom_engine* engine, const darkroom_picture* picture,
                                                    const char* path, int overwrite);
 

@@ -90,7 +90,7 @@ darkroom::Request to_request(const darkroom_request& r) {
   darkroom::Request out;
   out.prompt = r.prompt;
   if (r.negative) out.negative = r.negative;
-  out.cfg = r.cfg;
+  out.cfg = unless_zero(r.cfg);
   if (!(r.guidance < 0)) out.guidance = r.guidance;  // also NaN, which is then refused with its value
   out.width = unless_zero<int64_t>(r.width);
   out.height = unless_zero<int64_t>(r.height);
@@ -102,6 +102,8 @@ darkroom::Request to_request(const darkroom_request& r) {
   out.precision = or_else(r.precision, "auto");
   out.rng = or_else(r.rng, "torch-cpu");
   out.noise_path = or_else(r.noise_path, "");
+  out.sheet = r.on_sheet != nullptr;
+  out.sheet_columns = unless_zero<int64_t>(r.sheet_columns);
   return out;
 }
 
@@ -114,6 +116,22 @@ uint64_t peak_resident_bytes() {
 
 void stop_if(bool stop) {
   if (stop) fail(ErrorCode::kCancelled, "stopped on request");
+}
+
+void hand_over(const darkroom::Picture& p, darkroom_picture_fn take, void* user) {
+  if (!take) return;
+  const std::string recipe = darkroom::to_json(p.recipe);
+  const darkroom_picture picture{.struct_size = sizeof(darkroom_picture),
+                                 .index = p.index,
+                                 .width = p.image.width,
+                                 .height = p.image.height,
+                                 .rgb = p.image.rgb.data(),
+                                 .seed = p.recipe.seed.value_or(0),
+                                 .recipe = recipe.c_str(),
+                                 .latents = p.latents.empty() ? nullptr : p.latents.data(),
+                                 .latent_tokens = p.latent_tokens,
+                                 .latent_channels = p.latent_channels};
+  stop_if(take(&picture, user) != 0);
 }
 
 darkroom::Listeners listeners_of(const darkroom_request& r) {
@@ -133,21 +151,8 @@ darkroom::Listeners listeners_of(const darkroom_request& r) {
                                   .peak_bytes = peak_resident_bytes()};
     stop_if(r.on_progress(&event, r.user) != 0);
   };
-  listeners.on_picture = [&r](const darkroom::Picture& p) {
-    if (!r.on_picture) return;
-    const std::string recipe = darkroom::to_json(p.recipe);
-    const darkroom_picture picture{.struct_size = sizeof(darkroom_picture),
-                                   .index = p.index,
-                                   .width = p.image.width,
-                                   .height = p.image.height,
-                                   .rgb = p.image.rgb.data(),
-                                   .seed = p.recipe.seed.value_or(0),
-                                   .recipe = recipe.c_str(),
-                                   .latents = p.latents.data(),
-                                   .latent_tokens = p.latent_tokens,
-                                   .latent_channels = p.latent_channels};
-    stop_if(r.on_picture(&picture, r.user) != 0);
-  };
+  listeners.on_picture = [&r](const darkroom::Picture& p) { hand_over(p, r.on_picture, r.user); };
+  listeners.on_sheet = [&r](const darkroom::Picture& p) { hand_over(p, r.on_sheet, r.user); };
   listeners.on_note = [&r](const std::string& note) {
     if (r.on_note) r.on_note(note.c_str(), r.user);
   };
@@ -218,11 +223,17 @@ void darkroom_close(darkroom_model* model) { delete model; }
 
 const char* darkroom_model_name(const darkroom_model* model) { return model ? model->model.name().c_str() : ""; }
 
+darkroom_status darkroom_model_settings(darkroom_engine* engine, darkroom_model* model, char** text) {
+  return guarded(engine, [&] {
+    require_argument(model != nullptr, "the model");
+    hand_out(darkroom::to_json(model->model.settings()), text);
+  });
+}
+
 void darkroom_request_init(darkroom_request* request) {
   if (!request) return;
   *request = {};
   request->struct_size = sizeof(darkroom_request);
-  request->cfg = 1;
   request->guidance = -1;
   request->count = 1;
 }
@@ -254,6 +265,8 @@ darkroom_status darkroom_save_latents(darkroom_engine* engine, const darkroom_pi
                                       int overwrite) {
   return guarded(engine, [&] {
     check_picture(picture, path);
+    require(picture->latents != nullptr, ErrorCode::kUsage,
+            "a sheet has no latents; save those of its pictures");
     const std::size_t count = static_cast<std::size_t>(picture->latent_tokens * picture->latent_channels);
     darkroom::write_latents(path, {picture->latents, count}, picture->latent_tokens, picture->latent_channels,
                             overwrite != 0);

@@ -136,4 +136,20 @@ std::vector<int64_t> JsonFields::integers(const std::string& name, const std::ve
   return out;
 }
 
+std::vector<std::string> JsonFields::texts(const std::string& name, std::size_t max_count,
+                                           std::size_t max_bytes) const {
+  std::vector<std::string> out;
+  const json* value = find(name);
+  if (!value) return out;
+  require(value->is_array() && value->size() <= max_count, ErrorCode::kModel,
+          "{}: '{}' must be a list of at most {} strings", where_, name, max_count);
+  for (const json& element : *value) {
+    const std::string* text = element.get_ptr<const std::string*>();
+    require(text && !text->empty() && text->size() <= max_bytes, ErrorCode::kModel,
+            "{}: '{}' holds {}, expected strings of 1 to {} bytes", where_, name, shown(element), max_bytes);
+    out.push_back(*text);
+  }
+  return out;
+}
+
 }  // namespace darkroom

@@ -149,6 +149,12 @@ bool store_pair(const std::string& key, const std::string& value, Recipe* recipe
     recipe->sigmas = read_list(value, where);
   } else if (key == "Max text tokens") {
     recipe->max_text_tokens = count();
+  } else if (key == "Noise file") {
+    recipe->noise = base_name(value);
+  } else if (key == "Pictures") {
+    recipe->pictures = parse_number(value, key, 0, 1000, where);
+  } else if (key == "Columns") {
+    recipe->columns = parse_number(value, key, 0, 1000, where);
   } else if (key == "Precision") {
     recipe->precision = value;
   } else if (key == "Model") {
@@ -199,6 +205,9 @@ std::string to_a1111_text(const Recipe& recipe) {
   if (recipe.width != 0) add("Size", fmt::format("{}x{}", recipe.width, recipe.height));
   add("Model", base_name(recipe.model));
   add("RNG", recipe.rng == "torch-cpu" ? "CPU" : recipe.rng == "torch-cuda" ? "NV" : recipe.rng);
+  add("Noise file", base_name(recipe.noise));
+  if (recipe.pictures != 0) add("Pictures", fmt::format("{}", recipe.pictures));
+  if (recipe.columns != 0) add("Columns", fmt::format("{}", recipe.columns));
   if (recipe.max_text_tokens != 0) add("Max text tokens", fmt::format("{}", recipe.max_text_tokens));
   add("Precision", recipe.precision);
   if (!recipe.sigmas.empty()) add("Sigmas", fmt::format("{}", fmt::join(recipe.sigmas, ", ")));

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <span>
@@ -35,9 +36,13 @@ std::vector<std::byte> encode_png(const Image& image, std::span<const PngText> t
 // exists.
 void write_png(const Image& image, const std::filesystem::path& path, const PngOptions& options = {});
 
+// The largest picture that is read.
+inline constexpr int64_t kMaxPngEdge = 16384;
+inline constexpr int64_t kMaxPngPixels = int64_t{1} << 26;
+
 // The picture as 8-bit RGB: grey and palette expanded, 16 bits scaled to 8, transparency dropped. At most
-// 16,384 pixels on a side and 2^26 in all; files up to 256 MiB. `where` opens the message of every error.
-// Errors: kFailure for anything but a complete, undamaged PNG within those limits.
+// kMaxPngEdge pixels on a side and kMaxPngPixels in all; files up to 256 MiB. `where` opens the message of
+// every error. Errors: kFailure for anything but a complete, undamaged PNG within those limits.
 Image decode_png(std::span<const std::byte> bytes, const std::string& where);
 Image read_png(const std::filesystem::path& path);
 

@@ -15,9 +15,6 @@
 namespace darkroom {
 namespace {
 
-constexpr png_uint_32 kMostPixelsPerSide = 16384;
-constexpr uint64_t kMostPixels = uint64_t{1} << 26;
-
 struct ReadState {
   png_structp png = nullptr;
   png_infop info = nullptr;
@@ -50,7 +47,7 @@ void on_read(png_structp png, png_bytep data, std::size_t size) {
 bool read_header(ReadState* state) {
   if (setjmp(png_jmpbuf(state->png))) return false;
   png_set_read_fn(state->png, state, on_read);
-  png_set_user_limits(state->png, kMostPixelsPerSide, kMostPixelsPerSide);
+  png_set_user_limits(state->png, kMaxPngEdge, kMaxPngEdge);
   // Chunks that the pixels do not need (colour profiles, texts, ...) are skipped unread: nothing to inflate
   // there.
   png_set_keep_unknown_chunks(state->png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
@@ -85,9 +82,9 @@ Image decode_png(std::span<const std::byte> bytes, const std::string& where) {
   require(state.info != nullptr, ErrorCode::kFailure, "{}: the PNG library could not be started", where);
   state.rest = bytes;
   require(read_header(&state), ErrorCode::kFailure, "{}: not a readable PNG: {}", where, state.message);
-  require(uint64_t{state.width} * state.height <= kMostPixels, ErrorCode::kFailure,
+  require(int64_t{state.width} * state.height <= kMaxPngPixels, ErrorCode::kFailure,
           "{}: a PNG of {} x {} pixels, at most {} pixels are read", where, state.width, state.height,
-          kMostPixels);
+          kMaxPngPixels);
   // Deflate shrinks at most 1032 times, so a file that promises more holds less: refuse before taking the
   // memory.
   constexpr uint64_t kMostShrinking = 1032;

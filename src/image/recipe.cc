@@ -17,6 +17,7 @@ constexpr int64_t kFormat =
 constexpr std::size_t kMostTextBytes = std::size_t{8} << 20;
 constexpr std::size_t kMostSigmas = 1000;
 constexpr int64_t kMostCount = 1 << 20;
+constexpr int64_t kMostPictures = 1000;  // their seeds are listed
 constexpr double kMostScale = 1e6;
 
 std::optional<double> read_number(const JsonFields& fields, const std::string& name) {
@@ -45,6 +46,13 @@ std::vector<double> read_sigmas(const json& object, const std::string& where) {
     sigmas.push_back(sigma.get<double>());
   }
   return sigmas;
+}
+
+// For people and other programs; we read the first seed and the number of pictures.
+std::vector<uint64_t> seeds_of(const Recipe& recipe) {
+  std::vector<uint64_t> seeds;
+  for (int i = 0; i < recipe.pictures; ++i) seeds.push_back(*recipe.seed + static_cast<uint64_t>(i));
+  return seeds;
 }
 
 }  // namespace
@@ -76,6 +84,10 @@ std::string to_json(const Recipe& recipe) {
   set_count("max_text_tokens", recipe.max_text_tokens);
   set_text("precision", recipe.precision);
   set_text("rng", recipe.rng);
+  set_text("noise", base_name(recipe.noise));
+  set_count("pictures", recipe.pictures);
+  set_count("columns", recipe.columns);
+  if (recipe.pictures > 0 && recipe.seed) object["seeds"] = seeds_of(recipe);
   set_text("model", base_name(recipe.model));
   set_text("engine", recipe.engine);
   return object.dump(-1, ' ', true, json::error_handler_t::replace);
@@ -107,6 +119,9 @@ Recipe from_json(std::string_view text, const std::string& where) {
     recipe.max_text_tokens = count("max_text_tokens");
     recipe.precision = fields.text("precision", "");
     recipe.rng = fields.text("rng", "");
+    recipe.noise = base_name(fields.text("noise", ""));
+    recipe.pictures = static_cast<int>(fields.integer("pictures", 0, 0, kMostPictures));
+    recipe.columns = static_cast<int>(fields.integer("columns", 0, 0, kMostPictures));
     recipe.model = base_name(fields.text("model", ""));
     recipe.engine = fields.text("engine", "");
     return recipe;

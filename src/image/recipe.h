@@ -31,8 +31,11 @@ struct Recipe {
   int max_text_tokens = 0;
   std::string precision = {};  // as --precision
   std::string rng = {};        // as --rng: torch-cpu or torch-cuda
-  std::string model = {};      // last component of its path
-  std::string engine = {};     // program and version, e.g. "darkroom 0.1.0"
+  std::string noise = {};  // last component of the file of initial latents; then neither seed nor rng counts
+  int pictures = 0;  // of a contact sheet, with seeds seed, seed + 1, ...; a picture by itself states none
+  int columns = 0;   // of a contact sheet
+  std::string model = {};   // last component of its path
+  std::string engine = {};  // program and version, e.g. "darkroom 0.1.0"
 
   bool operator==(const Recipe&) const = default;
 };

@@ -1,5 +1,6 @@
 #include "pipeline/inspect.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -7,6 +8,7 @@
 #include "base/json.h"
 #include "image/png.h"
 #include "image/recipe.h"
+#include "image/sheet.h"
 #include "weights/catalog.h"
 
 namespace darkroom {
@@ -20,20 +22,13 @@ constexpr std::size_t kMaxConfigBytes = 1 << 20;
 // As an integer where JSON readers have one that large.
 json whole_number(double value) { return value < 9e15 ? json(static_cast<int64_t>(value)) : json(value); }
 
-json describe_part(const fs::path& folder, const Model& model, Part part) {
-  const fs::path part_path = folder / part_folder(part);
-  json out = {{"name", part_folder(part)}, {"folder", part_folder(part)}, {"present", model.has_part(part)}};
-  if (!model.has_part(part)) return out;
-  const PartSize size = part_size(model, part);
-  out["parameters"] = size.parameters;
-  out["bytes"] = size.bytes;
-  out["dtype"] = dtype_name(model.part_dtype(part));
-  out["config"] = read_json_file(part_path / "config.json", kMaxConfigBytes);
+void add_weight_files(const fs::path& part_path, json& out) {
   out["weights"] = "missing";
-  json names = json::array();
+  out["files"] = json::array();
   try {
+    if (!holds_weights(part_path)) return;
     const WeightFiles files = find_weight_files(part_path);
-    for (const fs::path& file : files.present) names.push_back(file.filename().string());
+    for (const fs::path& file : files.present) out["files"].push_back(file.filename().string());
     if (files.missing.empty()) {
       out["dtypes"] = Catalog(files).bytes_by_type();
       out["weights"] = "found";
@@ -43,7 +38,18 @@ json describe_part(const fs::path& folder, const Model& model, Part part) {
   } catch (const Error& e) {
     out["problem"] = e.what();
   }
-  out["files"] = names;
+}
+
+json describe_part(const fs::path& folder, const Model& model, Part part) {
+  const fs::path part_path = folder / part_folder(part);
+  json out = {{"name", part_folder(part)}, {"folder", part_folder(part)}, {"present", model.has_part(part)}};
+  if (!model.has_part(part)) return out;
+  const PartSize size = part_size(model, part);
+  out["parameters"] = size.parameters;
+  out["bytes"] = size.bytes;
+  out["dtype"] = dtype_name(model.part_dtype(part));
+  out["config"] = read_json_file(part_path / "config.json", kMaxConfigBytes);
+  add_weight_files(part_path, out);
   return out;
 }
 
@@ -72,6 +78,17 @@ json inspect_safetensors(const fs::path& path) {
           {"tensors", tensors}};
 }
 
+// The size that the recipe's run gave, which differs from the file's when somebody resized it.
+void set_drawn_size(const Recipe& recipe, json& out) {
+  if (recipe.width == 0 || recipe.height == 0) return;
+  const SheetLayout layout = make_sheet_layout({.pictures = std::max(recipe.pictures, 1),
+                                                .columns = recipe.columns,
+                                                .picture_width = recipe.width,
+                                                .picture_height = recipe.height});
+  out["drawn_width"] = layout.width;
+  out["drawn_height"] = layout.height;
+}
+
 json inspect_picture(const fs::path& path) {
   const Image image = read_png(path);
   json out = {{"type", "picture"},
@@ -84,6 +101,7 @@ json inspect_picture(const fs::path& path) {
     const FoundRecipe found = read_recipe(path);
     out["source"] = found.source == RecipeSource::kJson ? "darkroom" : "a1111";
     out["recipe"] = parse_json(to_json(found.recipe), path.string());
+    set_drawn_size(found.recipe, out);
   }
   return out;
 }

@@ -18,10 +18,14 @@ namespace fs = std::filesystem;
 constexpr std::size_t kMaxConfigBytes = 1 << 20;
 constexpr const char* kPartFolders[] = {"text_encoder", "text_encoder_2", "transformer", "vae"};
 
-// The folder's last name, also for "models/dev/".
-std::string folder_name(const fs::path& folder) {
+// The folder's last name, also for "models/dev/". A model inside another's folder shares its parts and is a
+// variant of it: both names then, as "dev" alone says nothing.
+std::string model_name(const fs::path& folder) {
   const fs::path clean = fs::weakly_canonical(folder);
-  return clean.filename().string();
+  const fs::path parent = clean.parent_path();
+  std::error_code ignored;
+  if (!fs::exists(parent / "model_index.json", ignored)) return clean.filename().string();
+  return parent.filename().string() + "-" + clean.filename().string();
 }
 
 nlohmann::json read_config(const fs::path& path) { return read_json_file(path, kMaxConfigBytes); }
@@ -110,7 +114,7 @@ Model Model::open(const fs::path& path) {
           "{}: not a folder; expected a model in diffusers layout (transformer/, text_encoder/, ...)", path.string());
   Model model;
   model.folder_ = path;
-  model.name_ = folder_name(path);
+  model.name_ = model_name(path);
   ModelConfig& c = model.config_;
   const auto config_of = [&](Part part) { return path / part_folder(part) / "config.json"; };
   for (const Part part : kParts) model.present_[static_cast<std::size_t>(part)] = fs::exists(config_of(part), ignored);
@@ -137,6 +141,7 @@ Model Model::open(const fs::path& path) {
   require(4 * c.vae.latent_channels == c.transformer.in_channels, ErrorCode::kModel,
           "{}: the VAE has {} latent channels and the transformer {} inputs; expected four times as many",
           path.string(), c.vae.latent_channels, c.transformer.in_channels);
+  model.settings_ = read_model_settings(path, c.token_pixels());
   for (const Part part : kParts) {
     if (!model.has_part(part)) continue;
     int64_t parameters = 0;

@@ -15,6 +15,7 @@
 #include "models/flux/flux.h"
 #include "models/t5/t5.h"
 #include "models/vae/vae.h"
+#include "pipeline/model_settings.h"
 #include "sampling/schedule.h"
 #include "weights/source.h"
 
@@ -51,16 +52,19 @@ struct Tokens {
 class Model {
  public:
   // Opens a folder in diffusers layout. Parts may be missing; using one then fails. Errors: kModel when
-  // `path` is not such a folder or holds no transformer, or a config is invalid.
+  // `path` is not such a folder or holds no transformer, or a config or darkroom.json is invalid.
   static Model open(const std::filesystem::path& path);
   // Weights and tokenizers from formulas: "tiny", or "dev" and "schnell" with the true sizes. Errors: kUsage.
   static Model dummy(const std::string& name);
   ~Model();
   Model(Model&&) noexcept;
 
-  // The folder's own name, or "dummy-dev". Never a path.
+  // The folder's own name, "pinhole-dev" for the folder dev/ inside the model pinhole/, or "dummy-dev". Never
+  // a path.
   const std::string& name() const { return name_; }
   const ModelConfig& config() const { return config_; }
+  // What the folder recommends; nothing for a dummy.
+  const ModelSettings& settings() const { return settings_; }
   // Whether the part's config was found; without it config() holds FLUX.1's own sizes for that part.
   bool has_part(Part part) const { return present_[static_cast<std::size_t>(part)]; }
   // The dtype most of the part's weights are stored in, from the files' headers or, without files, from the
@@ -87,6 +91,7 @@ class Model {
   std::string name_;
   bool dummy_ = false;
   ModelConfig config_;
+  ModelSettings settings_;
   std::array<bool, 4> present_{};
   std::array<DType, 4> dtypes_{DType::kBF16, DType::kBF16, DType::kBF16, DType::kBF16};
   // Loaded when first used.

@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "base/version.h"
+#include "image/sheet.h"
 #include "pipeline/latents_file.h"
 #include "pipeline/phases.h"
 #include "pipeline/plan.h"
@@ -154,9 +155,22 @@ Recipe recipe_of(const Model& model, const Job& job, uint64_t seed) {
   recipe.max_text_tokens = static_cast<int>(job.max_text_tokens);
   recipe.precision = dtype_name(job.precision);
   recipe.rng = job.noise == NoiseKind::kTorchCpu ? "torch-cpu" : "torch-cuda";
+  recipe.noise = job.noise_path.string();
   recipe.model = model.name();
   recipe.engine = std::string("darkroom ") + kVersion;
   return recipe;
+}
+
+// A sheet of one picture is that picture, and has its recipe.
+Picture sheet_picture(const Model& model, const Job& job, Image image) {
+  Picture picture;
+  picture.image = std::move(image);
+  picture.recipe = recipe_of(model, job, job.seed);
+  if (job.count > 1) {
+    picture.recipe.pictures = static_cast<int>(job.count);
+    picture.recipe.columns = static_cast<int>(job.sheet->columns);
+  }
+  return picture;
 }
 
 }  // namespace
@@ -166,6 +180,8 @@ void generate(const Model& model, Backend& backend, const Job& job, const Listen
   Run run(model, backend, job, listeners, cancel);
   for (const std::string& note : job.notes) run.note(note);
   run.read_noise();
+  std::optional<Sheet> sheet;
+  if (job.sheet) sheet.emplace(*job.sheet);
   run.begin(Phase::kEncodeText);
   const std::vector<Conditioning> prompts = run.encode_text();
   run.end();
@@ -181,8 +197,10 @@ void generate(const Model& model, Backend& backend, const Job& job, const Listen
     picture.image = run.decode_picture(picture.latents);
     run.end();
     picture.recipe = recipe_of(model, job, seed);
+    if (sheet) sheet->place(index, picture.image);
     if (listeners.on_picture) listeners.on_picture(picture);
   }
+  if (sheet && listeners.on_sheet) listeners.on_sheet(sheet_picture(model, job, sheet->take()));
 }
 
 }  // namespace darkroom

@@ -40,6 +40,7 @@ struct Picture {
 struct Listeners {
   std::function<void(const Progress&)> on_progress;
   std::function<void(const Picture&)> on_picture;
+  std::function<void(const Picture&)> on_sheet;  // the job's sheet, behind its last picture; without latents
   std::function<void(const std::string&)> on_note;
 };
 

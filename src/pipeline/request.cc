@@ -5,17 +5,11 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "pipeline/limits.h"
+#include "pipeline/prompt_words.h"
 
 namespace darkroom {
 namespace {
-
-// Beyond these a request is a slip of the keyboard or an attack, not a wish.
-constexpr int64_t kMaxPixels = 16 * 1024 * 1024;
-constexpr int64_t kMaxEdge = 16384;
-constexpr int64_t kMaxSteps = 1000;
-constexpr int64_t kMaxCount = 1000;
-constexpr int64_t kMaxTextTokens = 4096;
-constexpr std::size_t kMaxPromptBytes = 1 << 20;
 
 int64_t decide_edge(const char* name, const std::optional<int64_t>& given, int64_t multiple,
                     int64_t fallback) {
@@ -29,13 +23,15 @@ int64_t decide_edge(const char* name, const std::optional<int64_t>& given, int64
   return edge;
 }
 
-void decide_size(const Request& request, const ModelConfig& config, Job& job) {
+void decide_size(const Request& request, const Model& model, Job& job) {
+  const ModelConfig& config = model.config();
+  const ModelSettings& own = model.settings();
   const int64_t pixels = config.token_pixels();
   // FLUX.1 was trained around one megapixel. A small VAE belongs to a test model: keep its picture small,
   // too.
   const int64_t fallback = config.transformer.inner_dim() >= 1024 ? 1024 : 16 * pixels;
-  job.width = decide_edge("width", request.width, pixels, fallback);
-  job.height = decide_edge("height", request.height, pixels, fallback);
+  job.width = decide_edge("width", request.width, pixels, own.width.value_or(fallback));
+  job.height = decide_edge("height", request.height, pixels, own.height.value_or(fallback));
   require(job.width * job.height <= kMaxPixels, ErrorCode::kUsage,
           "{}x{} is {} pixels, at most {} are allowed", job.width, job.height, job.width * job.height,
           kMaxPixels);
@@ -43,8 +39,10 @@ void decide_size(const Request& request, const ModelConfig& config, Job& job) {
   job.token_rows = job.height / pixels;
 }
 
-void decide_schedule(const Request& request, const ModelConfig& config, Job& job) {
-  const int64_t steps = request.steps.value_or(config.is_dev() ? 28 : 4);
+void decide_schedule(const Request& request, const Model& model, Job& job) {
+  const ModelConfig& config = model.config();
+  const int64_t own_steps = model.settings().steps.value_or(config.is_dev() ? 28 : 4);
+  const int64_t steps = request.steps.value_or(own_steps);
   require(steps >= 1 && steps <= kMaxSteps, ErrorCode::kUsage, "steps is {}, allowed are 1 to {}", steps,
           kMaxSteps);
   require(request.sigmas.size() <= static_cast<std::size_t>(kMaxSteps), ErrorCode::kUsage,
@@ -65,26 +63,75 @@ void decide_schedule(const Request& request, const ModelConfig& config, Job& job
                                                   .sigmas = request.sigmas});
 }
 
-void decide_guidance(const Request& request, const ModelConfig& config, Job& job) {
-  require(request.cfg >= 1 && request.cfg <= 100, ErrorCode::kUsage, "cfg is {}, allowed are 1 (off) to 100",
-          request.cfg);
-  job.true_cfg = request.cfg > 1 && request.negative.has_value();
-  job.cfg = job.true_cfg ? static_cast<float>(request.cfg) : 1.0f;
-  if (request.cfg > 1 && !request.negative) {
+// As in diffusers, true CFG runs when cfg is above 1 and there is a negative prompt. A model whose own cfg is
+// above 1 is meant to run with it, so there the negative prompt is "" when none is given, whatever cfg the
+// request has.
+void decide_cfg(const Request& request, const ModelSettings& own, Job& job) {
+  const double own_cfg = own.cfg.value_or(1);
+  const double cfg = request.cfg.value_or(own_cfg);
+  require(cfg >= 1 && cfg <= kMaxCfg, ErrorCode::kUsage, "cfg is {}, allowed are 1 (off) to {}", cfg,
+          kMaxCfg);
+  const bool has_negative = request.negative || own_cfg > 1;
+  job.true_cfg = cfg > 1 && has_negative;
+  job.cfg = job.true_cfg ? static_cast<float>(cfg) : 1.0f;
+  if (cfg > 1 && !has_negative) {
     job.notes.emplace_back(
         "cfg has no effect without a negative prompt (use --negative \"\" for an empty one)");
   }
-  if (request.cfg <= 1 && request.negative) {
+  if (cfg <= 1 && request.negative) {
     job.notes.emplace_back("the negative prompt has no effect without cfg above 1");
   }
-  const double guidance = request.guidance.value_or(3.5);
-  require(guidance >= 0 && guidance <= 1000, ErrorCode::kUsage, "guidance is {}, allowed are 0 to 1000",
-          guidance);
-  if (config.is_dev()) {
+}
+
+void decide_guidance(const Request& request, const Model& model, Job& job) {
+  const double guidance = request.guidance.value_or(model.settings().guidance.value_or(3.5));
+  require(guidance >= 0 && guidance <= kMaxGuidance, ErrorCode::kUsage, "guidance is {}, allowed are 0 to {}",
+          guidance, kMaxGuidance);
+  if (model.config().is_dev()) {
     job.guidance = static_cast<float>(guidance);
   } else if (request.guidance) {
     job.notes.emplace_back("guidance has no effect: this model embeds none (schnell)");
   }
+}
+
+void decide_text_length(const Request& request, const Model& model, Job& job) {
+  const int64_t own = model.settings().max_text_tokens.value_or(model.config().is_dev() ? 512 : 256);
+  job.max_text_tokens = request.max_text_tokens.value_or(own);
+  require(job.max_text_tokens >= 1 && job.max_text_tokens <= kMaxTextTokens, ErrorCode::kUsage,
+          "max-text-tokens is {}, allowed are 1 to {}", job.max_text_tokens, kMaxTextTokens);
+}
+
+void decide_sheet(const Request& request, Job& job) {
+  if (!request.sheet) return;
+  const int64_t columns = request.sheet_columns.value_or(0);
+  require(!request.sheet_columns || (columns >= 1 && columns <= kMaxCount), ErrorCode::kUsage,
+          "columns is {}, allowed are 1 to {}", columns, kMaxCount);
+  job.sheet = make_sheet_layout(
+      {.pictures = job.count, .columns = columns, .picture_width = job.width, .picture_height = job.height});
+  require_sheet_fits(*job.sheet);
+}
+
+// A word on one line of a note: not a whole prompt that has no spaces.
+std::string short_word(const std::string& word) {
+  constexpr std::size_t kMaxCharacters = 24;
+  const std::u32string codes = to_code_points(word);
+  return codes.size() <= kMaxCharacters ? word : to_utf8(codes.substr(0, kMaxCharacters)) + "...";
+}
+
+void note_unknown_words(const ModelSettings& own, Job& job) {
+  constexpr std::size_t kMaxShown = 8;
+  if (own.prompts.words.empty()) return;
+  const std::string text = job.true_cfg ? job.prompt + "\n" + job.negative : job.prompt;
+  const std::vector<std::string> unknown = unknown_words(text, own.prompts.words);
+  if (unknown.empty()) return;
+  std::string shown;
+  for (std::size_t i = 0; i < std::min(unknown.size(), kMaxShown); ++i) {
+    shown += (i == 0 ? "" : ", ") + short_word(unknown[i]);
+  }
+  if (unknown.size() > kMaxShown) shown += fmt::format(" and {} more", unknown.size() - kMaxShown);
+  job.notes.push_back(
+      fmt::format("the model does not know the word{} {}; 'darkroom words' lists those it knows",
+                  unknown.size() == 1 ? "" : "s:", shown));
 }
 
 DType decide_precision(const std::string& name, const Model& model) {
@@ -94,11 +141,7 @@ DType decide_precision(const std::string& name, const Model& model) {
   return model.part_dtype(Part::kTransformer) == DType::kF32 ? DType::kF32 : DType::kBF16;
 }
 
-}  // namespace
-
-Job decide(const Request& request, const Model& model) {
-  const ModelConfig& config = model.config();
-  Job job;
+void take_texts(const Request& request, Job& job) {
   job.prompt = request.prompt;
   job.negative = request.negative.value_or("");
   for (const std::string* text : {&job.prompt, &job.negative}) {
@@ -107,15 +150,23 @@ Job decide(const Request& request, const Model& model) {
     require(is_valid_utf8(*text), ErrorCode::kUsage,
             "the prompt is not UTF-8 text; check the terminal's or the file's encoding");
   }
-  decide_size(request, config, job);
-  decide_schedule(request, config, job);
-  decide_guidance(request, config, job);
-  job.max_text_tokens = request.max_text_tokens.value_or(config.is_dev() ? 512 : 256);
-  require(job.max_text_tokens >= 1 && job.max_text_tokens <= kMaxTextTokens, ErrorCode::kUsage,
-          "max-text-tokens is {}, allowed are 1 to {}", job.max_text_tokens, kMaxTextTokens);
+}
+
+}  // namespace
+
+Job decide(const Request& request, const Model& model) {
+  Job job;
+  take_texts(request, job);
+  decide_size(request, model, job);
+  decide_schedule(request, model, job);
+  decide_cfg(request, model.settings(), job);
+  decide_guidance(request, model, job);
+  decide_text_length(request, model, job);
+  note_unknown_words(model.settings(), job);
   job.count = request.count;
   require(job.count >= 1 && job.count <= kMaxCount, ErrorCode::kUsage, "count is {}, allowed are 1 to {}",
           job.count, kMaxCount);
+  decide_sheet(request, job);
   job.precision = decide_precision(request.precision, model);
   require(request.rng == "torch-cpu" || request.rng == "torch-cuda", ErrorCode::kUsage,
           "rng is '{}'; there are torch-cpu and torch-cuda", request.rng);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "image/sheet.h"
 #include "pipeline/model.h"
 #include "sampling/noise.h"
 #include "sampling/schedule.h"
@@ -14,11 +15,11 @@
 
 namespace darkroom {
 
-// As the user said it; absent means "the model's own". docs/CLI.md lists the defaults.
+// As the user said it; absent means "the model's own": its settings(), else FLUX.1's. docs/CLI.md has them.
 struct Request {
   std::string prompt;
   std::optional<std::string> negative;  // takes part, even when empty, if cfg > 1
-  double cfg = 1;  // true classifier-free guidance (arXiv 2207.12598); 1 = off
+  std::optional<double> cfg;            // true classifier-free guidance (arXiv 2207.12598); 1 = off
   std::optional<double> guidance;
   std::optional<int64_t> width, height;
   std::optional<int64_t> steps;
@@ -29,6 +30,8 @@ struct Request {
   std::string precision = "auto";
   std::string rng = "torch-cpu";
   std::filesystem::path noise_path;  // initial latents, packed, instead of drawn noise
+  bool sheet = false;                // all pictures in a grid, besides each by itself
+  std::optional<int64_t> sheet_columns;
 };
 
 // As it will be done: every value decided and checked against the model.
@@ -46,7 +49,8 @@ struct Job {
   DType precision = DType::kF32;  // of hidden states: f32 or bf16
   NoiseKind noise = NoiseKind::kTorchCpu;
   std::filesystem::path noise_path;
-  std::vector<std::string> notes;  // options without effect
+  std::optional<SheetLayout> sheet;
+  std::vector<std::string> notes;  // options without effect, words that the model does not know
 
   // The image in tokens: rows × cols, and the latents behind them.
   int64_t token_rows = 0, token_cols = 0;

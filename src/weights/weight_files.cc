@@ -151,4 +151,9 @@ WeightFiles find_weight_files(const fs::path& path) {
   return out;
 }
 
+bool holds_weights(const fs::path& folder) {
+  const Listing listing = list_folder(folder);
+  return !listing.weights.empty() || !listing.indexes.empty() || !listing.pickle.empty();
+}
+
 }  // namespace darkroom

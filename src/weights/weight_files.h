@@ -38,4 +38,8 @@ struct WeightFiles {
 // nothing or no single thing fits; missing shards are not an error here.
 WeightFiles find_weight_files(const std::filesystem::path& path);
 
+// Whether the folder holds any file that looks like weights, good or not: safetensors, an index, a PyTorch
+// pickle. Errors: kModel when it cannot be listed.
+bool holds_weights(const std::filesystem::path& folder);
+
 }  // namespace darkroom

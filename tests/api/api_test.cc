@@ -4,8 +4,11 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
+#include "base/temp_folder.h"
 #include "darkroom/darkroom.h"
+#include "model_folder.h"
 
 namespace {
 
@@ -72,6 +75,92 @@ TEST_F(Api, ACallbackStopsTheRun) {
   EXPECT_EQ(darkroom_generate(engine_, model_, &request_), DARKROOM_CANCELLED);
   request_.on_progress = nullptr;
   EXPECT_EQ(darkroom_generate(engine_, model_, &request_), DARKROOM_OK);  // the engine is usable again
+}
+
+TEST_F(Api, ASheetComesBehindThePicturesAndHasNoLatents) {
+  struct Seen {
+    darkroom_engine* engine;
+    int pictures = 0, sheets = 0;
+    std::vector<uint8_t> first, corner;
+    nlohmann::json recipe;
+    darkroom_status latents = DARKROOM_OK;
+  } seen{engine_, 0, 0, {}, {}, {}, DARKROOM_OK};
+  request_.count = 2;
+  request_.has_seed = 1;
+  request_.seed = 7;
+  request_.user = &seen;
+  request_.on_picture = [](const darkroom_picture* p, void* user) {
+    Seen& s = *static_cast<Seen*>(user);
+    EXPECT_EQ(s.sheets, 0);
+    if (s.pictures++ == 0) s.first.assign(p->rgb, p->rgb + 32 * 3);
+    return 0;
+  };
+  request_.on_sheet = [](const darkroom_picture* p, void* user) {
+    Seen& s = *static_cast<Seen*>(user);
+    s.sheets++;
+    EXPECT_EQ(p->width, 72);
+    EXPECT_EQ(p->height, 32);
+    EXPECT_EQ(p->seed, 7u);
+    EXPECT_EQ(p->latents, nullptr);
+    s.corner.assign(p->rgb, p->rgb + 32 * 3);
+    s.recipe = nlohmann::json::parse(p->recipe);
+    s.latents = darkroom_save_latents(s.engine, p, "never-written.safetensors", 1);
+    return 0;
+  };
+  ASSERT_EQ(darkroom_generate(engine_, model_, &request_), DARKROOM_OK) << error();
+  EXPECT_EQ(seen.pictures, 2);
+  EXPECT_EQ(seen.sheets, 1);
+  EXPECT_EQ(seen.corner, seen.first);
+  EXPECT_EQ(seen.recipe.at("seeds"), (nlohmann::json{7, 8}));
+  EXPECT_EQ(seen.recipe.at("pictures"), 2);
+  EXPECT_EQ(seen.latents, DARKROOM_USAGE);
+  request_.width = request_.height = 1024;
+  request_.count = 1000;
+  EXPECT_EQ(darkroom_generate(engine_, model_, &request_), DARKROOM_USAGE);
+  EXPECT_NE(error().find("33016x33016"), std::string::npos) << error();
+  EXPECT_EQ(seen.pictures, 2) << "nothing is drawn for a sheet that is refused";
+}
+
+TEST_F(Api, ModelSettingsAreThoseOfTheFolder) {
+  using nlohmann::json;
+  char* text = nullptr;
+  ASSERT_EQ(darkroom_model_settings(engine_, model_, &text), DARKROOM_OK) << error();
+  EXPECT_STREQ(text, "{}");
+  darkroom_free(text);
+  const darkroom::TempFolder folder;
+  darkroom::make_model_folder(folder / "m", R"({"width": 32, "height": 48, "steps": 2, "cfg": 1.5,
+    "prompts": {"words": ["x"]}, "unknown": 1})");
+  darkroom_model* model = nullptr;
+  ASSERT_EQ(darkroom_open(engine_, (folder / "m").c_str(), &model), DARKROOM_OK) << error();
+  ASSERT_EQ(darkroom_model_settings(engine_, model, &text), DARKROOM_OK) << error();
+  EXPECT_EQ(json::parse(text),
+            json::parse(R"({"width": 32, "height": 48, "steps": 2, "cfg": 1.5, "prompts": {"words": ["x"]}})"));
+  darkroom_free(text);
+  EXPECT_EQ(darkroom_model_settings(engine_, nullptr, &text), DARKROOM_USAGE);
+  EXPECT_EQ(darkroom_model_settings(engine_, model, nullptr), DARKROOM_USAGE);
+
+  // An initialised request takes them, and the recipe has what was really used.
+  darkroom_request request;
+  darkroom_request_init(&request);
+  request.prompt = "X, y";
+  struct Seen {
+    json recipe;
+    std::string notes;
+  } seen;
+  request.user = &seen;
+  request.on_picture = [](const darkroom_picture* p, void* user) {
+    static_cast<Seen*>(user)->recipe = json::parse(p->recipe);
+    return 0;
+  };
+  request.on_note = [](const char* note, void* user) { static_cast<Seen*>(user)->notes += note; };
+  EXPECT_EQ(darkroom_generate(engine_, model, &request), DARKROOM_OK) << error();
+  EXPECT_EQ(seen.recipe.at("height"), 48);
+  EXPECT_EQ(seen.recipe.at("steps"), 2);
+  EXPECT_EQ(seen.recipe.at("cfg"), 1.5);
+  EXPECT_EQ(seen.notes, "the model does not know the word y; 'darkroom words' lists those it knows");
+  request.cfg = -1;
+  EXPECT_EQ(darkroom_generate(engine_, model, &request), DARKROOM_USAGE);
+  darkroom_close(model);
 }
 
 TEST_F(Api, AnswersAreJson) {

@@ -106,6 +106,22 @@ TEST(JsonFields, ErrorsNameTheFileTheFieldAndTheNumbers) {
                [] { JsonFields(nlohmann::json::array(), "w"); });
 }
 
+TEST(JsonFields, ListsOfTextsAreBounded) {
+  const nlohmann::json object =
+      parse_json(R"({"good": ["a", "bc"], "none": [], "text": "a", "mixed": ["a", 1], "empty": [""]})", "w");
+  const JsonFields f(object, "w");
+  EXPECT_EQ(f.texts("good", 2, 2), (std::vector<std::string>{"a", "bc"}));
+  EXPECT_TRUE(f.texts("none", 0, 0).empty());
+  EXPECT_TRUE(f.texts("absent", 2, 2).empty());
+  expect_error(ErrorCode::kModel, "'good' must be a list of at most 1 strings",
+               [&] { f.texts("good", 1, 2); });
+  expect_error(ErrorCode::kModel, "'good' holds \"bc\", expected strings of 1 to 1 bytes",
+               [&] { f.texts("good", 2, 1); });
+  expect_error(ErrorCode::kModel, "'text' must be a list", [&] { f.texts("text", 2, 2); });
+  expect_error(ErrorCode::kModel, "'mixed' holds 1,", [&] { f.texts("mixed", 2, 2); });
+  expect_error(ErrorCode::kModel, "'empty' holds \"\",", [&] { f.texts("empty", 2, 2); });
+}
+
 TEST(JsonFields, ListsAreBounded) {
   nlohmann::json object;
   object["l"] = std::vector<int>(65, 1);

@@ -15,10 +15,11 @@ TEST_F(CliArguments, EachCommandHasHelp) {
        {"--prompt",  "--negative",  "--cfg",   "--model",        "--width",           "--height",
         "--steps",   "--guidance",  "--seed",  "--sigmas",       "--max-text-tokens", "--precision",
         "--threads", "--rng",       "--noise", "--save-latents", "--count",           "--output",
-        "--like",    "--overwrite", "--dummy", "--isa"}},
+        "--like",    "--overwrite", "--dummy", "--isa",          "--sheet",           "--columns"}},
       {"info", {"PATH", "--json"}},
       {"plan", {"--model", "--width", "--precision", "--json"}},
       {"tokenize", {"--prompt", "--model", "--max-text-tokens"}},
+      {"words", {"--model", "--json"}},
       {"bench", {"--quick", "--json", "--threads", "--isa"}}};
   for (const auto& [command, names] : flags) {
     EXPECT_NE(top.out.find("\n  " + command + " "), std::string::npos) << command;
@@ -35,7 +36,7 @@ TEST_F(CliArguments, EachCommandHasHelp) {
 }
 
 TEST_F(CliArguments, WrongCommandsAreUsageErrors) {
-  expect_refusal({}, 2, "generate, info, plan, tokenize and bench");
+  expect_refusal({}, 2, "generate, info, plan, tokenize, words and bench");
   expect_refusal({"generat"}, 2, "did you mean generate?");
   expect_refusal({"zebra"}, 2, "there is no command 'zebra'");
   expect_refusal({"--quiet", "generate"}, 2, "'--quiet' stands before the command");
@@ -79,6 +80,9 @@ TEST_F(CliArguments, WrongValuesAreUsageErrors) {
       {{"-H", "65536"}, "height is 65536"},
       {{"-W", "16384", "-H", "16384"}, "pixels"},
       {{"-n", "0"}, "--count is 0"},
+      {{"--columns", "2"}, "--columns needs --sheet"},
+      {{"--sheet", "--columns", "0"}, "--columns is 0, allowed are 1 to 1000"},
+      {{"--sheet", "-n", "1000", "-W", "1024", "-H", "1024"}, "a sheet of 1000 pictures in 32 columns"},
       {{"--threads", "1025"}, "--threads is 1025"},
       {{"--precision", "f64"}, "f64"},
       {{"--rng", "dice"}, "dice"},
@@ -135,6 +139,7 @@ TEST_F(CliArguments, AnUnwritableOutputIsFoundBeforeTheModelIsLookedAt) {
                  "nowhere: there is no such folder");
   expect_refusal({"generate", "-m", "absent", "a", "-o", "/proc/a.png"}, 5, "/proc");
   expect_refusal({"generate", "-m", "absent", "a", "--save-latents", "/proc/"}, 5, "/proc");
+  expect_refusal({"generate", "-m", "absent", "a", "-o", std::string(252, 'x')}, 5, "is too long");
 }
 
 TEST_F(CliArguments, AFullStandardOutputIsAnOutputError) {

@@ -167,10 +167,22 @@ TEST_F(CliGenerate, LatentsAreSavedPackedAndServeAsNoise) {
   }
   EXPECT_EQ(pixels("b.png"), pixels("b-2.png"));
   EXPECT_NE(pixels("b.png"), pixels("a.png"));
+  // The recipe names the file; repeating the picture takes it again.
+  const Result without = run({"generate", "--dummy", "tiny", "--like", "b.png", "-o", "c.png"});
+  EXPECT_EQ(without.code, 0);
+  EXPECT_NE(
+      without.err.find("note: b.png was drawn from the initial latents in 'l.safetensors'; without --noise"),
+      std::string::npos)
+      << without.err;
+  EXPECT_NE(pixels("c.png"), pixels("b.png"));
+  const Result with =
+      run({"generate", "--dummy", "tiny", "--like", "b.png", "--noise", "l.safetensors", "-o", "d.png"});
+  EXPECT_EQ(with.err.find("note"), std::string::npos) << with.err;
+  EXPECT_EQ(pixels("d.png"), pixels("b.png"));
   expect_refusal({"generate", "--dummy", "tiny", "a", "-W", "48", "-H", "32", "--noise", "l.safetensors"}, 2,
                  "'latents' is F32 [1, 4, 64], this picture needs [1, 6, 64]");
-  EXPECT_EQ(files(),
-            (Words{"a.png", "b-2.png", "b.png", "l.safetensors", "m-2.safetensors", "m.safetensors"}));
+  EXPECT_EQ(files(), (Words{"a.png", "b-2.png", "b.png", "c.png", "d.png", "l.safetensors", "m-2.safetensors",
+                            "m.safetensors"}));
 }
 
 TEST_F(CliGenerate, AnyNumberOfThreadsDrawsTheSame) {

@@ -1,5 +1,6 @@
 // The commands that look and do not draw: info, plan, tokenize.
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "cli/program.h"
 
@@ -49,6 +50,22 @@ TEST_F(CliLook, InfoTellsOnePartAndOneFile) {
   EXPECT_GE(file.at("parameters"), 123003);  // the encoder may be there, too
   EXPECT_EQ(file.at("tensors").at(0).size(), 3u);
   expect_text({"info", fixture_model() + "/transformer"}, {"safetensors", "492,736 parameters"});
+}
+
+TEST_F(CliLook, InfoTellsMissingWeightsFromBadOnes) {
+  namespace fs = std::filesystem;
+  fs::copy(fixture_model(), folder() / "m", fs::copy_options::recursive);
+  fs::remove(folder() / "m/vae/diffusion_pytorch_model.safetensors");
+  fs::remove(folder() / "m/text_encoder/model.safetensors");
+  folder().write("m/text_encoder/pytorch_model.bin", "pickle");
+  const json parts = ask({"info", "m", "--json"}).at("parts");
+  EXPECT_EQ(parts.at(3).at("weights"), "missing");
+  EXPECT_FALSE(parts.at(3).contains("problem"));
+  EXPECT_EQ(parts.at(3).at("files"), json::array());
+  EXPECT_NE(parts.at(0).at("problem").get<std::string>().find("pickle"), std::string::npos);
+  const std::string text = run({"info", "m"}).out;
+  EXPECT_TRUE(std::regex_search(text, std::regex("\\nvae .*bf16 +missing *\\n"))) << text;
+  EXPECT_TRUE(std::regex_search(text, std::regex("\\ntext_encoder .*invalid: .*pickle"))) << text;
 }
 
 TEST_F(CliLook, InfoTellsAPicture) {

@@ -26,6 +26,9 @@ Recipe full_recipe() {
           .max_text_tokens = 512,
           .precision = "bf16",
           .rng = "torch-cpu",
+          .noise = "latents, 2.safetensors",
+          .pictures = 8,
+          .columns = 3,
           .model = "flux1-dev",
           .engine = "darkroom 0.1.0"};
 }
@@ -62,6 +65,22 @@ TEST(RecipeJson, IsLossless) {
   }
 }
 
+TEST(RecipeJson, NamesEverySeedOfASheet) {
+  Recipe recipe = full_recipe();
+  recipe.pictures = 3;
+  EXPECT_NE(to_json(recipe).find(R"("seeds":[18446744073709551615,0,1])"), std::string::npos)
+      << to_json(recipe);
+  recipe.pictures = 0;
+  EXPECT_EQ(to_json(recipe).find("seeds"), std::string::npos);
+}
+
+TEST(RecipeJson, HoldsNoPath) {
+  const std::string text =
+      to_json({.noise = "/home/me/secret/l.safetensors", .model = "/home/me/models/dev/"});
+  EXPECT_EQ(text.find("home"), std::string::npos) << text;
+  EXPECT_NE(text.find("\"l.safetensors\""), std::string::npos) << text;
+}
+
 TEST(RecipeJson, InvalidUtf8IsReplaced) {
   Recipe recipe{.prompt = "a\xFFz\xC3"};
   EXPECT_EQ(from_json(to_json(recipe), "x").prompt, "a\uFFFDz\uFFFD");
@@ -72,7 +91,8 @@ TEST(RecipeJson, IgnoresUnknownFieldsAndRefusesWrongOnes) {
   for (const char* text : {"", "null", "{", R"({"prompt": "a"})", R"({"format": 0})", R"({"format": 2})",
                            R"({"format": 1, "seed": 1.5})", R"({"format": 1, "seed": "1"})",
                            R"({"format": 1, "sigmas": [1, "a"]})", R"({"format": 1, "sigmas": {"a": 1}})",
-                           R"({"format": 1, "cfg": "7"})", R"({"format": 1, "width": 1.5})"}) {
+                           R"({"format": 1, "cfg": "7"})", R"({"format": 1, "width": 1.5})",
+                           R"({"format": 1, "pictures": 1001})", R"({"format": 1, "columns": -1})"}) {
     try {
       from_json(text, "some place");
       ADD_FAILURE() << text;
@@ -87,13 +107,15 @@ TEST(RecipeA1111, IsTheExpectedText) {
   Recipe recipe = full_recipe();
   recipe.sigmas = {};
   recipe.seed = 123;
-  EXPECT_EQ(to_a1111_text(recipe),
-            "a cat, <lora:film:0.8>\n"
-            "Negative prompt: blurry, dark\n"
-            "Steps: 20, Sampler: Euler, Schedule type: Simple, CFG scale: 2.25, Distilled CFG Scale: 3.5, "
-            "Seed: 123, "
-            "Size: 1024x768, Model: flux1-dev, RNG: CPU, Max text tokens: 512, Precision: bf16, Version: "
-            "darkroom 0.1.0");
+  EXPECT_EQ(
+      to_a1111_text(recipe),
+      "a cat, <lora:film:0.8>\n"
+      "Negative prompt: blurry, dark\n"
+      "Steps: 20, Sampler: Euler, Schedule type: Simple, CFG scale: 2.25, Distilled CFG Scale: 3.5, "
+      "Seed: 123, "
+      "Size: 1024x768, Model: flux1-dev, RNG: CPU, Noise file: \"latents, 2.safetensors\", Pictures: 8, "
+      "Columns: 3, Max text tokens: 512, Precision: bf16, Version: "
+      "darkroom 0.1.0");
 }
 
 TEST(RecipeA1111, EverythingComesBack) {

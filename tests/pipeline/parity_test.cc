@@ -29,7 +29,7 @@ Request to_request(const nlohmann::json& json, const std::string& precision) {
   Request request;
   request.prompt = json.at("prompt");
   if (json.at("negative_prompt").is_string()) request.negative = json.at("negative_prompt");
-  request.cfg = json.at("true_cfg_scale");
+  request.cfg = json.at("true_cfg_scale").get<double>();
   request.guidance = json.at("guidance").get<double>();
   request.width = json.at("width").get<int64_t>();
   request.height = json.at("height").get<int64_t>();

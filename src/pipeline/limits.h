@@ -1,0 +1,20 @@
+// The most that a request may ask for: beyond these it is a slip of the keyboard or an attack, not a wish.
+//
+// For requests and for what a model's own settings recommend, so that both are held to the same numbers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace darkroom {
+
+inline constexpr int64_t kMaxPixels = 16 * 1024 * 1024;
+inline constexpr int64_t kMaxEdge = 16384;
+inline constexpr int64_t kMaxSteps = 1000;
+inline constexpr double kMaxCfg = 100;
+inline constexpr double kMaxGuidance = 1000;
+inline constexpr int64_t kMaxTextTokens = 4096;
+inline constexpr int64_t kMaxCount = 1000;
+inline constexpr std::size_t kMaxPromptBytes = 1 << 20;
+
+}  // namespace darkroom
