@@ -144,7 +144,7 @@ class Run {
     }
   }
 
-  void draw(const OpenedModel& model);
+  void draw(const ModelHandle& model);
 
  private:
   void finish_picture(const darkroom_picture& picture);
@@ -168,7 +168,7 @@ class Run {
   std::exception_ptr problem_;  // thrown inside a callback; must not pass through the C API
 };
 
-void Run::draw(const OpenedModel& model) {
+void Run::draw(const ModelHandle& model) {
   darkroom_request request = to_request(options_.draw);
   request.on_progress = on_progress;
   request.on_picture = on_picture;
@@ -176,7 +176,7 @@ void Run::draw(const OpenedModel& model) {
   request.on_note = on_note;
   request.user = this;
   stop_if_interrupted();
-  const darkroom_status status = darkroom_generate(engine_.get(), model.handle.get(), &request);
+  const darkroom_status status = darkroom_generate(engine_.get(), model.get(), &request);
   if (problem_) std::rethrow_exception(problem_);
   engine_.check(status);
   if (request.count > 1) {
@@ -258,9 +258,9 @@ void require_readable(const std::string& flag, const std::string& path) {
   if (access(path.c_str(), R_OK) != 0) fail(DARKROOM_MODEL, "{} {}: {}", flag, path, std::strerror(errno));
 }
 
-void note_other_model(const OpenedModel& model, const std::string& recipe_model, Progress& progress,
+void note_other_model(const ModelHandle& model, const std::string& recipe_model, Progress& progress,
                       const std::string& path) {
-  const std::string name = darkroom_model_name(model.handle.get());
+  const std::string name = darkroom_model_name(model.get());
   if (recipe_model.empty() || recipe_model == name) return;
   progress.note(fmt::format("{} was drawn with the model '{}', this is '{}': expect another picture", path,
                             recipe_model, name));
@@ -283,11 +283,7 @@ void run_generate(const Command& self, const std::vector<std::string>& arguments
   // Whatever can be wrong without the model is found before the model is read.
   Run run(engine, options, progress);
   if (options.draw.noise) require_readable("--noise", *options.draw.noise);
-  const OpenedModel model = open_model(engine, options.model);
-  if (model.untrained) {
-    progress.note(
-        "no trained model is installed: drawing with an untrained test checkpoint, so expect coloured noise");
-  }
+  const ModelHandle model = open_model(engine, options.model);
   if (options.like) note_other_model(model, recipe_model, progress, *options.like);
   run.draw(model);
 }

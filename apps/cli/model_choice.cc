@@ -51,28 +51,20 @@ std::string searched_places() {
   return places.empty() ? "(no folder is known)" : shown_list(places);
 }
 
-struct Found {
-  fs::path folder;
-  bool untrained = false;
-};
-
 // A path that exists is taken as it is; a name like "pinhole" or "pinhole/dev" may be an installed model's.
-Found find_model(const std::string& given) {
+fs::path find_model(const std::string& given) {
   std::error_code ignored;
-  if (fs::exists(given, ignored)) return {given};
+  if (fs::exists(given, ignored)) return given;
   const fs::path name = given;
   const bool is_name = name.is_relative() && !given.empty() && given.front() != '.';
   if (!is_name) fail(DARKROOM_MODEL, "{}: there is no such folder", given);
-  if (const auto folder = find_installed(name)) return {*folder};
+  if (const auto folder = find_installed(name)) return *folder;
   fail(DARKROOM_MODEL, "{}: there is no such folder, and no model of that name (looked in {})", given,
        searched_places());
 }
 
-Found find_default() {
-  if (const auto folder = find_installed(kDefaultModel)) return {*folder};
-  const fs::path prefix = program_prefix();
-  const fs::path checkpoint = prefix / "tests" / "fixtures" / "pipelines" / "dev_small";
-  if (!prefix.empty() && is_model(checkpoint)) return {checkpoint, true};
+fs::path find_default() {
+  if (const auto folder = find_installed(kDefaultModel)) return *folder;
   fail(DARKROOM_MODEL,
        "no model is given, and no {} is installed (looked in {}); pass --model DIR (a FLUX.1 folder in "
        "diffusers layout), or set DARKROOM_ASSETS to the folder that holds {}/",
@@ -90,24 +82,17 @@ void add_model_flags(Arguments& arguments, ModelOptions& options) {
                      options.dummy);
 }
 
-OpenedModel open_model(const Engine& engine, const ModelOptions& options) {
+ModelHandle open_model(const Engine& engine, const ModelOptions& options) {
   if (options.model && options.dummy)
     fail(DARKROOM_USAGE, "--model and --dummy are both given; leave one out");
   darkroom_model* model = nullptr;
-  OpenedModel opened;
   if (options.dummy) {
     engine.check(darkroom_open_dummy(engine.get(), options.dummy->c_str(), &model));
   } else {
-    const Found found = options.model ? find_model(*options.model) : find_default();
-    engine.check(darkroom_open(engine.get(), found.folder.c_str(), &model));
-    opened.untrained = found.untrained;
+    const fs::path folder = options.model ? find_model(*options.model) : find_default();
+    engine.check(darkroom_open(engine.get(), folder.c_str(), &model));
   }
-  opened.handle.reset(model);
-  return opened;
-}
-
-void note_untrained(const OpenedModel& model, const std::string& what_happens) {
-  if (model.untrained) write_note("no trained model is installed: " + what_happens);
+  return ModelHandle(model);
 }
 
 }  // namespace cli

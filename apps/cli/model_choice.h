@@ -16,15 +16,7 @@ struct ModelOptions {
 
 void add_model_flags(Arguments& arguments, ModelOptions& options);
 
-struct OpenedModel {
-  ModelHandle handle;
-  bool untrained = false;  // the test checkpoint that stands in for a model
-};
-
 // Opens it. Throws Failure; DARKROOM_MODEL, with the places that were searched, when none is found.
-OpenedModel open_model(const Engine& engine, const ModelOptions& options);
-
-// Says on standard error that the model is the untrained stand-in, if it is.
-void note_untrained(const OpenedModel& model, const std::string& what_happens);
+ModelHandle open_model(const Engine& engine, const ModelOptions& options);
 
 }  // namespace cli

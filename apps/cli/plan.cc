@@ -67,11 +67,10 @@ void run_plan(const Command& self, const std::vector<std::string>& arguments) {
   if (!parser.parse(arguments)) return;
   if (draw.negative) require_text("the negative prompt", *draw.negative);
   const Engine engine;
-  const OpenedModel model = open_model(engine, options);
-  note_untrained(model, "planning for an untrained test checkpoint");
+  const ModelHandle model = open_model(engine, options);
   const darkroom_request request = to_request(draw);
   const std::string text = take_text(
-      engine, [&](char** out) { return darkroom_plan(engine.get(), model.handle.get(), &request, out); });
+      engine, [&](char** out) { return darkroom_plan(engine.get(), model.get(), &request, out); });
   write_stdout(as_json ? text + "\n" : describe(json::parse(text)));
 }
 

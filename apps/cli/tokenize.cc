@@ -23,11 +23,10 @@ void run_tokenize(const Command& self, const std::vector<std::string>& arguments
   if (!prompt) fail(DARKROOM_USAGE, "there is no prompt; pass one: darkroom tokenize -p \"a red circle\"");
   require_text("the prompt", *prompt);
   const Engine engine;
-  const OpenedModel model = open_model(engine, options);
-  note_untrained(model, "these are the tokens of an untrained test checkpoint");
+  const ModelHandle model = open_model(engine, options);
   write_stdout(take_text(engine,
                          [&](char** text) {
-                           return darkroom_tokenize(engine.get(), model.handle.get(), prompt->c_str(),
+                           return darkroom_tokenize(engine.get(), model.get(), prompt->c_str(),
                                                     max_text_tokens.value_or(0), text);
                          }) +
                "\n");

@@ -49,10 +49,10 @@ void run_words(const Command& self, const std::vector<std::string>& arguments) {
       "same.");
   if (!parser.parse(arguments)) return;
   const Engine engine;
-  const OpenedModel model = open_model(engine, options);
-  const std::string name = darkroom_model_name(model.handle.get());
+  const ModelHandle model = open_model(engine, options);
+  const std::string name = darkroom_model_name(model.get());
   const json settings = json::parse(take_text(
-      engine, [&](char** text) { return darkroom_model_settings(engine.get(), model.handle.get(), text); }));
+      engine, [&](char** text) { return darkroom_model_settings(engine.get(), model.get(), text); }));
   const auto prompts = settings.find("prompts");
   if (prompts == settings.end()) {
     fail(DARKROOM_FAILURE,
