@@ -9,8 +9,11 @@
 namespace darkroom::grader {
 namespace {
 
-constexpr double kLeastOverlap = 0.75;  // rendered shapes with soft edges and noise stay above 0.85
-constexpr double kMostOff = 75.0;       // of a colour from the palette; most neighbours are 90 to 130 apart
+// A kind is clear with a good overlap, or with a fair one that leaves the other kinds behind: outlines of
+// thin shapes (stars, rings, crosses) need to be off by little to halve the overlap, and still are like
+// nothing else. Rendered shapes with soft edges and noise stay above 0.85.
+constexpr double kGoodOverlap = 0.75, kFairOverlap = 0.6, kClearLead = 0.08;
+constexpr double kMostOff = 60.0;  // of a colour from the palette, whose closest two are 90 apart
 
 std::optional<Colour> colour_of(Rgb rgb) {
   const Colour nearest = nearest_colour(rgb);
@@ -18,10 +21,16 @@ std::optional<Colour> colour_of(Rgb rgb) {
   return nearest;
 }
 
+std::optional<Kind> kind_of(const ShapeFit& fit) {
+  const bool clear = fit.overlap >= kGoodOverlap ||
+                     (fit.overlap >= kFairOverlap && fit.overlap - fit.runner_up_overlap >= kClearLead);
+  return clear ? std::optional(fit.kind) : std::nullopt;
+}
+
 FoundShape shape_of(const Blob& blob, const Image& image) {
   const ShapeFit fit = fit_shape(blob.region, image.width, image.height);
   FoundShape shape;
-  if (fit.overlap >= kLeastOverlap) shape.kind = fit.kind;
+  shape.kind = kind_of(fit);
   shape.colour = colour_of(blob.colour);
   shape.rgb = blob.colour;
   shape.x = fit.x / image.width;
