@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
 namespace darkroom::grader {
 namespace {
 
@@ -22,6 +26,31 @@ TEST(GraderWorld, MeasuresAreThoseOfTheShapes) {
     EXPECT_NEAR(measure.centre_v, v_sum / count, 0.002) << name_of(kind);
     EXPECT_NEAR(0.0, u_sum / count, 0.002) << name_of(kind);
     EXPECT_LE(reach, kReach) << name_of(kind);
+  }
+}
+
+// Cauchy and Crofton: how much of a shape leaves it under a small shift, averaged over the directions, is
+// 2/pi of its outline times the shift. Points of an R2 sequence, because a grid is biased for straight
+// outlines along it.
+TEST(GraderWorld, OutlinesAreThoseOfTheShapes) {
+  constexpr int kPoints = 100000, kDirections = 16;
+  constexpr double kSide = 2.6, kShift = 0.03;
+  const auto fraction = [](double x) { return x - std::floor(x); };
+  for (std::size_t k = 0; k < kKinds; ++k) {
+    const Kind kind = static_cast<Kind>(k);
+    int changed = 0;
+    for (int i = 0; i < kPoints; ++i) {
+      const double u = kSide * (fraction(i * 0.7548776662466927) - 0.5);
+      const double v = kSide * (fraction(i * 0.5698402909980532) - 0.5);
+      for (int d = 0; d < kDirections; ++d) {
+        const double angle = std::numbers::pi * (d + 0.5) / kDirections;
+        changed +=
+            inside(kind, u, v) != inside(kind, u + kShift * std::cos(angle), v + kShift * std::sin(angle));
+      }
+    }
+    const double area = kSide * kSide * changed / (static_cast<double>(kPoints) * kDirections);
+    const double outline = measure_of(kind).outline;
+    EXPECT_NEAR(std::numbers::pi / 2.0 * area / kShift, outline, 0.05 * outline) << name_of(kind);
   }
 }
 

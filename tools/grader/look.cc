@@ -9,10 +9,10 @@
 namespace darkroom::grader {
 namespace {
 
-// A kind is clear with a good overlap, or with a fair one that leaves the other kinds behind: outlines of
-// thin shapes (stars, rings, crosses) need to be off by little to halve the overlap, and still are like
-// nothing else. Rendered shapes with soft edges and noise stay above 0.85.
-constexpr double kGoodOverlap = 0.75, kFairOverlap = 0.6, kClearLead = 0.08;
+// How far the outlines of blob and shape may be apart in the mean, in radii. For a circle that is an overlap
+// of 0.82; for a star, whose outline is long for its area, 0.54. Rendered shapes with soft edges and noise
+// stay below 0.035.
+constexpr double kMostOutlineError = 0.09;
 constexpr double kMostOff = 60.0;  // of a colour from the palette, whose closest two are 90 apart
 
 std::optional<Colour> colour_of(Rgb rgb) {
@@ -22,9 +22,9 @@ std::optional<Colour> colour_of(Rgb rgb) {
 }
 
 std::optional<Kind> kind_of(const ShapeFit& fit) {
-  const bool clear = fit.overlap >= kGoodOverlap ||
-                     (fit.overlap >= kFairOverlap && fit.overlap - fit.runner_up_overlap >= kClearLead);
-  return clear ? std::optional(fit.kind) : std::nullopt;
+  const KindMeasure measure = measure_of(fit.kind);
+  const double error = (1.0 - fit.overlap) * measure.area / measure.outline;
+  return error <= kMostOutlineError ? std::optional(fit.kind) : std::nullopt;
 }
 
 FoundShape shape_of(const Blob& blob, const Image& image) {

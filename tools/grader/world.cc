@@ -20,7 +20,7 @@ constexpr std::array<Rgb, kColours> kPalette = {{{222, 32, 32},
                                                  {128, 128, 128},
                                                  {0, 210, 225}}};
 
-constexpr double kStarOuter = 1.12, kStarInner = 0.47;
+constexpr double kStarOuter = 1.12, kStarInner = 0.47, kStarSector = std::numbers::pi / 5.0;
 constexpr double kRingInner = 0.56;
 constexpr double kSquareHalf = 0.86, kDiamondHalf = 1.15, kCrossLong = 1.0, kCrossShort = 0.34;
 constexpr double kTriangleTop = -1.05, kTriangleBottom = 0.82, kTriangleHalf = 1.08;
@@ -28,13 +28,12 @@ constexpr double kTriangleTop = -1.05, kTriangleBottom = 0.82, kTriangleHalf = 1
 // A tip points up and the star has five-fold symmetry, so one edge decides: from a tip to the next notch, in
 // a sector of 36 degrees.
 bool in_star(double u, double v) {
-  constexpr double kSector = std::numbers::pi / 5.0;
   double angle = std::abs(std::atan2(u, -v));  // from the upper tip
-  angle = std::fmod(angle, 2.0 * kSector);
-  if (angle > kSector) angle = 2.0 * kSector - angle;
+  angle = std::fmod(angle, 2.0 * kStarSector);
+  if (angle > kStarSector) angle = 2.0 * kStarSector - angle;
   const double radius = std::hypot(u, v);
   const double x = radius * std::sin(angle), y = radius * std::cos(angle);  // the tip at (0, outer)
-  const double notch_x = kStarInner * std::sin(kSector), notch_y = kStarInner * std::cos(kSector);
+  const double notch_x = kStarInner * std::sin(kStarSector), notch_y = kStarInner * std::cos(kStarSector);
   return x * (kStarOuter - notch_y) <= (kStarOuter - y) * notch_x;
 }
 
@@ -87,23 +86,28 @@ bool inside(Kind kind, double u, double v) {
 }
 
 KindMeasure measure_of(Kind kind) {
+  constexpr double kTriangleHeight = kTriangleBottom - kTriangleTop;
+  const double notch_x = kStarInner * std::sin(kStarSector), notch_y = kStarInner * std::cos(kStarSector);
   switch (kind) {
     case Kind::kCircle:
-      return {std::numbers::pi, 0.0};
+      return {std::numbers::pi, 2.0 * std::numbers::pi, 0.0};
     case Kind::kSquare:
-      return {4.0 * kSquareHalf * kSquareHalf, 0.0};
+      return {4.0 * kSquareHalf * kSquareHalf, 8.0 * kSquareHalf, 0.0};
     case Kind::kTriangle:
-      return {kTriangleHalf * (kTriangleBottom - kTriangleTop), (kTriangleTop + 2.0 * kTriangleBottom) / 3.0};
+      return {kTriangleHalf * kTriangleHeight,
+              2.0 * kTriangleHalf + 2.0 * std::hypot(kTriangleHalf, kTriangleHeight),
+              (kTriangleTop + 2.0 * kTriangleBottom) / 3.0};
     case Kind::kStar:
-      return {5.0 * kStarOuter * kStarInner * std::sin(std::numbers::pi / 5.0), 0.0};
+      return {5.0 * kStarOuter * notch_x, 10.0 * std::hypot(notch_x, kStarOuter - notch_y), 0.0};
     case Kind::kRing:
-      return {std::numbers::pi * (1.0 - kRingInner * kRingInner), 0.0};
+      return {std::numbers::pi * (1.0 - kRingInner * kRingInner), 2.0 * std::numbers::pi * (1.0 + kRingInner),
+              0.0};
     case Kind::kCross:
-      return {8.0 * kCrossLong * kCrossShort - 4.0 * kCrossShort * kCrossShort, 0.0};
+      return {8.0 * kCrossLong * kCrossShort - 4.0 * kCrossShort * kCrossShort, 8.0 * kCrossLong, 0.0};
     case Kind::kDiamond:
-      return {2.0 * kDiamondHalf * kDiamondHalf, 0.0};
+      return {2.0 * kDiamondHalf * kDiamondHalf, 4.0 * std::numbers::sqrt2 * kDiamondHalf, 0.0};
     case Kind::kHeart:
-      return {2.8179, -0.1522};  // counted on a grid: the curve has no closed form
+      return {2.8179, 6.38, -0.1522};  // counted on a grid: the curve has no closed form
   }
   return {};
 }

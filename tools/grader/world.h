@@ -68,9 +68,11 @@ Colour nearest_colour(Rgb rgb);
 bool inside(Kind kind, double u, double v);
 inline constexpr double kReach = 1.15;
 
-// Area and centre of gravity of a shape of radius 1. All shapes are symmetric in u.
+// Area, length of the outline (a ring has two) and centre of gravity of a shape of radius 1. All are
+// symmetric in u.
 struct KindMeasure {
   double area = 0.0;
+  double outline = 0.0;
   double centre_v = 0.0;
 };
 KindMeasure measure_of(Kind kind);

@@ -203,6 +203,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--share", type=float, default=1.0, help="of the scenes, for a quicker look")
     parser.add_argument("--degradations", nargs="*", choices=DEGRADATIONS, help="all unless told")
+    parser.add_argument("--sizes", nargs="*", choices=[size for size, _ in SIZES], help="all unless told")
     parser.add_argument("--keep", type=pathlib.Path, help="folder for the pictures that were misjudged")
     parser.add_argument("--fixtures", type=pathlib.Path, help="write the tests' pictures into this folder instead")
     options = parser.parse_args()
@@ -213,6 +214,8 @@ def main() -> None:
     results = []
     for degradation in options.degradations or DEGRADATIONS:
         for size, count in SIZES:
+            if options.sizes and size not in options.sizes:
+                continue
             results.append(check(options, size, count, degradation))
             print(row(results[-1]), flush=True)
     for result in results:
