@@ -206,6 +206,16 @@ TEST(Grader, HalosAreNoShapes) {
   EXPECT_EQ(failures("a red circle on a white background", image), "");
 }
 
+TEST(Grader, FaintPatchesAreNoShapes) {
+  Image image = blank(128, 128, kGreyRgb);
+  paint(image, {Kind::kCircle, {170, 160, 150}, 0.75, 0.25, 0.1});  // alone, 57 from the background
+  paint(image,
+        {Kind::kSquare, {70, 120, 160}, 0.5, 0.68, 0.08});  // beside the shape, 66 and a tenth of its area
+  paint(image, {Kind::kCircle, kRed, 0.5, 0.5, 0.2});
+  EXPECT_EQ(failures("a red circle on a grey background", image), "");
+  EXPECT_GE(look_at(image, "x").noise_pieces, 2);
+}
+
 TEST(Grader, TwoColoursAreTwoShapes) {
   Image image = blank(128, 128, kWhite);
   paint(image, {Kind::kSquare, kRed, 0.5, 0.5, 0.22});

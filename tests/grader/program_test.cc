@@ -42,6 +42,7 @@ TEST_F(GradeProgram, OnePicture) {
   EXPECT_EQ(grade["shapes"][0]["kind"], "heart");
   EXPECT_EQ(grade["shapes"][0]["rgb"], json({255, 150, 190}));
   EXPECT_GT(grade["shapes"][0]["confidence"], 0.3);
+  EXPECT_LT(grade["shapes"][0]["outline_error"], 0.02);
   EXPECT_EQ(grade["noise"]["pieces"], 0);
 }
 

@@ -21,16 +21,17 @@ std::optional<Colour> colour_of(Rgb rgb) {
   return nearest;
 }
 
-std::optional<Kind> kind_of(const ShapeFit& fit) {
+// What is not in the overlap, spread along the outline.
+double outline_error_of(const ShapeFit& fit) {
   const KindMeasure measure = measure_of(fit.kind);
-  const double error = (1.0 - fit.overlap) * measure.area / measure.outline;
-  return error <= kMostOutlineError ? std::optional(fit.kind) : std::nullopt;
+  return (1.0 - fit.overlap) * measure.area / measure.outline;
 }
 
 FoundShape shape_of(const Blob& blob, const Image& image) {
   const ShapeFit fit = fit_shape(blob.region, image.width, image.height);
   FoundShape shape;
-  shape.kind = kind_of(fit);
+  shape.outline_error = outline_error_of(fit);
+  if (shape.outline_error <= kMostOutlineError) shape.kind = fit.kind;
   shape.colour = colour_of(blob.colour);
   shape.rgb = blob.colour;
   shape.x = fit.x / image.width;

@@ -17,9 +17,10 @@ struct FoundShape {
   std::optional<Kind> kind = {};      // nothing: like no shape of the world
   std::optional<Colour> colour = {};  // nothing: like no colour of the palette
   Rgb rgb = {};
-  double x = 0.0, y = 0.0;  // the centre, in fractions of width and height
-  double radius = 0.0;      // in fractions of the shorter side
-  double area = 0.0;        // in fractions of the picture
+  double x = 0.0, y = 0.0;     // the centre, in fractions of width and height
+  double radius = 0.0;         // in fractions of the shorter side
+  double area = 0.0;           // in fractions of the picture
+  double outline_error = 0.0;  // how far the outline is from that of the best kind in the mean, in radii
   double confidence =
       0.0;  // 0 to 1: how much of what the second best kind lacks to a full overlap the best one has
   ShapeFit fit = {};

@@ -35,6 +35,7 @@ Json shape_json(const FoundShape& shape) {
           {"y", rounded(shape.y)},
           {"radius", rounded(shape.radius)},
           {"area", rounded(shape.area)},
+          {"outline_error", rounded(shape.outline_error)},
           {"confidence", rounded(shape.confidence)},
           {"overlap", rounded(shape.fit.overlap)},
           {"runner_up", name_of(shape.fit.runner_up)},

@@ -22,7 +22,8 @@ struct Grade {
 // {"caption", "holds", "claims": [{"claim", "shape" (1 or 2, where it is about one), "expected", "seen",
 // "holds"}],
 //  "width", "height", "background": {"colour", "rgb"},
-//  "shapes": [{"kind", "colour", "rgb", "x", "y", "radius", "area", "confidence", "overlap", "runner_up",
+//  "shapes": [{"kind", "colour", "rgb", "x", "y", "radius", "area", "outline_error", "confidence", "overlap",
+//  "runner_up",
 //              "runner_up_overlap"}],
 //  "noise": {"pieces", "area"}}
 // Units are those of look.h. A kind or colour that is none of the world's is "unclear"; "overlap" then tells

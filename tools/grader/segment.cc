@@ -10,7 +10,9 @@ namespace {
 
 // Distances of colours, as in world.h, whose palette is at least 90 apart.
 constexpr double kOffBackground = 36.0;  // further than noise and ringing, nearer than half way to any colour
-constexpr double kSameColour = 45.0;     // half way between the closest two
+constexpr double kLeastContrast =
+    60.0;  // of a shape with the background: two thirds of the closest two colours'
+constexpr double kSameColour = 45.0;  // half way between the closest two
 // How far a pixel may be from the straight line between background and shape and still be their soft edge.
 constexpr double kOffEdge = 40.0;
 
@@ -159,18 +161,37 @@ Region painted(const Picture& picture, const Region& set, Rgb background, const 
   return out;
 }
 
+// A patch of a decoder's ringing or shadow beside the shape `main` of the same patch of picture: small and
+// faint beside it. Two shapes that touch differ less: their areas at most by a factor of 3.1.
+bool is_halo(const Blob& blob, const Blob& main, Rgb background) {
+  constexpr double kMostArea = 0.25, kMostContrast = 0.6;
+  return blob.region.area < kMostArea * main.region.area &&
+         distance(blob.colour, background) < kMostContrast * distance(main.colour, background);
+}
+
 // Adds the blobs of one patch to `found`, and what is none to its noise.
 void add_blobs(const Picture& picture, const Region& patch, Segmentation& found) {
+  const auto add_noise = [&](const Region& piece) { ++found.noise_pieces, found.noise_area += piece.area; };
   const std::vector<Rgb> colours = colours_of(picture, patch, found.background);
+  std::vector<Blob> blobs;
   for (std::size_t i = 0; i < colours.size(); ++i) {
     for (Region& piece : connected_pieces(painted(picture, patch, found.background, colours, i))) {
-      if (is_solid(picture, piece)) {
-        const Rgb colour = inner_colour(picture, piece);
-        found.blobs.push_back({std::move(piece), colour});
+      const bool solid = is_solid(picture, piece);
+      const Rgb colour = solid ? inner_colour(picture, piece) : Rgb{};
+      if (solid && distance(colour, found.background) >= kLeastContrast) {
+        blobs.push_back({std::move(piece), colour});
       } else {
-        ++found.noise_pieces;
-        found.noise_area += piece.area;
+        add_noise(piece);
       }
+    }
+  }
+  if (blobs.empty()) return;
+  const Blob main = *std::ranges::max_element(blobs, {}, [](const Blob& b) { return b.region.area; });
+  for (Blob& blob : blobs) {
+    if (is_halo(blob, main, found.background)) {
+      add_noise(blob.region);
+    } else {
+      found.blobs.push_back(std::move(blob));
     }
   }
 }

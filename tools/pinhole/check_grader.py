@@ -159,10 +159,10 @@ def percent(right: int, of: int) -> str:
     return f"{100 * right / of:.2f} %" if of else "–"
 
 
-def least_overlap(result: dict) -> float:
-    """Of all shapes of pictures that were judged right: how near they came to being called unclear."""
+def largest_error(result: dict) -> float:
+    """Of all shapes of pictures that were judged right, in radii: how near they came to being called unclear."""
     pictures = result["graded"]["pictures"].values()
-    return min(shape["overlap"] for picture in pictures if picture["holds"] for shape in picture["shapes"])
+    return max(shape["outline_error"] for picture in pictures if picture["holds"] for shape in picture["shapes"])
 
 
 def row(result: dict) -> str:
@@ -172,7 +172,7 @@ def row(result: dict) -> str:
              percent(sum(c["right"] for c in claims), sum(c["of"] for c in claims)),
              percent(summary["single"]["right"], summary["single"]["of"]),
              percent(summary["pair"]["right"], summary["pair"]["of"]),
-             percent(count - len(result["passed"]), count), f"{least_overlap(result):.3f}", f"{1000 * result['seconds'] / count:.1f}"]
+             percent(count - len(result["passed"]), count), f"{largest_error(result):.3f}", f"{1000 * result['seconds'] / count:.1f}"]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -209,7 +209,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.fixtures:
         return write_fixtures(options.fixtures)
-    print("| size | pictures | scenes | claims right | singles right | pairs right | wrong captions rejected | least overlap | ms each |")
+    print("| size | pictures | scenes | claims right | singles right | pairs right | wrong captions rejected | largest outline error | ms each |")
     print("|---|---|---|---|---|---|---|---|---|")
     results = []
     for degradation in options.degradations or DEGRADATIONS:
