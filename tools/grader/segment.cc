@@ -10,9 +10,8 @@ namespace {
 
 // Distances of colours, as in world.h, whose palette is at least 90 apart.
 constexpr double kOffBackground = 36.0;  // further than noise and ringing, nearer than half way to any colour
-constexpr double kLeastContrast =
-    60.0;  // of a shape with the background: two thirds of the closest two colours'
-constexpr double kSameColour = 45.0;  // half way between the closest two
+constexpr double kLeastContrast = 60.0;  // of a shape, with the background: two thirds of the palette's least
+constexpr double kSameColour = 45.0;     // half way between the palette's closest two
 // How far a pixel may be from the straight line between background and shape and still be their soft edge.
 constexpr double kOffEdge = 40.0;
 
@@ -161,8 +160,8 @@ Region painted(const Picture& picture, const Region& set, Rgb background, const 
   return out;
 }
 
-// A patch of a decoder's ringing or shadow beside the shape `main` of the same patch of picture: small and
-// faint beside it. Two shapes that touch differ less: their areas at most by a factor of 3.1.
+// Whether `blob` is ringing or a shadow that a decoder left beside the shape `main` of the same patch: small
+// and faint beside it. Two shapes that touch differ less: their areas at most by a factor of 3.1.
 bool is_halo(const Blob& blob, const Blob& main, Rgb background) {
   constexpr double kMostArea = 0.25, kMostContrast = 0.6;
   return blob.region.area < kMostArea * main.region.area &&
