@@ -1,0 +1,1 @@
+darkroom_test(pinhole_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/adherence_test.cc DEPS grader image base LIBS darkroom)
