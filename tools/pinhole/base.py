@@ -2,8 +2,8 @@
 
     python tools/pinhole/base.py --run RUN --data latents.pt --tokenizers FOLDER --steps 8000     train, or go on
 
-x_t = (1 - t) x + t noise; the target is noise - x; t is logit-normal with mean 0.3 (toward noise, where composition is
-decided). One caption in ten is empty, so that classifier-free guidance has its other half. Learning rate: constant,
+x_t = (1 - t) x + t noise; the target is noise - x; t is logit-normal, wide and toward noise, where composition is
+decided and where the shifted schedule spends its steps. One caption in ten is empty, so that classifier-free guidance has its other half. Learning rate: constant,
 then linear to nothing over the last 40 %, which is where much of the gain comes. Matrices of the transformer's blocks
 are trained with Muon, everything else with AdamW.
 """
@@ -18,7 +18,7 @@ from run import Run, hold_then_fall, step_random
 
 TOKENS_PER_BATCH = 64 * 64
 EMPTY_SHARE = 0.1
-TIME_MEAN = 0.3
+TIME_MEAN, TIME_SPREAD = 0.6, 1.2
 
 
 def sample_batch(data: dict, rng, generator):
@@ -34,9 +34,9 @@ def sample_batch(data: dict, rng, generator):
     return part["latents"][rows].float(), clip, t5, part["grid"]
 
 
-def noisy(x, generator, mean: float = TIME_MEAN):
+def noisy(x, generator):
     """t [N], x_t and the noise of a batch."""
-    t = torch.sigmoid(torch.randn(len(x), generator=generator) + mean)
+    t = torch.sigmoid(TIME_SPREAD * torch.randn(len(x), generator=generator) + TIME_MEAN)
     noise = torch.randn(x.shape, generator=generator)
     at = t[:, None, None]
     return t, (1 - at) * x + at * noise, noise
