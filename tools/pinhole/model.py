@@ -98,8 +98,11 @@ class Pinhole(torch.nn.Module):
         start_quietly(self.transformer)
 
     def encode(self, clip_ids, t5_ids):
-        """Pooled [N, CLIP_WIDTH] and states [N, T5_TOKENS, T5_WIDTH]."""
-        return self.clip(clip_ids).pooler_output, self.t5(t5_ids)[0]
+        """Pooled [N, CLIP_WIDTH] and states [N, T5_TOKENS, T5_WIDTH].
+
+        CLIP looks back only and is read at the first end token, so what lies behind the last of these is left out."""
+        ends = (clip_ids == self.clip.config.eos_token_id).int().argmax(1)
+        return self.clip(clip_ids[:, :ends.max() + 1]).pooler_output, self.t5(t5_ids)[0]
 
     def velocity(self, text, x, t, grid, guidance=None):
         """x [N, tokens, 64] at noise level t [N], in [0, 1]; grid (rows, columns). The velocity, as x."""
