@@ -11,7 +11,7 @@ namespace {
 
 // How far the outlines of blob and shape may be apart in the mean, in radii. For a circle that is an overlap
 // of 0.82; for a star, whose outline is long for its area, 0.54. Rendered shapes with soft edges and noise
-// stay below 0.035.
+// stay below 0.04.
 constexpr double kMostOutlineError = 0.09;
 constexpr double kMostOff = 60.0;  // of a colour from the palette, whose closest two are 90 apart
 
