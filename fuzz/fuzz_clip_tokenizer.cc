@@ -1,21 +1,16 @@
 // libFuzzer target: any bytes as a CLIP tokenizer folder and a prompt (fuzz/tokenizer_bundle.h). Without a
 // vocab.json or tokenizer.json in them, the bytes are the prompt of a small tokenizer.
-#include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
-#include <string_view>
 
-#include "base/error.h"
 #include "text/clip_tokenizer.h"
 #include "tokenizer_bundle.h"
+#include "tokenizer_checks.h"
 
 namespace {
 
 using namespace darkroom;
-
-void check(bool condition) {
-  if (!condition) __builtin_trap();
-}
 
 const ClipTokenizer& small() {
   static const ClipTokenizer tokenizer = ClipTokenizer::from_files(
@@ -30,13 +25,7 @@ const ClipTokenizer& small() {
   return tokenizer;
 }
 
-void encode(const ClipTokenizer& tokenizer, const std::string& prompt) {
-  for (const int64_t max_tokens : {2, 5, 77}) {
-    const TokenIds out = tokenizer.encode(prompt, max_tokens);
-    check(static_cast<int64_t>(out.ids.size()) == max_tokens);
-    for (const int32_t id : out.ids) check(id >= 0 && id < tokenizer.vocabulary_size());
-  }
-}
+constexpr std::initializer_list<int64_t> kLengths = {2, 5, 77};
 
 }  // namespace
 
@@ -44,10 +33,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
   const std::string bytes(reinterpret_cast<const char*>(data), size);
   const auto sections = parse_bundle(bytes);
   if (!sections.contains("vocab.json") && !sections.contains("tokenizer.json")) {
-    encode(small(), bytes);
+    encode(small(), bytes, kLengths);
     return 0;
   }
-  try {
+  attempt([&] {
     const auto tokenizer =
         ClipTokenizer::from_files({.tokenizer_json = section(sections, "tokenizer.json"),
                                    .vocab_json = section(sections, "vocab.json").value_or(""),
@@ -55,11 +44,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
                                    .tokenizer_config_json = section(sections, "tokenizer_config.json"),
                                    .special_tokens_map_json = section(sections, "special_tokens_map.json")},
                                   "input");
-    encode(tokenizer, section(sections, "prompt").value_or("a photo of a cat"));
-  } catch (const Error& e) {
-    const std::string_view message = e.what();
-    check(e.code() == ErrorCode::kModel && message.starts_with("input/"));
-    check(std::ranges::all_of(message, [](unsigned char c) { return c >= ' ' && c <= '~'; }));
-  }
+    encode(tokenizer, section(sections, "prompt").value_or("a photo of a cat"), kLengths);
+  });
   return 0;
 }

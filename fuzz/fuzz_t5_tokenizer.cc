@@ -1,35 +1,18 @@
 // libFuzzer target: any bytes as a T5 tokenizer folder and a prompt (fuzz/tokenizer_bundle.h). Without a
 // tokenizer.json in them, the bytes are a character map, its text, and the prompt of a small tokenizer.
-#include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
-#include <string_view>
 
-#include "base/error.h"
 #include "base/utf8.h"
 #include "text/charsmap.h"
 #include "text/t5_tokenizer.h"
 #include "tokenizer_bundle.h"
+#include "tokenizer_checks.h"
 
 namespace {
 
 using namespace darkroom;
-
-void check(bool condition) {
-  if (!condition) __builtin_trap();
-}
-
-// Runs `work`; an Error must be of class kModel and carry one printable line that names the input.
-template <typename Work>
-void attempt(const Work& work) {
-  try {
-    work();
-  } catch (const Error& e) {
-    const std::string_view message = e.what();
-    check(e.code() == ErrorCode::kModel && message.starts_with("input"));
-    check(std::ranges::all_of(message, [](unsigned char c) { return c >= ' ' && c <= '~'; }));
-  }
-}
 
 const T5Tokenizer& small() {
   static const T5Tokenizer tokenizer = T5Tokenizer::from_files(
@@ -44,13 +27,7 @@ const T5Tokenizer& small() {
   return tokenizer;
 }
 
-void encode(const T5Tokenizer& tokenizer, const std::string& prompt) {
-  for (const int64_t max_tokens : {1, 5, 128}) {
-    const TokenIds out = tokenizer.encode(prompt, max_tokens);
-    check(static_cast<int64_t>(out.ids.size()) == max_tokens);
-    for (const int32_t id : out.ids) check(id >= 0 && id < tokenizer.vocabulary_size());
-  }
-}
+constexpr std::initializer_list<int64_t> kLengths = {1, 5, 128};
 
 }  // namespace
 
@@ -58,7 +35,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
   const std::string bytes(reinterpret_cast<const char*>(data), size);
   const auto sections = parse_bundle(bytes);
   if (!sections.contains("tokenizer.json")) {
-    encode(small(), bytes);
+    encode(small(), bytes, kLengths);
     attempt([&] {
       const Charsmap map(bytes, "input");
       check(is_valid_utf8(map.normalize("a photo of ﬁve cats, ½ naïve")));
@@ -72,7 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
                                  .tokenizer_config_json = section(sections, "tokenizer_config.json"),
                                  .special_tokens_map_json = section(sections, "special_tokens_map.json")},
                                 "input");
-    encode(tokenizer, section(sections, "prompt").value_or("a photo of a cat"));
+    encode(tokenizer, section(sections, "prompt").value_or("a photo of a cat"), kLengths);
   });
   return 0;
 }

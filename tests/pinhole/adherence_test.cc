@@ -34,21 +34,15 @@ const std::vector<std::string> kCaptions = {
     "a brown cross left of a red heart on a white background",
 };
 
-// The weights are those of a run that is not finished: backgrounds, places and colours are right, kinds
-// mostly not.
-constexpr double kBar = 0.6;
-
 struct Size {
   int width, height;
 };
 
-class Pinhole : public testing::TestWithParam<const char*> {
+class Pinhole : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::path(kPinhole) / GetParam();
-    if (!fs::exists(folder_ / "model_index.json")) GTEST_SKIP() << folder_ << " is not there";
     ASSERT_EQ(darkroom_create(nullptr, &engine_), DARKROOM_OK);
-    ASSERT_EQ(darkroom_open(engine_, folder_.c_str(), &model_), DARKROOM_OK) << darkroom_last_error(engine_);
+    ASSERT_EQ(darkroom_open(engine_, kPinhole, &model_), DARKROOM_OK) << darkroom_last_error(engine_);
   }
   void TearDown() override {
     darkroom_close(model_);
@@ -75,48 +69,46 @@ class Pinhole : public testing::TestWithParam<const char*> {
     return image;
   }
 
-  // The share of the captions' claims that hold; what fails goes to `failures`.
-  double claims_right(Size size, std::string& failures) {
-    int of = 0, right = 0;
+  // Draws every caption. What the weights have learned must hold: all backgrounds and places, and eight
+  // colours in ten. Kinds, sizes, counts and relations are not learned yet (docs/PINHOLE.md) and not asked
+  // for.
+  void expect_adherence(Size size) {
+    int colours = 0, right_colours = 0;
     uint64_t seed = 100;
     for (const std::string& caption : kCaptions) {
       const grader::Found found = grader::look_at(draw(caption, seed++, size), caption);
       for (const grader::Judgement& claim :
            grader::judge(grader::parse_caption(caption, "caption"), found).claims) {
-        ++of;
-        right += claim.holds ? 1 : 0;
-        if (!claim.holds) failures += caption + ": " + claim.expected + ", seen " + claim.seen + "\n";
+        const bool must_hold =
+            claim.type == grader::ClaimType::kBackground || claim.type == grader::ClaimType::kPlace;
+        EXPECT_TRUE(claim.holds || !must_hold)
+            << caption << ": " << claim.expected << ", seen " << claim.seen;
+        if (claim.type != grader::ClaimType::kColour) continue;
+        ++colours;
+        right_colours += claim.holds ? 1 : 0;
       }
     }
-    return static_cast<double>(right) / of;
+    EXPECT_GE(right_colours * 10, colours * 8) << right_colours << " of " << colours;
+    RecordProperty("colours_right", right_colours);
   }
 
-  fs::path folder_;
   darkroom_engine* engine_ = nullptr;
   darkroom_model* model_ = nullptr;
 };
 
-TEST_P(Pinhole, DrawsWhatTheCaptionSays) {
-  std::string failures;
-  EXPECT_GE(claims_right({0, 0}, failures), kBar) << failures;
-}
+TEST_F(Pinhole, DrawsWhatTheCaptionSays) { expect_adherence({0, 0}); }
 
-TEST_P(Pinhole, WideAndTallToo) {
-  std::string failures;
-  EXPECT_GE(claims_right({192, 128}, failures), kBar) << failures;
-  EXPECT_GE(claims_right({128, 192}, failures), kBar) << failures;
-}
+TEST_F(Pinhole, WideToo) { expect_adherence({192, 128}); }
 
-INSTANTIATE_TEST_SUITE_P(Models, Pinhole, testing::Values("", "dev", "schnell"),
-                         [](const auto& model) { return std::string(*model.param ? model.param : "base"); });
+TEST_F(Pinhole, TallToo) { expect_adherence({128, 192}); }
 
 // What a stranger downloads with the repository.
 TEST(PinholeFiles, FitInSixteenMebibytes) {
-  if (!fs::exists(kPinhole)) GTEST_SKIP() << kPinhole << " is not there";
   uintmax_t bytes = 0;
   for (const auto& entry : fs::recursive_directory_iterator(kPinhole)) {
     if (entry.is_regular_file() && !entry.is_symlink()) bytes += entry.file_size();
   }
+  EXPECT_GT(bytes, 0U);
   EXPECT_LE(bytes, uintmax_t{16} << 20);
 }
 
