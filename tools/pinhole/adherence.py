@@ -28,8 +28,8 @@ def wilson(right: int, of: int) -> tuple[float, float]:
 
 def held_out(options) -> list:
     rng = np.random.default_rng(options.seed)
-    captions = [scenes.random_single(rng).caption for _ in range(options.singles)]
-    return captions + [scenes.random_pair(rng).caption for _ in range(options.pairs)]
+    captions = [scenes.held_out_scene(rng, scenes.random_single).caption for _ in range(options.singles)]
+    return captions + [scenes.held_out_scene(rng, scenes.random_pair).caption for _ in range(options.pairs)]
 
 
 def draw(options, captions: list, folder: pathlib.Path) -> dict:

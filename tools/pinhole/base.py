@@ -6,23 +6,56 @@ x_t = (1 - t) x + t noise; the target is noise - x; t is logit-normal, wide and 
 decided and where the shifted schedule spends its steps. One caption in ten is empty, so that classifier-free guidance has its other half. Learning rate: constant,
 then linear to nothing over the last 40 %, which is where much of the gain comes. Matrices of the transformer's blocks
 are trained with Muon, everything else with AdamW.
+
+The renderer knows what lies on every latent token, so the states of a middle block are also asked for it (kind, colour,
+place in the shape), by one linear layer that is thrown away afterwards. That is representation alignment (REPA, Yu et
+al. 2024) with the truth instead of another network's features: the flow alone says little about kinds at first, because
+a shape's kind moves only the pixels of its edge.
 """
 
 import argparse
 import pathlib
 
 import torch
+from torch.nn import functional
 
 import model
-from run import Run, hold_then_fall, step_random
+import scenes
+from run import Run, hold_then_fall, own_share, start_processes, step_random
 
 TOKENS_PER_BATCH = 64 * 64
 EMPTY_SHARE = 0.1
 TIME_MEAN, TIME_SPREAD = 0.6, 1.2
+LABELLED_BLOCK, LABEL_WEIGHT = 2, 0.1  # the third of the six single blocks
+
+
+class Labelled(model.Pinhole):
+    """Pinhole with the layer that names what lies on a token."""
+
+    def __init__(self, tokens: model.Tokens):
+        super().__init__(tokens)
+        self.label_norm = torch.nn.LayerNorm(model.WIDTH)
+        self.labels = torch.nn.Linear(model.WIDTH, len(scenes.SHAPES) + 1 + len(scenes.COLOURS) + 2)
+        middle = self.transformer.single_transformer_blocks[LABELLED_BLOCK]
+        middle.register_forward_hook(lambda block, inputs, outputs: setattr(self, "states", outputs[1]))
+
+    def label_loss(self, part: dict, rows, t) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the last call of velocity(), for those rows of the part; and in how many of the shape tokens at t > 0.9,
+        where only the caption tells it, the kind is right."""
+        kinds = len(scenes.SHAPES) + 1
+        kind, colour, place = self.labels(self.label_norm(self.states)).split((kinds, len(scenes.COLOURS), 2), dim=-1)
+        true_kind, true_colour, true_place = (part[name][rows] for name in ("kind", "colour", "place"))
+        true_kind, shape = true_kind.long(), true_kind < kinds - 1
+        loss = functional.cross_entropy(kind.flatten(0, 1), true_kind.flatten(), reduction="none").view_as(shape)
+        loss = (loss * torch.where(shape, 1.0, 0.3)).mean()
+        loss = loss + 0.3 * functional.cross_entropy(colour.flatten(0, 1), true_colour.long().flatten())
+        loss = loss + 0.3 * (place[shape] - true_place[shape].float()).square().mean()
+        told = (kind.argmax(-1) == true_kind)[shape & (t > 0.9)[:, None]]
+        return loss, told.float().mean().nan_to_num(1 / 8)
 
 
 def sample_batch(data: dict, rng, generator):
-    """One picture size a batch: packed latents, caption ids (some empty), grid."""
+    """One picture size a batch: packed latents, caption ids (some empty), grid; and which rows of which part it is."""
     parts = data["parts"]
     sizes = [len(part["t5"]) for part in parts]
     part = parts[rng.choice(len(parts), p=[size / sum(sizes) for size in sizes])]
@@ -31,7 +64,7 @@ def sample_batch(data: dict, rng, generator):
     clip, t5 = part["clip"][rows].long(), part["t5"][rows].long()
     empty = torch.rand(count, generator=generator) < EMPTY_SHARE
     clip[empty], t5[empty] = data["empty"][0], data["empty"][1]
-    return part["latents"][rows].float(), clip, t5, part["grid"]
+    return (part["latents"][rows].float(), clip, t5, part["grid"]), (part, rows)
 
 
 def noisy(x, generator):
@@ -47,52 +80,63 @@ def optimisers_for(pinhole, rate: float) -> list:
     for name, parameter in pinhole.named_parameters():
         inner = "transformer_blocks" in name and parameter.ndim == 2
         (matrices if inner else others).append(parameter)
-    return [Muon(matrices, rate), torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)]
+    return [Muon(matrices, rate), torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)]
 
 
 class Muon(torch.optim.Optimizer):
     """Momentum made orthogonal by Newton-Schulz (Jordan et al. 2024), in f32; torch.optim.Muon computes it in bf16,
-    which processors without bf16 arithmetic do ten times slower. Steps have the size of AdamW's: 0.2 sqrt(max side)."""
+    which processors without bf16 arithmetic do ten times slower. Steps have the size of AdamW's: 0.2 sqrt(max side).
+    Matrices of one shape are handled as one stack."""
 
     def __init__(self, parameters, lr: float, momentum: float = 0.95, weight_decay: float = 0.01):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @staticmethod
     def orthogonal(g: torch.Tensor) -> torch.Tensor:
-        wide = g if g.shape[0] <= g.shape[1] else g.T
-        x = wide / (wide.norm() + 1e-7)
+        """[N, rows, columns], each made nearly orthogonal."""
+        wide = g if g.shape[1] <= g.shape[2] else g.mT
+        x = wide / (wide.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
         for _ in range(5):
-            square = x @ x.T
+            square = x @ x.mT
             x = 3.4445 * x + (-4.7750 * square + 2.0315 * (square @ square)) @ x
-        return x if g.shape[0] <= g.shape[1] else x.T
+        return x if g.shape[1] <= g.shape[2] else x.mT
 
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
+            stacks = {}
             for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                momentum = state.setdefault("momentum", torch.zeros_like(parameter))
-                momentum.lerp_(parameter.grad, 1 - group["momentum"])
-                direction = self.orthogonal(parameter.grad.lerp(momentum, group["momentum"]))
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(direction, alpha=-group["lr"] * 0.2 * max(parameter.shape) ** 0.5)
+                if parameter.grad is not None:
+                    stacks.setdefault(tuple(parameter.shape), []).append(parameter)
+            for shape, parameters in stacks.items():
+                gradients = torch.stack([parameter.grad for parameter in parameters])
+                momenta = [self.state[parameter].setdefault("momentum", torch.zeros_like(parameter)) for parameter in parameters]
+                for momentum, gradient in zip(momenta, gradients):
+                    momentum.lerp_(gradient, 1 - group["momentum"])
+                directions = self.orthogonal(gradients.lerp(torch.stack(momenta), group["momentum"]))
+                for parameter, direction in zip(parameters, directions):
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    parameter.add_(direction, alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
 
 
 def train(options) -> None:
     data = torch.load(options.data, weights_only=True)
     torch.manual_seed(options.seed)
-    pinhole = model.Pinhole(model.Tokens(options.tokenizers))
-    pinhole.train()
+    pinhole = Labelled(model.Tokens(options.tokenizers)).train()
+    if options.compile:
+        pinhole.transformer.compile_repeated_blocks(dynamic=False)
     run = Run(options.run, pinhole, optimisers_for(pinhole, options.rate), ema_decay=0.999)
     while run.step < options.steps:
         rng, generator = step_random(options.seed, run.step)
-        x, clip, t5, grid = sample_batch(data, rng, generator)
+        (x, clip, t5, grid), origin = sample_batch(data, rng, generator)
         t, at, noise = noisy(x, generator)
+        part, rows = origin
+        x, clip, t5, t, at, noise, rows = own_share(x, clip, t5, t, at, noise, rows)
         loss = (pinhole.velocity(pinhole.encode(clip, t5), at, t, grid) - (noise - x)).square().mean()
-        run.update(loss, hold_then_fall(run.step, options.steps, options.fall, warmup=200))
-        run.log({"loss": loss.detach()}, every=20)
+        label_loss, kinds_right = pinhole.label_loss(part, rows, t)
+        rate = hold_then_fall(run.step, options.steps, options.fall, warmup=200)
+        run.update(loss + LABEL_WEIGHT * rate * label_loss, rate)
+        run.log({"loss": loss.detach(), "label_loss": label_loss.detach(), "kinds_right": kinds_right}, every=20)
         if run.step % 200 == 0 or run.step == options.steps:
             run.save()
             run.draw_curves()
@@ -107,7 +151,9 @@ def main() -> None:
     parser.add_argument("--fall", type=float, default=0.4, help="share of the steps in which the rate falls")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=3)
-    train(parser.parse_args())
+    parser.add_argument("--processes", type=int, default=1, help="that share each batch, one thread each")
+    parser.add_argument("--compile", action="store_true", help="the blocks by torch.compile; needs a C++ compiler")
+    start_processes(train, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def schnell_from_dev(dev: model.Pinhole, tokens) -> model.Pinhole:
 
 
 def dev_loss(student, teacher, data, rng, generator):
-    x, clip, t5, grid = sample_batch(data, rng, generator)
+    (x, clip, t5, grid), _ = sample_batch(data, rng, generator)
     t, at, _ = noisy(x, generator)
     low, high = GUIDANCE_RANGE
     guidance = low + (high - low) * torch.rand(len(x), generator=generator)
@@ -61,7 +61,7 @@ def dev_loss(student, teacher, data, rng, generator):
 
 
 def schnell_loss(student, teacher, data, rng, generator):
-    x, clip, t5, grid = sample_batch(data, rng, generator)
+    (x, clip, t5, grid), _ = sample_batch(data, rng, generator)
     levels = sample.shifted(SCHNELL_STEPS, SCHNELL_SHIFT)
     interval = int(rng.integers(SCHNELL_STEPS))
     start, end = levels[interval], levels[interval + 1]

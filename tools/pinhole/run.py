@@ -15,6 +15,7 @@ import time
 
 import numpy as np
 import torch
+from torch import distributed, multiprocessing
 
 
 def step_random(seed: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
@@ -33,8 +34,50 @@ def hold_then_fall(step: int, steps: int, fall: float, warmup: int = 50) -> floa
     return min(1.0, (step + 1) / warmup) * max(0.01, min(1.0, left))
 
 
+def start_processes(train, options) -> None:
+    """Runs train(options) in options.processes processes, which share every batch; then with one thread each, which
+    on two cores is faster than two threads and suffers less from other work beside it."""
+    if options.processes == 1:
+        train(options)
+    else:
+        options.run.mkdir(parents=True, exist_ok=True)
+        (options.run / "meeting").unlink(missing_ok=True)
+        multiprocessing.spawn(_join, (train, options), nprocs=options.processes)
+
+
+def _join(rank: int, train, options) -> None:
+    torch.set_num_threads(1)
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank % os.cpu_count()]})
+    distributed.init_process_group("gloo", init_method=f"file://{(options.run / 'meeting').absolute()}", rank=rank,
+                                   world_size=options.processes)
+    train(options)
+    distributed.destroy_process_group()
+
+
+def rank_and_world() -> tuple[int, int]:
+    return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+
+
+def own_share(*batch: torch.Tensor) -> tuple:
+    """The rows of a batch that this process computes."""
+    rank, world = rank_and_world()
+    return tuple(part[rank::world] for part in batch)
+
+
+def average_gradients(parameters: list) -> None:
+    """Over all processes; their shares of a batch count alike."""
+    if not distributed.is_initialized():
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    flat /= distributed.get_world_size()
+    for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients])):
+        gradient.copy_(part.view_as(gradient))
+
+
 class Run:
-    """Weights, their average, optimisers and the log of one run.
+    """Weights, their average, optimisers and the log of one run. Of several processes the first writes.
 
     model: the trained module. ema_decay: per step; the average starts as a plain mean so that it is of use early.
     """
@@ -45,6 +88,7 @@ class Run:
         self.ema = {name: value.detach().clone() for name, value in model.state_dict().items()}
         self.step, self.seconds, self.sums, self.count = 0, 0.0, {}, 0
         self.started = time.perf_counter()
+        self.writes = rank_and_world()[0] == 0
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "checkpoint.pt").exists():
             self.load(torch.load(folder / "checkpoint.pt", weights_only=True))
@@ -56,7 +100,7 @@ class Run:
             optimiser.load_state_dict(state)
         self.step, self.seconds = saved["step"], saved["seconds"]
         log = self.folder / "log.jsonl"
-        if log.exists():  # steps after the checkpoint are done again
+        if log.exists() and self.writes:  # steps after the checkpoint are done again
             kept = [line for line in log.read_text().splitlines() if json.loads(line)["step"] <= self.step]
             log.write_text("".join(line + "\n" for line in kept))
         print(f"{self.folder}: going on from step {self.step}", flush=True)
@@ -65,6 +109,8 @@ class Run:
         return self.seconds + time.perf_counter() - self.started
 
     def save(self) -> None:
+        if not self.writes:
+            return
         state = {"model": self.model.state_dict(), "ema": self.ema, "step": self.step, "seconds": self.elapsed(),
                  "optimisers": [optimiser.state_dict() for optimiser in self.optimisers]}
         torch.save(state, self.folder / "checkpoint.tmp")
@@ -73,6 +119,7 @@ class Run:
     def update(self, loss: torch.Tensor, rate: float, clip: float = 1.0) -> None:
         """One step of all optimisers at `rate` times their own learning rate, and of the average."""
         loss.backward()
+        average_gradients(list(self.model.parameters()))
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
         for optimiser, rates in zip(self.optimisers, self.rates):
             for group, own in zip(optimiser.param_groups, rates):
@@ -81,9 +128,8 @@ class Run:
             optimiser.zero_grad(set_to_none=True)
         decay = min(self.ema_decay, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
-            for name, value in self.model.state_dict().items():
-                if value.is_floating_point():
-                    self.ema[name].lerp_(value, 1.0 - decay)
+            names, values = zip(*((name, value) for name, value in self.model.state_dict().items() if value.is_floating_point()))
+            torch._foreach_lerp_([self.ema[name] for name in names], list(values), 1.0 - decay)
         self.step += 1
 
     def log(self, values: dict, every: int) -> None:
@@ -91,7 +137,7 @@ class Run:
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(value)
         self.count += 1
-        if self.step % every:
+        if self.step % every or not self.writes:
             return
         line = {"step": self.step, "seconds": round(self.elapsed(), 1)}
         line |= {name: round(total / self.count, 6) for name, total in self.sums.items()}
@@ -101,6 +147,8 @@ class Run:
         print(json.dumps(line), flush=True)
 
     def draw_curves(self) -> None:
+        if not self.writes:
+            return
         import matplotlib
         matplotlib.use("Agg")
         from matplotlib import pyplot

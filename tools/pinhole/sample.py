@@ -20,7 +20,7 @@ import model
 import scenes
 import vae as autoencoder
 
-HELD_OUT_SEED = 880_000  # captions and places that no training step drew on purpose
+SEED = 880_000
 
 
 def shifted(steps: int, shift: float) -> list:
@@ -58,7 +58,8 @@ def euler(denoise, x, sigmas: list, grid):
 def load_pinhole(run: pathlib.Path, tokens: model.Tokens, guidance: bool = False) -> model.Pinhole:
     """The averaged weights of a run."""
     pinhole = model.Pinhole(tokens, guidance)
-    pinhole.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["ema"])
+    averaged = torch.load(run / "checkpoint.pt", weights_only=True)["ema"]
+    pinhole.load_state_dict({name: value for name, value in averaged.items() if not name.startswith("label")})
     return pinhole.eval().requires_grad_(False)
 
 
@@ -71,7 +72,7 @@ def draw(options, captions: list, size: tuple) -> list:
     data = torch.load(options.data, weights_only=True, mmap=True)
     grid, pictures = (size[1] // 16, size[0] // 16), []
     empty = pinhole.encode(*tokens([""]))
-    generator = torch.Generator().manual_seed(HELD_OUT_SEED)
+    generator = torch.Generator().manual_seed(SEED)
     for start in range(0, len(captions), 32):
         text = pinhole.encode(*tokens(captions[start:start + 32]))
         x = torch.randn(text[0].shape[0], grid[0] * grid[1], 64, generator=generator)
@@ -105,8 +106,8 @@ def main() -> None:
     parser.add_argument("--size", default="128x128")
     parser.add_argument("--grade", type=pathlib.Path, help="the grader's program")
     options = parser.parse_args()
-    rng, size = np.random.default_rng(HELD_OUT_SEED), tuple(map(int, options.size.split("x")))
-    captions = [scenes.random_scene(rng).caption for _ in range(options.count)]
+    rng, size = np.random.default_rng(SEED), tuple(map(int, options.size.split("x")))
+    captions = [scenes.held_out_scene(rng).caption for _ in range(options.count)]
     pictures = draw(options, captions, size)
     shown = pictures[:24]
     rows = [np.concatenate(shown[i:i + 6], axis=1) for i in range(0, len(shown) // 6 * 6, 6)]

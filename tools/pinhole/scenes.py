@@ -12,6 +12,7 @@ pictures. Lengths are fractions of the shorter side of the picture: shapes keep 
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import pathlib
 
@@ -156,6 +157,43 @@ def random_pair(rng) -> Scene:
 
 def random_scene(rng, pair_share: float = 0.5) -> Scene:
     return random_pair(rng) if rng.random() < pair_share else random_single(rng)
+
+
+def held_out(caption: str) -> bool:
+    """Whether a caption is kept from training: one in eight, whichever way it is written ("a" or "an")."""
+    plain = " ".join("a" if word == "an" else word for word in caption.split())
+    return hashlib.sha256(plain.encode()).digest()[0] < 32
+
+
+def training_scene(rng, draw=random_scene) -> Scene:
+    """A scene of draw() whose caption is not held out."""
+    while held_out((scene := draw(rng)).caption):
+        pass
+    return scene
+
+
+def held_out_scene(rng, draw=random_scene) -> Scene:
+    """A scene of draw() whose caption no training step has seen."""
+    while not held_out((scene := draw(rng)).caption):
+        pass
+    return scene
+
+
+def cover_of(scene: Scene, width: int, height: int, patch: int) -> tuple[np.ndarray, np.ndarray]:
+    """For every patch × patch square: which of scene.shapes lies on it (-1: none on a tenth of it), int8 [rows,
+    columns], and where the square's centre lies in that shape's own coordinates, f32 [rows, columns, 2]."""
+    rows, columns, side, steps = height // patch, width // patch, min(width, height), 4
+    owner, best = np.full((rows, columns), -1, np.int8), np.full((rows, columns), 0.1, np.float32)
+    centre = np.zeros((rows, columns, 2), np.float32)
+    xs, ys = ((np.arange(n * steps) + 0.5) * (patch / steps) for n in (columns, rows))
+    for index, shape in enumerate(scene.shapes):
+        u, v = np.meshgrid((xs - shape.x * width) / (shape.radius * side), (ys - shape.y * height) / (shape.radius * side))
+        cover = inside(shape.kind, u, v).reshape(rows, steps, columns, steps).mean(axis=(1, 3))
+        here = cover > best
+        owner[here], best[here] = index, cover[here]
+        middle = np.stack([part.reshape(rows, steps, columns, steps).mean(axis=(1, 3)) for part in (u, v)], axis=-1)
+        centre[here] = middle[here]
+    return owner, centre
 
 
 def main() -> None:
