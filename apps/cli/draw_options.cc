@@ -44,6 +44,9 @@ void add_size_flags(Arguments& arguments, DrawOptions& options) {
                         options.max_text_tokens, {1, 4096});
   arguments.add_text({"--precision", "NAME", "auto (default: as the weights are stored), f32 or bf16"},
                      options.precision);
+  arguments.add_text(
+      {"--budget", "SIZE", "Memory to stay within: 12GiB, 8G, 6000MiB (default auto: what is free)"},
+      options.budget);
 }
 
 darkroom_request to_request(const DrawOptions& options) {
@@ -68,6 +71,7 @@ darkroom_request to_request(const DrawOptions& options) {
   request.seed = options.seed.value_or(0);
   request.count = options.count.value_or(request.count);
   request.precision = text(options.precision);
+  request.budget = text(options.budget);
   request.rng = text(options.rng);
   request.noise_path = text(options.noise);
   request.sheet_columns = options.columns.value_or(request.sheet_columns);

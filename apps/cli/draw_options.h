@@ -17,7 +17,7 @@ struct DrawOptions {
   std::optional<double> cfg, guidance;
   std::optional<int> width, height, steps, max_text_tokens;
   std::optional<std::vector<double>> sigmas;
-  std::optional<std::string> precision;
+  std::optional<std::string> precision, budget;
   // `generate` only:
   std::optional<uint64_t> seed;
   std::optional<int> count;
@@ -26,7 +26,7 @@ struct DrawOptions {
   std::optional<int> columns;  // of the sheet
 };
 
-// --negative to --precision: all that decides what a run costs.
+// --negative to --budget: all that decides what a run costs.
 void add_size_flags(Arguments& arguments, DrawOptions& options);
 
 // Points into `options`, which must outlive the request. Callbacks are unset.
@@ -35,8 +35,8 @@ darkroom_request to_request(const DrawOptions& options);
 // Throws Failure (DARKROOM_USAGE) unless `text` is UTF-8 without zero bytes; `what` names it.
 void require_text(const std::string& what, const std::string& text);
 
-// Fills what is absent in `options` from a recipe's JSON. Throws Failure (DARKROOM_FAILURE), `where` in front,
-// for a recipe that is none.
+// Fills what is absent in `options` from a recipe's JSON. Throws Failure (DARKROOM_FAILURE), `where` in
+// front, for a recipe that is none.
 void fill_from_recipe(DrawOptions& options, const std::string& recipe, const std::string& where);
 
 }  // namespace cli

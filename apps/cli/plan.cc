@@ -15,21 +15,34 @@ namespace {
 using nlohmann::json;
 
 std::string phase_table(const json& plan) {
+  const auto bytes = [](const json& object, const char* field) {
+    return bytes_text(object.at(field).get<uint64_t>());
+  };
   Table table;
-  table.add({"phase", "weights", "activations", "peak", "TFLOP"});
+  table.add({"phase", "weights", "kept", "slots", "streamed", "activations", "peak", "TFLOP"});
   double flops = 0;
   for (const json& phase : plan.at("phases")) {
     const bool assumed = phase.at("assumed").get<bool>();
     flops += phase.at("flops").get<double>();
-    table.add({phase.at("name").get<std::string>() + (assumed ? " *" : ""),
-               bytes_text(phase.at("weight_bytes").get<uint64_t>()),
-               bytes_text(phase.at("activation_bytes").get<uint64_t>()),
-               bytes_text(phase.at("peak_bytes").get<uint64_t>()),
+    table.add({phase.at("name").get<std::string>() + (assumed ? " *" : ""), bytes(phase, "weight_bytes"),
+               bytes(phase, "resident_bytes"), bytes(phase, "slot_bytes"), bytes(phase, "streamed_bytes"),
+               bytes(phase, "activation_bytes"), bytes(phase, "peak_bytes"),
                fmt::format("{:.3f}", phase.at("flops").get<double>() / 1e12)});
   }
-  table.add({"all", "", "", bytes_text(plan.at("peak_bytes").get<uint64_t>()),
-             fmt::format("{:.3f}", flops / 1e12)});
-  return table.text();
+  table.add({"all", "", "", "", "", "", bytes(plan, "peak_bytes"), fmt::format("{:.3f}", flops / 1e12)});
+  std::string out = table.text();
+  out += fmt::format("\nThe peak of all counts {} for the program itself. ", bytes(plan, "process_bytes"));
+  const json& budget = plan.at("budget_bytes");
+  out += budget.is_null() ? std::string("No budget: the system does not say what is free.")
+                          : fmt::format("Budget: {}{}.", bytes_text(budget.get<uint64_t>()),
+                                        plan.at("budget") == "auto" ? ", what is free" : "");
+  const int64_t kept = plan.at("resident_blocks").get<int64_t>(),
+                streamed = plan.at("streamed_blocks").get<int64_t>();
+  if (streamed > 0) {
+    out += fmt::format("\n{} of {} transformer blocks stay in memory; {} are read again in every step.", kept,
+                       kept + streamed, streamed);
+  }
+  return out + "\n";
 }
 
 std::string describe(const json& plan) {
@@ -69,8 +82,8 @@ void run_plan(const Command& self, const std::vector<std::string>& arguments) {
   const Engine engine;
   const ModelHandle model = open_model(engine, options);
   const darkroom_request request = to_request(draw);
-  const std::string text = take_text(
-      engine, [&](char** out) { return darkroom_plan(engine.get(), model.get(), &request, out); });
+  const std::string text =
+      take_text(engine, [&](char** out) { return darkroom_plan(engine.get(), model.get(), &request, out); });
   write_stdout(as_json ? text + "\n" : describe(json::parse(text)));
 }
 

@@ -49,6 +49,14 @@ std::string denoise_text(const darkroom_progress& event) {
   return out;
 }
 
+// ", 7.9 GiB read, 2.1 s of it waited for", if the phase read anything to speak of.
+std::string read_text(const darkroom_progress& event) {
+  constexpr uint64_t kWorthSaying = uint64_t{64} << 20;
+  if (event.bytes_read < kWorthSaying) return "";
+  return fmt::format(", {} read, waited {} for it", bytes_text(event.bytes_read),
+                     seconds_text(event.wait_seconds));
+}
+
 std::size_t terminal_columns() {
   winsize size{};
   if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 20) return 80;
@@ -69,9 +77,9 @@ void Progress::on_event(const darkroom_progress& event) {
   peak_bytes_ = std::max(peak_bytes_, event.peak_bytes);
   if (style_ == ProgressStyle::kLines && event.finished) {
     const bool stepped = event.phase == DARKROOM_DENOISE;
-    line(fmt::format("{}{}: {}{}", picture_text(event), phase_name(event.phase),
-                     stepped ? fmt::format("{} steps, ", event.steps) : "",
-                     seconds_text(event.phase_seconds)));
+    line(fmt::format("{}{}: {}{}, {} of {} planned{}", picture_text(event), phase_name(event.phase),
+                     stepped ? fmt::format("{} steps, ", event.steps) : "", seconds_text(event.phase_seconds),
+                     bytes_text(event.phase_peak_bytes), bytes_text(event.planned_bytes), read_text(event)));
   }
   if (style_ != ProgressStyle::kLive) return;
   const auto now = std::chrono::steady_clock::now();

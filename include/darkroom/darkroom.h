@@ -102,7 +102,11 @@ typedef struct darkroom_progress {
   int step, steps;       /* denoising: steps finished, of how many */
   int block, blocks;     /* transformer blocks finished in this step; true CFG counts both passes */
   double phase_seconds;  /* since the phase began */
-  uint64_t peak_bytes;   /* largest resident set so far */
+  uint64_t peak_bytes;   /* largest resident set of the process during the run so far */
+  uint64_t phase_peak_bytes; /* and during the phase so far */
+  uint64_t planned_bytes;    /* what the plan says of the phase */
+  uint64_t bytes_read;       /* in the last event of modulate and denoise: of weights, */
+  double wait_seconds;       /* and how long the work waited for them */
 } darkroom_progress;
 
 /* A finished picture, or a sheet of pictures. Valid during the callback only. */
@@ -143,6 +147,7 @@ typedef struct darkroom_request {
   uint64_t seed;
   int count;                /* pictures, with seeds seed, seed + 1, ... */
   const char* precision;    /* NULL or "auto"; "f32", "bf16" */
+  const char* budget;       /* NULL or "auto": what is free; or an amount such as "12GiB", "8G", "6000MiB" */
   const char* rng;          /* NULL or "torch-cpu"; "torch-cuda" */
   const char* noise_path;   /* NULL, or a .safetensors file with "latents" f32 [1, tokens, channels], packed */
   darkroom_progress_fn on_progress;

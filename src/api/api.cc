@@ -1,6 +1,5 @@
-// The C API: the only place that turns exceptions into status codes. Each function checks its arguments, calls the
-// room that does the work, and reports.
-#include <sys/resource.h>
+// The C API: the only place that turns exceptions into status codes. Each function checks its arguments,
+// calls the room that does the work, and reports.
 
 #include <atomic>
 #include <cmath>
@@ -100,18 +99,12 @@ darkroom::Request to_request(const darkroom_request& r) {
   if (r.has_seed) out.seed = r.seed;
   out.count = r.count;
   out.precision = or_else(r.precision, "auto");
+  out.budget = or_else(r.budget, "auto");
   out.rng = or_else(r.rng, "torch-cpu");
   out.noise_path = or_else(r.noise_path, "");
   out.sheet = r.on_sheet != nullptr;
   out.sheet_columns = unless_zero<int64_t>(r.sheet_columns);
   return out;
-}
-
-// Largest resident set of this process so far.
-uint64_t peak_resident_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
 void stop_if(bool stop) {
@@ -148,7 +141,11 @@ darkroom::Listeners listeners_of(const darkroom_request& r) {
                                   .block = p.block,
                                   .blocks = p.blocks,
                                   .phase_seconds = p.phase_seconds,
-                                  .peak_bytes = peak_resident_bytes()};
+                                  .peak_bytes = p.peak_bytes,
+                                  .phase_peak_bytes = p.phase_peak_bytes,
+                                  .planned_bytes = p.planned_bytes,
+                                  .bytes_read = p.bytes_read,
+                                  .wait_seconds = p.wait_seconds};
     stop_if(r.on_progress(&event, r.user) != 0);
   };
   listeners.on_picture = [&r](const darkroom::Picture& p) { hand_over(p, r.on_picture, r.user); };
@@ -171,7 +168,8 @@ extern "C" {
 const char* darkroom_version(void) { return DARKROOM_VERSION; }
 
 void darkroom_options_init(darkroom_options* options) {
-  if (options) *options = {.struct_size = sizeof(darkroom_options), .threads = 0, .backend = nullptr, .isa = nullptr};
+  if (options)
+    *options = {.struct_size = sizeof(darkroom_options), .threads = 0, .backend = nullptr, .isa = nullptr};
 }
 
 darkroom_status darkroom_create(const darkroom_options* options, darkroom_engine** engine) {
@@ -221,7 +219,9 @@ darkroom_status darkroom_open_dummy(darkroom_engine* engine, const char* name, d
 
 void darkroom_close(darkroom_model* model) { delete model; }
 
-const char* darkroom_model_name(const darkroom_model* model) { return model ? model->model.name().c_str() : ""; }
+const char* darkroom_model_name(const darkroom_model* model) {
+  return model ? model->model.name().c_str() : "";
+}
 
 darkroom_status darkroom_model_settings(darkroom_engine* engine, darkroom_model* model, char** text) {
   return guarded(engine, [&] {
@@ -238,7 +238,8 @@ void darkroom_request_init(darkroom_request* request) {
   request->count = 1;
 }
 
-darkroom_status darkroom_generate(darkroom_engine* engine, darkroom_model* model, const darkroom_request* request) {
+darkroom_status darkroom_generate(darkroom_engine* engine, darkroom_model* model,
+                                  const darkroom_request* request) {
   return guarded(engine, [&] {
     require_argument(model && request, "the model or the request");
     require_argument(engine->backend != nullptr, "the backend: darkroom_create() failed");
@@ -248,12 +249,13 @@ darkroom_status darkroom_generate(darkroom_engine* engine, darkroom_model* model
   });
 }
 
-darkroom_status darkroom_save_png(darkroom_engine* engine, const darkroom_picture* picture, const char* path, int metadata,
-                                  int overwrite) {
+darkroom_status darkroom_save_png(darkroom_engine* engine, const darkroom_picture* picture, const char* path,
+                                  int metadata, int overwrite) {
   return guarded(engine, [&] {
     check_picture(picture, path);
     darkroom::Image image{picture->width, picture->height, {}};
-    const std::size_t bytes = static_cast<std::size_t>(picture->width) * static_cast<std::size_t>(picture->height) * 3;
+    const std::size_t bytes =
+        static_cast<std::size_t>(picture->width) * static_cast<std::size_t>(picture->height) * 3;
     image.rgb.assign(picture->rgb, picture->rgb + bytes);
     darkroom::PngOptions png{.overwrite = overwrite != 0};
     if (metadata) png.texts = recipe_texts(darkroom::from_json(picture->recipe, "the picture's recipe"));
@@ -261,8 +263,8 @@ darkroom_status darkroom_save_png(darkroom_engine* engine, const darkroom_pictur
   });
 }
 
-darkroom_status darkroom_save_latents(darkroom_engine* engine, const darkroom_picture* picture, const char* path,
-                                      int overwrite) {
+darkroom_status darkroom_save_latents(darkroom_engine* engine, const darkroom_picture* picture,
+                                      const char* path, int overwrite) {
   return guarded(engine, [&] {
     check_picture(picture, path);
     require(picture->latents != nullptr, ErrorCode::kUsage,
@@ -280,7 +282,8 @@ darkroom_status darkroom_info(darkroom_engine* engine, const char* path, char** 
   });
 }
 
-darkroom_status darkroom_plan(darkroom_engine* engine, darkroom_model* model, const darkroom_request* request, char** text) {
+darkroom_status darkroom_plan(darkroom_engine* engine, darkroom_model* model, const darkroom_request* request,
+                              char** text) {
   return guarded(engine, [&] {
     require_argument(model && request, "the model or the request");
     const darkroom::Job job = decide(to_request(*request), model->model);
@@ -288,8 +291,8 @@ darkroom_status darkroom_plan(darkroom_engine* engine, darkroom_model* model, co
   });
 }
 
-darkroom_status darkroom_tokenize(darkroom_engine* engine, darkroom_model* model, const char* prompt, int max_text_tokens,
-                                  char** text) {
+darkroom_status darkroom_tokenize(darkroom_engine* engine, darkroom_model* model, const char* prompt,
+                                  int max_text_tokens, char** text) {
   return guarded(engine, [&] {
     require_argument(model && prompt, "the model or the prompt");
     darkroom::Request request;

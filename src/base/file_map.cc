@@ -27,7 +27,11 @@ struct Descriptor {
   }
 };
 
-int open_regular_file(const fs::path& path, std::size_t* size) {
+int64_t written_ns(const struct stat& status) {
+  return int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
+}
+
+int open_regular_file(const fs::path& path, std::size_t* size, int64_t* changed_ns = nullptr) {
   // O_NONBLOCK: opening a named pipe would wait for a writer; regular files do not care.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) fail(ErrorCode::kModel, "{}: cannot open: {}", path.string(), std::strerror(errno));
@@ -37,35 +41,60 @@ int open_regular_file(const fs::path& path, std::size_t* size) {
     fail(ErrorCode::kModel, "{}: not a regular file", path.string());
   }
   *size = static_cast<std::size_t>(status.st_size);
+  if (changed_ns) *changed_ns = written_ns(status);
   return fd;
 }
 
 }  // namespace
 
 FileMap::FileMap(const fs::path& path) : path_(path) {
-  Descriptor file{open_regular_file(path, &size_)};
+  Descriptor file{open_regular_file(path, &size_, &changed_ns_)};
   require(size_ > 0, ErrorCode::kModel, "{}: the file is empty", path.string());
   void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (address == MAP_FAILED) {
     fail(ErrorCode::kModel, "{}: cannot map {} bytes: {}", path.string(), size_, std::strerror(errno));
   }
   data_ = static_cast<const std::byte*>(address);
+  fd_ = std::exchange(file.fd, -1);
 }
 
 FileMap::~FileMap() {
   if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (fd_ >= 0) ::close(fd_);
 }
 
 FileMap::FileMap(FileMap&& other) noexcept
     : path_(std::move(other.path_)),
+      fd_(std::exchange(other.fd_, -1)),
+      changed_ns_(other.changed_ns_),
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)) {}
 
 FileMap& FileMap::operator=(FileMap&& other) noexcept {
   std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
+  std::swap(changed_ns_, other.changed_ns_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   return *this;
+}
+
+void FileMap::read(std::size_t offset, std::span<std::byte> out) const {
+  require(offset <= size_ && out.size() <= size_ - offset, ErrorCode::kFailure,
+          "{}: {} bytes at {} lie outside its {} bytes", path_.string(), out.size(), offset, size_);
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t n = ::pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail(ErrorCode::kModel, "{}: cannot read: {}", path_.string(), std::strerror(errno));
+    require(n > 0, ErrorCode::kModel, "{}: cut short while in use: it had {} bytes, now it ends at {}",
+            path_.string(), size_, offset + done);
+    done += static_cast<std::size_t>(n);
+  }
+  struct stat status {};
+  require(::fstat(fd_, &status) == 0 && written_ns(status) == changed_ns_ &&
+              static_cast<std::size_t>(status.st_size) == size_,
+          ErrorCode::kModel, "{}: written to while in use; start again once it is complete", path_.string());
 }
 
 void FileMap::drop_pages(std::size_t offset, std::size_t length) const {

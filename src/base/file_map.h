@@ -1,4 +1,4 @@
-// A file mapped read-only into memory, and a bounded way to read small ones whole.
+// A file mapped read-only into memory or read from where it lies, and a bounded way to read small ones whole.
 #pragma once
 
 #include <cstddef>
@@ -21,11 +21,17 @@ class FileMap {
   const std::filesystem::path& path() const { return path_; }
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+  // Reads out.size() bytes at `offset`, by pread: unlike the mapping it needs no address space, and a file
+  // that was cut short or written to since it was opened is an error instead of a signal. Errors: kModel.
+  void read(std::size_t offset, std::span<std::byte> out) const;
+
   // Tells the kernel that these bytes are not needed for now: their pages leave the resident set.
   void drop_pages(std::size_t offset, std::size_t length) const;
 
  private:
   std::filesystem::path path_;
+  int fd_ = -1;
+  int64_t changed_ns_ = 0;  // when the file was last written to, as found at opening
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };

@@ -133,6 +133,9 @@ json to_json(const Model& model, const Job& job, const Plan& plan) {
   for (const PlannedPhase& phase : plan.phases) {
     phases.push_back({{"name", phase.name},
                       {"weight_bytes", phase.weight_bytes},
+                      {"resident_bytes", phase.resident_bytes},
+                      {"slot_bytes", phase.slot_bytes},
+                      {"streamed_bytes", phase.streamed_bytes},
                       {"activation_bytes", phase.activation_bytes},
                       {"peak_bytes", phase.peak_bytes()},
                       {"flops", whole_number(phase.flops)},
@@ -151,6 +154,12 @@ json to_json(const Model& model, const Job& job, const Plan& plan) {
           {"text_tokens", job.max_text_tokens},
           {"parameters", parameters},
           {"phases", phases},
+          {"process_bytes", kProcessBytes},
+          {"budget_bytes", plan.budget_bytes ? json(*plan.budget_bytes) : json()},
+          {"budget", plan.automatic ? "auto" : "given"},
+          {"resident_blocks", std::ranges::count(plan.blocks.streamed, false)},
+          {"streamed_blocks", std::ranges::count(plan.blocks.streamed, true)},
+          {"slots", plan.blocks.slots},
           {"peak_bytes", plan.peak_bytes()}};
 }
 

@@ -13,12 +13,74 @@ std::vector<float> to_host(const Context& ctx, const Tensor& x) {
   return host;
 }
 
+// Weights that are all needed at once: read, and kept as long as this lives. Nothing on the dry-run backend,
+// where the fields are only described.
+class Loaded {
+ public:
+  Loaded(const Context& ctx, WeightSource& source, std::vector<memory::WeightUnit> units) {
+    if (ctx.backend.device() == Device::kNone) return;
+    memory::Placement all = memory::all_resident(memory::sizes_of(units));
+    residency_ = std::make_unique<memory::Residency>(source, std::move(units), std::move(all));
+    lease_ = std::make_unique<memory::Residency::Lease>(residency_->lease(0));
+  }
+
+ private:
+  std::unique_ptr<memory::Residency> residency_;
+  std::unique_ptr<memory::Residency::Lease> lease_;
+};
+
+// Weights that are used once, unit behind unit. Nothing on the dry-run backend.
+std::unique_ptr<memory::Residency> pass_through(const Context& ctx, WeightSource& source,
+                                                std::vector<memory::WeightUnit> units) {
+  if (ctx.backend.device() == Device::kNone) return nullptr;
+  memory::Placement once = memory::all_streamed(memory::sizes_of(units));
+  return std::make_unique<memory::Residency>(source, std::move(units), std::move(once));
+}
+
+LeaseFn leases_of(memory::Residency* residency) {
+  if (!residency) return {};
+  return [residency](int64_t unit) -> std::shared_ptr<void> {
+    return std::make_shared<memory::Residency::Lease>(residency->lease(static_cast<std::size_t>(unit)));
+  };
+}
+
+template <typename Weights, typename Config>
+auto visitor_of(Weights& weights, const Config& config) {
+  return [&weights, &config](const VisitFn& visit) { weights.visit(config, visit); };
+}
+
 }  // namespace
 
-std::vector<std::vector<float>> encode_clip(const Context& ctx, const ModelConfig& config, WeightSource& source,
+std::vector<memory::WeightUnit> t5_layer_units(t5::Weights& weights, const t5::Config& config,
+                                               WeightSource& source) {
+  return memory::group_units(
+      static_cast<std::size_t>(config.num_layers),
+      [](const std::string& name) {
+        const int64_t layer = t5::layer_of(name);
+        return layer < 0 ? memory::kNoUnit : static_cast<std::size_t>(layer);
+      },
+      visitor_of(weights, config), source);
+}
+
+std::vector<memory::WeightUnit> transformer_units(flux::Weights& weights, const flux::Config& config,
+                                                  WeightSource& source, flux::WeightRole role) {
+  const int64_t count = role == flux::WeightRole::kEnds    ? 1
+                        : role == flux::WeightRole::kBlock ? config.num_blocks()
+                                                           : flux::modulation_units(config);
+  return memory::group_units(
+      static_cast<std::size_t>(count),
+      [&](const std::string& name) {
+        const flux::WeightPlace place = flux::place_of(config, name);
+        return place.role == role ? static_cast<std::size_t>(place.unit) : memory::kNoUnit;
+      },
+      visitor_of(weights, config), source);
+}
+
+std::vector<std::vector<float>> encode_clip(const Context& ctx, const ModelConfig& config,
+                                            WeightSource& source,
                                             std::span<const std::vector<int32_t>> prompts) {
   clip::Weights weights;
-  weights.visit(config.clip, bind_from(source));
+  const Loaded loaded(ctx, source, memory::one_unit(visitor_of(weights, config.clip), source));
   std::vector<std::vector<float>> pooled;
   for (const std::vector<int32_t>& ids : prompts) {
     const Arena::Scope scope(ctx.arena);
@@ -30,77 +92,114 @@ std::vector<std::vector<float>> encode_clip(const Context& ctx, const ModelConfi
 std::vector<std::vector<float>> encode_t5(const Context& ctx, const ModelConfig& config, WeightSource& source,
                                           std::span<const std::vector<int32_t>> prompts) {
   t5::Weights weights;
-  weights.visit(config.t5, bind_from(source));
+  std::vector<memory::WeightUnit> layers = t5_layer_units(weights, config.t5, source);
+  const Loaded ends(
+      ctx, source,
+      memory::group_units(
+          1, [](const std::string& name) { return t5::layer_of(name) < 0 ? 0 : memory::kNoUnit; },
+          visitor_of(weights, config.t5), source));
+  const std::unique_ptr<memory::Residency> residency = pass_through(ctx, source, std::move(layers));
+  const Arena::Scope scope(ctx.arena);
   std::vector<std::vector<float>> states;
-  for (const std::vector<int32_t>& ids : prompts) {
-    const Arena::Scope scope(ctx.arena);
-    states.push_back(to_host(ctx, t5::encode(ctx, config.t5, weights, ids)));
+  for (const Tensor& state : t5::encode(ctx, config.t5, weights, prompts, leases_of(residency.get()))) {
+    states.push_back(to_host(ctx, state));
   }
   return states;
 }
 
-namespace {
-
-// A prompt as the transformer takes it: the modulation of all steps, and the T5 states on the device.
-struct Guide {
-  Tensor modulation, states;
-};
-
-Guide prepare_guide(const Context& ctx, const flux::Config& config, const flux::Weights& weights, const Job& job,
-                    const Conditioning& prompt) {
-  Guide guide;
-  const Shape states{job.max_text_tokens, config.joint_attention_dim};
-  guide.states = ops::upload(ctx, prompt.states, ctx.activation, states);
-  const Tensor pooled = ops::upload(ctx, prompt.pooled, ctx.activation, {1, config.pooled_projection_dim});
-  guide.modulation = flux::modulation_vectors(ctx, config, weights, job.schedule.timesteps, job.guidance, pooled);
-  return guide;
+DenoisePhase::DenoisePhase(const Context& ctx, const ModelConfig& config, WeightSource& source,
+                           const Job& job, std::span<const Conditioning> prompts,
+                           const memory::Placement* blocks)
+    : ctx_(ctx), config_(config.transformer), source_(source), job_(job) {
+  modulate(prompts);
+  rope_ = flux::rope_tables(ctx, config_, job.max_text_tokens, job.token_rows, job.token_cols);
+  std::vector<memory::WeightUnit> ends =
+      transformer_units(weights_, config_, source, flux::WeightRole::kEnds);
+  std::vector<memory::WeightUnit> units =
+      transformer_units(weights_, config_, source, flux::WeightRole::kBlock);
+  if (ctx.backend.device() == Device::kNone) return;
+  memory::Placement all = memory::all_resident(memory::sizes_of(ends));
+  ends_ = std::make_unique<memory::Residency>(source, std::move(ends), std::move(all));
+  const uint64_t passes = static_cast<uint64_t>(job.steps() * job.count);
+  blocks_ = std::make_unique<memory::Residency>(source, std::move(units), *blocks, passes);
 }
 
-}  // namespace
+DenoisePhase::~DenoisePhase() = default;
 
-std::vector<float> denoise(const Context& ctx, const ModelConfig& config, WeightSource& source, const Job& job,
-                           std::span<const Conditioning> prompts, std::vector<float> latents,
-                           const DenoiseHooks& hooks) {
-  const flux::Config& model = config.transformer;
-  flux::Weights weights;
-  weights.visit(model, bind_from(source));
-  std::vector<Guide> guides;
-  for (const Conditioning& prompt : prompts) guides.push_back(prepare_guide(ctx, model, weights, job, prompt));
-  if (hooks.on_modulated) hooks.on_modulated();
-  const flux::Rope rope = flux::rope_tables(ctx, model, job.max_text_tokens, job.token_rows, job.token_cols);
+void DenoisePhase::modulate(std::span<const Conditioning> prompts) {
+  const std::unique_ptr<memory::Residency> units = pass_through(
+      ctx_, source_, transformer_units(weights_, config_, source_, flux::WeightRole::kModulation));
+  std::vector<float> pooled;
+  for (const Conditioning& prompt : prompts)
+    pooled.insert(pooled.end(), prompt.pooled.begin(), prompt.pooled.end());
+  const int64_t count = static_cast<int64_t>(prompts.size()), steps = job_.steps();
+  const Tensor texts = ops::upload(ctx_, pooled, ctx_.activation, {count, config_.pooled_projection_dim});
+  const Tensor vectors = flux::modulation_vectors(ctx_, config_, weights_, job_.schedule.timesteps,
+                                                  job_.guidance, texts, leases_of(units.get()));
+  const Shape states{job_.max_text_tokens, config_.joint_attention_dim};
+  for (int64_t i = 0; i < count; ++i) {
+    guides_.push_back(
+        {vectors.slice_rows(i * steps, steps),
+         ops::upload(ctx_, prompts[static_cast<std::size_t>(i)].states, ctx_.activation, states)});
+  }
+  if (units) modulation_totals_ = units->totals();
+}
 
-  const int blocks = static_cast<int>(model.num_blocks() * static_cast<int64_t>(guides.size()));
-  // One pass of the transformer under one prompt.
-  const auto velocity_under = [&](const Guide& guide, std::span<const float> x, int step, int done,
-                                  std::span<float> velocity) {
-    const Arena::Scope scope(ctx.arena);
-    const Tensor modulation = guide.modulation.slice_rows(step, 1);
-    const Tensor packed = ops::upload(ctx, x, ctx.activation, {job.image_tokens(), model.in_channels});
-    const flux::Hidden hidden = flux::embed(ctx, model, weights, packed, guide.states);
-    for (int64_t block = 0; block < model.num_blocks(); ++block) {
-      flux::run_blocks(ctx, model, weights, modulation, rope, hidden, block, block + 1);
-      if (hooks.on_block) hooks.on_block(step, done + static_cast<int>(block) + 1, blocks);
+// One pass of the transformer under every prompt; a block is leased once for all of them.
+void DenoisePhase::velocities(std::span<const float> x, int step, const DenoiseHooks& hooks,
+                              std::span<const std::span<float>> out) {
+  const Arena::Scope scope(ctx_.arena);
+  const auto ends = take(leases_of(ends_.get()), 0);
+  const LeaseFn lease = leases_of(blocks_.get());
+  const Tensor packed = ops::upload(ctx_, x, ctx_.activation, {job_.image_tokens(), config_.in_channels});
+  std::vector<flux::Hidden> hidden;
+  for (const Guide& guide : guides_)
+    hidden.push_back(flux::embed(ctx_, config_, weights_, packed, guide.states));
+  for (int64_t block = 0; block < config_.num_blocks(); ++block) {
+    const auto leased = take(lease, block);
+    for (std::size_t i = 0; i < guides_.size(); ++i) {
+      const Tensor modulation = guides_[i].modulation.slice_rows(step, 1);
+      flux::run_blocks(ctx_, config_, weights_, modulation, rope_, hidden[i], block, block + 1);
     }
-    ops::download(ctx, flux::project(ctx, model, weights, modulation, hidden), velocity);
-  };
+    if (hooks.on_block)
+      hooks.on_block(step, static_cast<int>(block) + 1, static_cast<int>(config_.num_blocks()));
+  }
+  for (std::size_t i = 0; i < guides_.size(); ++i) {
+    const Tensor modulation = guides_[i].modulation.slice_rows(step, 1);
+    ops::download(ctx_, flux::project(ctx_, config_, weights_, modulation, hidden[i]), out[i]);
+  }
+}
+
+std::vector<float> DenoisePhase::run(std::vector<float> latents, const DenoiseHooks& hooks) {
   std::vector<float> negative(latents.size());
-  sample_euler(job.schedule.sigmas, latents,
+  sample_euler(job_.schedule.sigmas, latents,
                [&](std::span<const float> x, int step, float, std::span<float> velocity) {
-                 velocity_under(guides[0], x, step, 0, velocity);
-                 if (guides.size() < 2) return;
-                 velocity_under(guides[1], x, step, blocks / 2, negative);
-                 combine_true_cfg(negative, velocity, job.cfg, velocity);
+                 const std::span<float> both[2] = {velocity, negative};
+                 velocities(x, step, hooks, {both, guides_.size()});
+                 if (guides_.size() > 1) combine_true_cfg(negative, velocity, job_.cfg, velocity);
                });
   return latents;
+}
+
+memory::Residency::Totals DenoisePhase::totals() const {
+  memory::Residency::Totals sum = modulation_totals_;
+  for (const auto* residency : {ends_.get(), blocks_.get()}) {
+    if (!residency) continue;
+    const memory::Residency::Totals one = residency->totals();
+    sum.bytes_read += one.bytes_read;
+    sum.read_seconds += one.read_seconds;
+    sum.wait_seconds += one.wait_seconds;
+  }
+  return sum;
 }
 
 Image decode(const Context& ctx, const ModelConfig& config, WeightSource& source, const Job& job,
              std::span<const float> latents) {
   vae::DecoderWeights weights;
-  weights.visit(config.vae, bind_from(source));
+  const Loaded loaded(ctx, source, memory::one_unit(visitor_of(weights, config.vae), source));
   const int64_t height = 2 * job.token_rows, width = 2 * job.token_cols;
-  std::vector<float> z =
-      unpack_latents_to_pixels(latents, {.channels = config.vae.latent_channels, .height = height, .width = width});
+  std::vector<float> z = unpack_latents_to_pixels(
+      latents, {.channels = config.vae.latent_channels, .height = height, .width = width});
   vae::unscale_latents(config.vae, z);
   const Tensor input = ops::upload(ctx, z, ctx.activation, {height, width, config.vae.latent_channels});
   const std::vector<float> pixels = to_host(ctx, vae::decode(ctx, config.vae, weights, input));

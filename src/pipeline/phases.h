@@ -7,10 +7,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "image/image.h"
+#include "memory/residency.h"
 #include "ops/context.h"
 #include "pipeline/model.h"
 #include "pipeline/request.h"
@@ -23,6 +25,13 @@ struct Conditioning {
   std::vector<float> states;  // [max_text_tokens, joint_attention_dim]
 };
 
+// How the weights of a part are grouped for memory. The units point into `weights`, which must stay where it
+// is.
+std::vector<memory::WeightUnit> t5_layer_units(t5::Weights& weights, const t5::Config& config,
+                                               WeightSource& source);
+std::vector<memory::WeightUnit> transformer_units(flux::Weights& weights, const flux::Config& config,
+                                                  WeightSource& source, flux::WeightRole role);
+
 // Pooled CLIP vectors, one per list of ids.
 std::vector<std::vector<float>> encode_clip(const Context& ctx, const ModelConfig& config,
                                             WeightSource& weights,
@@ -32,17 +41,48 @@ std::vector<std::vector<float>> encode_t5(const Context& ctx, const ModelConfig&
                                           WeightSource& weights,
                                           std::span<const std::vector<int32_t>> prompts);
 
-// What the denoising phase tells while it runs; each may be empty.
+// What denoising tells while it runs; may be empty.
 struct DenoiseHooks {
-  std::function<void()> on_modulated;                             // the modulation vectors are there
   std::function<void(int step, int block, int blocks)> on_block;  // `block` of `blocks` finished in this step
 };
 
-// The initial latents [tokens, channels] turned into final ones. `prompts` holds the prompt and, for true
-// CFG, the negative prompt behind it.
-std::vector<float> denoise(const Context& ctx, const ModelConfig& config, WeightSource& weights,
-                           const Job& job, std::span<const Conditioning> prompts, std::vector<float> latents,
-                           const DenoiseHooks& hooks);
+// The transformer under its prompts: the prompt and, for true CFG, the negative prompt behind it.
+//
+// Making one computes the modulation vectors of all steps, after which a quarter of the weights has left
+// memory again; run() then denoises as many pictures as are wanted. Everything lives in ctx.arena. Placement:
+// which blocks stay.
+class DenoisePhase {
+ public:
+  // Errors: those of reading weights. What is passed in must outlive this.
+  DenoisePhase(const Context& ctx, const ModelConfig& config, WeightSource& source, const Job& job,
+               std::span<const Conditioning> prompts, const memory::Placement* blocks);
+  ~DenoisePhase();
+
+  // Initial latents [tokens, channels] turned into final ones.
+  std::vector<float> run(std::vector<float> latents, const DenoiseHooks& hooks);
+
+  // Read from files so far, and time spent on it and on waiting for it.
+  memory::Residency::Totals totals() const;
+
+ private:
+  // A prompt as the transformer takes it: a row of modulation a step, and the T5 states on the device.
+  struct Guide {
+    Tensor modulation, states;
+  };
+  void modulate(std::span<const Conditioning> prompts);
+  void velocities(std::span<const float> x, int step, const DenoiseHooks& hooks,
+                  std::span<const std::span<float>> out);
+
+  const Context& ctx_;
+  const flux::Config& config_;
+  WeightSource& source_;
+  const Job& job_;
+  flux::Weights weights_;
+  std::vector<Guide> guides_;
+  flux::Rope rope_;
+  std::unique_ptr<memory::Residency> ends_, blocks_;  // absent on the dry-run backend
+  memory::Residency::Totals modulation_totals_;
+};
 
 // Final latents [tokens, channels] -> picture.
 Image decode(const Context& ctx, const ModelConfig& config, WeightSource& weights, const Job& job,

@@ -1,9 +1,12 @@
 #include "pipeline/pipeline.h"
 
+#include <algorithm>
 #include <chrono>
+#include <initializer_list>
 
 #include "base/version.h"
 #include "image/sheet.h"
+#include "memory/budget.h"
 #include "pipeline/latents_file.h"
 #include "pipeline/phases.h"
 #include "pipeline/plan.h"
@@ -12,12 +15,26 @@
 namespace darkroom {
 namespace {
 
+// Memory of the size that a plan asks for, and a context over it.
+struct Workspace {
+  Workspace(Backend& backend, std::size_t bytes, DType precision, const std::atomic<bool>& cancel)
+      : memory(bytes), arena(memory), ctx{backend, arena, precision, &cancel} {}
+  Buffer memory;
+  Arena arena;
+  Context ctx;
+};
+
 // One run: what every phase needs, and its progress.
 class Run {
  public:
   Run(const Model& model, Backend& backend, const Job& job, const Listeners& listeners,
       const std::atomic<bool>& cancel)
-      : model_(model), backend_(backend), job_(job), listeners_(listeners), cancel_(cancel) {
+      : model_(model),
+        backend_(backend),
+        job_(job),
+        listeners_(listeners),
+        cancel_(cancel),
+        plan_(make_plan(model, job)) {
     progress_.pictures = static_cast<int>(job.count);
     progress_.steps = static_cast<int>(job.steps());
   }
@@ -25,40 +42,21 @@ class Run {
   // Reads the file of --noise, if there is one: what is wrong with it should show before the long work
   // begins.
   void read_noise();
-  std::vector<Conditioning> encode_text();
-  std::vector<float> initial_latents(uint64_t seed) const;
-  std::vector<float> denoise_from(std::vector<float> latents, std::span<const Conditioning> prompts);
-  Image decode_picture(std::span<const float> latents);
-
-  void begin(Phase phase) {
-    progress_.phase = phase;
-    progress_.step = progress_.block = 0;
-    phase_start_ = std::chrono::steady_clock::now();
-    report(false);
-  }
-  void end() { report(true); }
-  void set_picture(int picture) { progress_.picture = picture; }
-  void note(const std::string& text) const {
-    if (listeners_.on_note) listeners_.on_note(text);
-  }
+  void draw();
 
  private:
-  // Runs a phase on a part's weights, in memory of exactly the size that its dry run asks for. The weights
-  // and the memory are gone when it returns.
-  template <typename Work>
-  auto on_part(Part part, Work work) {
-    const Buffer memory(dry_run(model_, part, job_.precision, work).activation_bytes);
-    Arena arena(memory);
-    const Context ctx{backend_, arena, job_.precision, &cancel_};
-    const std::unique_ptr<WeightSource> weights = model_.open_weights(part);
-    return work(ctx, *weights);
-  }
+  std::vector<Conditioning> encode_text();
+  std::vector<float> initial_latents(uint64_t seed) const;
+  // Denoises all pictures, and decodes each at once if the plan lets the transformer stay meanwhile. Returns
+  // the latents of those that are still to be decoded.
+  std::vector<std::vector<float>> denoise(std::span<const Conditioning> prompts);
+  void decode(int index, std::vector<float> latents);
 
-  void report(bool finished) {
-    progress_.finished = finished;
-    progress_.phase_seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - phase_start_).count();
-    if (listeners_.on_progress) listeners_.on_progress(progress_);
+  void begin(Phase phase, std::initializer_list<const char*> planned);
+  void end() { report(true); }
+  void report(bool finished);
+  void note(const std::string& text) const {
+    if (listeners_.on_note) listeners_.on_note(text);
   }
 
   const Model& model_;
@@ -66,10 +64,37 @@ class Run {
   const Job& job_;
   const Listeners& listeners_;
   const std::atomic<bool>& cancel_;
+  const Plan plan_;
+  std::optional<Sheet> sheet_;
   std::vector<float> given_noise_;  // packed; empty unless the request names a file
   Progress progress_;
   std::chrono::steady_clock::time_point phase_start_;
 };
+
+// `planned` names the phases of the plan that happen in this one.
+void Run::begin(Phase phase, std::initializer_list<const char*> planned) {
+  progress_.phase = phase;
+  progress_.step = progress_.block = 0;
+  progress_.bytes_read = 0;
+  progress_.wait_seconds = 0;
+  progress_.planned_bytes = 0;
+  for (const char* name : planned) {
+    progress_.planned_bytes =
+        std::max(progress_.planned_bytes, plan_.phase(name).peak_bytes() + kProcessBytes);
+  }
+  memory::reset_peak();
+  phase_start_ = std::chrono::steady_clock::now();
+  report(false);
+}
+
+void Run::report(bool finished) {
+  progress_.finished = finished;
+  progress_.phase_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - phase_start_).count();
+  progress_.phase_peak_bytes = memory::peak_resident_bytes();
+  progress_.peak_bytes = std::max(progress_.peak_bytes, progress_.phase_peak_bytes);
+  if (listeners_.on_progress) listeners_.on_progress(progress_);
+}
 
 void Run::read_noise() {
   if (job_.noise_path.empty()) return;
@@ -86,12 +111,15 @@ std::vector<Conditioning> Run::encode_text() {
     t5_ids.push_back(std::move(tokens.t5));
   }
   const ModelConfig& config = model_.config();
-  auto pooled = on_part(Part::kClip, [&](const Context& ctx, WeightSource& weights) {
-    return encode_clip(ctx, config, weights, clip_ids);
-  });
-  auto states = on_part(Part::kT5, [&](const Context& ctx, WeightSource& weights) {
-    return encode_t5(ctx, config, weights, t5_ids);
-  });
+  std::vector<std::vector<float>> pooled, states;
+  {
+    Workspace space(backend_, plan_.phase("clip").activation_bytes, job_.precision, cancel_);
+    pooled = encode_clip(space.ctx, config, *model_.open_weights(Part::kClip), clip_ids);
+  }
+  {
+    Workspace space(backend_, plan_.phase("t5").activation_bytes, job_.precision, cancel_);
+    states = encode_t5(space.ctx, config, *model_.open_weights(Part::kT5), t5_ids);
+  }
   std::vector<Conditioning> prompts;
   for (std::size_t i = 0; i < pooled.size(); ++i)
     prompts.push_back({std::move(pooled[i]), std::move(states[i])});
@@ -114,31 +142,41 @@ std::vector<float> Run::initial_latents(uint64_t seed) const {
   return pack_latents(noise, size);
 }
 
-std::vector<float> Run::denoise_from(std::vector<float> latents, std::span<const Conditioning> prompts) {
+std::vector<std::vector<float>> Run::denoise(std::span<const Conditioning> prompts) {
   DenoiseHooks hooks;
-  hooks.on_modulated = [&] {
-    end();
-    begin(Phase::kDenoise);
-  };
   hooks.on_block = [&](int step, int block, int blocks) {
     progress_.step = step + (block == blocks ? 1 : 0);
     progress_.block = block == blocks ? 0 : block;
     progress_.blocks = blocks;
     report(false);
   };
-  begin(Phase::kModulate);
-  latents = on_part(Part::kTransformer, [&](const Context& ctx, WeightSource& weights) {
-    const bool dry = ctx.backend.device() == Device::kNone;
-    return denoise(ctx, model_.config(), weights, job_, prompts, latents, dry ? DenoiseHooks{} : hooks);
-  });
-  end();
-  return latents;
-}
-
-Image Run::decode_picture(std::span<const float> latents) {
-  return on_part(Part::kVae, [&](const Context& ctx, WeightSource& weights) {
-    return decode(ctx, model_.config(), weights, job_, latents);
-  });
+  std::vector<std::vector<float>> waiting;
+  begin(Phase::kModulate, {"modulation"});
+  Workspace space(backend_, plan_.transformer_activation_bytes, job_.precision, cancel_);
+  const std::unique_ptr<WeightSource> weights = model_.open_weights(Part::kTransformer);
+  DenoisePhase denoiser(space.ctx, model_.config(), *weights, job_, prompts, &plan_.blocks);
+  memory::Residency::Totals before;
+  const auto end_with_totals = [&] {
+    const memory::Residency::Totals now = denoiser.totals();
+    progress_.bytes_read = now.bytes_read - before.bytes_read;
+    progress_.wait_seconds = now.wait_seconds - before.wait_seconds;
+    before = now;
+    end();
+  };
+  end_with_totals();
+  for (int index = 0; index < static_cast<int>(job_.count); ++index) {
+    progress_.picture = index;
+    begin(Phase::kDenoise, {"denoise"});
+    std::vector<float> latents =
+        denoiser.run(initial_latents(job_.seed + static_cast<uint64_t>(index)), hooks);
+    end_with_totals();
+    if (plan_.decode_beside_denoise && job_.count > 1) {
+      decode(index, std::move(latents));
+    } else {
+      waiting.push_back(std::move(latents));
+    }
+  }
+  return waiting;
 }
 
 Recipe recipe_of(const Model& model, const Job& job, uint64_t seed) {
@@ -173,34 +211,43 @@ Picture sheet_picture(const Model& model, const Job& job, Image image) {
   return picture;
 }
 
+void Run::decode(int index, std::vector<float> latents) {
+  const uint64_t seed = job_.seed + static_cast<uint64_t>(index);
+  progress_.picture = index;
+  Picture picture;
+  picture.index = index;
+  picture.latents = std::move(latents);
+  picture.latent_tokens = job_.image_tokens();
+  picture.latent_channels = model_.config().transformer.in_channels;
+  begin(Phase::kDecode, {"vae"});
+  {
+    Workspace space(backend_, plan_.phase("vae").activation_bytes, job_.precision, cancel_);
+    picture.image =
+        darkroom::decode(space.ctx, model_.config(), *model_.open_weights(Part::kVae), job_, picture.latents);
+  }
+  end();
+  picture.recipe = recipe_of(model_, job_, seed);
+  if (sheet_) sheet_->place(index, picture.image);
+  if (listeners_.on_picture) listeners_.on_picture(picture);
+}
+
+void Run::draw() {
+  for (const std::string& text : job_.notes) note(text);
+  read_noise();
+  if (job_.sheet) sheet_.emplace(*job_.sheet);
+  begin(Phase::kEncodeText, {"clip", "t5"});
+  const std::vector<Conditioning> prompts = encode_text();
+  end();
+  std::vector<std::vector<float>> waiting = denoise(prompts);
+  for (std::size_t i = 0; i < waiting.size(); ++i) decode(static_cast<int>(i), std::move(waiting[i]));
+  if (sheet_ && listeners_.on_sheet) listeners_.on_sheet(sheet_picture(model_, job_, sheet_->take()));
+}
+
 }  // namespace
 
 void generate(const Model& model, Backend& backend, const Job& job, const Listeners& listeners,
               const std::atomic<bool>& cancel) {
-  Run run(model, backend, job, listeners, cancel);
-  for (const std::string& note : job.notes) run.note(note);
-  run.read_noise();
-  std::optional<Sheet> sheet;
-  if (job.sheet) sheet.emplace(*job.sheet);
-  run.begin(Phase::kEncodeText);
-  const std::vector<Conditioning> prompts = run.encode_text();
-  run.end();
-  for (int index = 0; index < static_cast<int>(job.count); ++index) {
-    run.set_picture(index);
-    const uint64_t seed = job.seed + static_cast<uint64_t>(index);
-    Picture picture;
-    picture.index = index;
-    picture.latents = run.denoise_from(run.initial_latents(seed), prompts);
-    picture.latent_tokens = job.image_tokens();
-    picture.latent_channels = model.config().transformer.in_channels;
-    run.begin(Phase::kDecode);
-    picture.image = run.decode_picture(picture.latents);
-    run.end();
-    picture.recipe = recipe_of(model, job, seed);
-    if (sheet) sheet->place(index, picture.image);
-    if (listeners.on_picture) listeners.on_picture(picture);
-  }
-  if (sheet && listeners.on_sheet) listeners.on_sheet(sheet_picture(model, job, sheet->take()));
+  Run(model, backend, job, listeners, cancel).draw();
 }
 
 }  // namespace darkroom

@@ -1,5 +1,5 @@
-// The story: a job goes in, pictures come out. Encode the text, let the encoders go; denoise, let the transformer go;
-// decode. Called by the API.
+// The story: a job goes in, pictures come out. Encode the text, let the encoders go; denoise, let the
+// transformer go; decode. Called by the API.
 #pragma once
 
 #include <atomic>
@@ -21,11 +21,16 @@ enum class Phase : uint8_t { kEncodeText, kModulate, kDenoise, kDecode };
 // Where a run is.
 struct Progress {
   Phase phase = Phase::kEncodeText;
-  bool finished = false;           // the last event of a phase
-  int picture = 0, pictures = 1;   // counted from 0
-  int step = 0, steps = 0;         // steps finished
-  int block = 0, blocks = 0;       // transformer blocks finished in this step
+  bool finished = false;          // the last event of a phase
+  int picture = 0, pictures = 1;  // counted from 0
+  int step = 0, steps = 0;        // steps finished
+  int block = 0, blocks = 0;      // transformer blocks finished in this step
   double phase_seconds = 0;
+  std::size_t peak_bytes = 0;        // the largest resident set of this process during the run so far
+  std::size_t phase_peak_bytes = 0;  // and during the phase so far
+  std::size_t planned_bytes = 0;     // what the plan says of the phase
+  uint64_t bytes_read = 0;           // of weights in this phase, known at its end
+  double wait_seconds = 0;           // of which time was spent waiting for them
 };
 
 struct Picture {
@@ -45,8 +50,10 @@ struct Listeners {
 };
 
 // Draws job.count pictures with seeds job.seed, job.seed + 1, …; hands each over as soon as it is finished.
-// Errors: kModel for weights, kFailure when the arithmetic leaves the finite numbers, kCancelled once `cancel` is true;
-// whatever a listener throws passes through.
+// The weights are read once for all of them, or once a step for blocks that the budget does not let stay;
+// where it does not let the transformer stay beside the VAE, all pictures are denoised before the first is
+// decoded. Errors: those of make_plan(), kModel for weights, kFailure when the arithmetic leaves the finite
+// numbers, kCancelled once `cancel` is true; whatever a listener throws passes through.
 void generate(const Model& model, Backend& backend, const Job& job, const Listeners& listeners,
               const std::atomic<bool>& cancel);
 

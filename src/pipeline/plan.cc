@@ -2,32 +2,66 @@
 
 #include <algorithm>
 
+#include "memory/budget.h"
 #include "pipeline/phases.h"
 
 namespace darkroom {
 namespace {
 
 // Bytes of a part's weights as the files store them, split by what the name says.
-std::size_t weight_bytes(const Model& model, Part part, const std::function<bool(const std::string&)>& counts) {
+std::size_t weight_bytes(const Model& model, Part part,
+                         const std::function<bool(const std::string&)>& counts) {
   std::size_t bytes = 0;
   const std::unique_ptr<WeightSource> source = model.weights_for_planning(part);
   model.visit(part, [&](const std::string& name, Tensor&, const Shape& shape) {
-    if (counts(name)) bytes += source->get(name, shape).bytes();
+    if (counts(name)) bytes += source->describe(name, shape).bytes();
   });
   return bytes;
 }
 
-PlannedPhase plan_phase(const char* name, const Model& model, Part part, const Job& job, const PhaseWork& work) {
+void set_placement(PlannedPhase& phase, const memory::Placement& placement, std::size_t always) {
+  phase.resident_bytes = placement.resident_bytes + always;
+  phase.slot_bytes = placement.slot_bytes;
+  phase.streamed_bytes = placement.streamed_bytes;
+}
+
+// A part whose weights are in memory as a whole.
+PlannedPhase plan_phase(const char* name, const Model& model, Part part, const Job& job,
+                        const PhaseWork& work) {
   const DryRun run = dry_run(model, part, job.precision, work);
+  const std::size_t bytes = weight_bytes(model, part, [](const std::string&) { return true; });
   return {.name = name,
-          .weight_bytes = weight_bytes(model, part, [](const std::string&) { return true; }),
+          .weight_bytes = bytes,
+          .resident_bytes = bytes,
           .activation_bytes = run.activation_bytes,
           .flops = run.work.flops,
           .assumed = !model.has_part(part)};
 }
 
+void plan_text(const Model& model, const Job& job, Plan& plan) {
+  const ModelConfig& config = model.config();
+  const std::size_t prompts = job.true_cfg ? 2 : 1;
+  const std::vector<std::vector<int32_t>> clip_ids(
+      prompts, std::vector<int32_t>(static_cast<std::size_t>(config.clip.max_positions)));
+  const std::vector<std::vector<int32_t>> t5_ids(
+      prompts, std::vector<int32_t>(static_cast<std::size_t>(job.max_text_tokens)));
+  plan.phases.push_back(plan_phase(
+      "clip", model, Part::kClip, job,
+      [&](const Context& ctx, WeightSource& weights) { encode_clip(ctx, config, weights, clip_ids); }));
+  PlannedPhase t5 = plan_phase("t5", model, Part::kT5, job, [&](const Context& ctx, WeightSource& weights) {
+    encode_t5(ctx, config, weights, t5_ids);
+  });
+  // Its layers are used once: they pass through.
+  t5::Weights weights;
+  const std::unique_ptr<WeightSource> source = model.weights_for_planning(Part::kT5);
+  const memory::Placement layers =
+      memory::all_streamed(memory::sizes_of(t5_layer_units(weights, config.t5, *source)));
+  set_placement(t5, layers, t5.weight_bytes - layers.streamed_bytes);
+  plan.phases.push_back(std::move(t5));
+}
+
 // The transformer phase in two: what it needs until the modulation vectors are there, and from then on.
-void plan_transformer(const Model& model, const Job& job, std::vector<PlannedPhase>& phases) {
+void plan_transformer(const Model& model, const Job& job, Plan& plan) {
   const ModelConfig& config = model.config();
   const auto width = [](int64_t n) { return static_cast<std::size_t>(n); };
   const Conditioning prompt{
@@ -38,24 +72,69 @@ void plan_transformer(const Model& model, const Job& job, std::vector<PlannedPha
   DryRun until_modulated;
   const DryRun whole =
       dry_run(model, Part::kTransformer, job.precision, [&](const Context& ctx, WeightSource& weights) {
-        DenoiseHooks hooks;
-        hooks.on_modulated = [&] {
-          until_modulated = {ctx.arena.peak(), static_cast<const DryRunBackend&>(ctx.backend).work()};
-        };
-        denoise(ctx, config, weights, job, prompts, noise, hooks);
+        DenoisePhase denoiser(ctx, config, weights, job, prompts, nullptr);
+        until_modulated = {ctx.arena.peak(), static_cast<const DryRunBackend&>(ctx.backend).work()};
+        denoiser.run(noise, {});
       });
+  plan.transformer_activation_bytes = whole.activation_bytes;
+  flux::Weights weights;
+  const std::unique_ptr<WeightSource> source = model.weights_for_planning(Part::kTransformer);
+  const auto sizes = [&](flux::WeightRole role) {
+    return memory::sizes_of(transformer_units(weights, config.transformer, *source, role));
+  };
   const bool assumed = !model.has_part(Part::kTransformer);
   const auto not_modulation = [](const std::string& name) { return !flux::is_modulation_weight(name); };
-  phases.push_back({.name = "modulation",
-                    .weight_bytes = weight_bytes(model, Part::kTransformer, flux::is_modulation_weight),
-                    .activation_bytes = until_modulated.activation_bytes,
-                    .flops = until_modulated.work.flops,
-                    .assumed = assumed});
-  phases.push_back({.name = "denoise",
-                    .weight_bytes = weight_bytes(model, Part::kTransformer, not_modulation),
-                    .activation_bytes = whole.activation_bytes,
-                    .flops = whole.work.flops - until_modulated.work.flops,
-                    .assumed = assumed});
+  PlannedPhase modulation{.name = "modulation",
+                          .weight_bytes = weight_bytes(model, Part::kTransformer, flux::is_modulation_weight),
+                          .activation_bytes = until_modulated.activation_bytes,
+                          .flops = until_modulated.work.flops,
+                          .assumed = assumed};
+  set_placement(modulation, memory::all_streamed(sizes(flux::WeightRole::kModulation)), 0);
+  PlannedPhase denoise{.name = "denoise",
+                       .weight_bytes = weight_bytes(model, Part::kTransformer, not_modulation),
+                       .activation_bytes = whole.activation_bytes,
+                       .flops = whole.work.flops - until_modulated.work.flops,
+                       .assumed = assumed};
+  const std::vector<std::size_t> blocks = sizes(flux::WeightRole::kBlock);
+  const std::size_t ends = sizes(flux::WeightRole::kEnds).at(0);
+  const std::size_t beside = kProcessBytes + ends + denoise.activation_bytes;
+  plan.blocks = memory::all_resident(blocks);
+  plan.least_block_bytes = memory::least(blocks).bytes();
+  if (plan.budget_bytes) {
+    const std::size_t limit = *plan.budget_bytes - std::min(*plan.budget_bytes, beside);
+    const std::optional<memory::Placement> placed = memory::place(blocks, limit);
+    // Too small for any: the least, which the check at the end then refuses.
+    plan.blocks = placed ? *placed : memory::least(blocks);
+  }
+  set_placement(denoise, plan.blocks, ends);
+  plan.phases.push_back(std::move(modulation));
+  plan.phases.push_back(std::move(denoise));
+}
+
+// The smallest budget that works: every phase with as little in memory as it can do with.
+std::size_t smallest_budget(const Plan& plan) {
+  std::size_t smallest = 0;
+  for (const PlannedPhase& phase : plan.phases) {
+    std::size_t bytes = phase.peak_bytes();
+    if (phase.name == "denoise") bytes -= plan.blocks.bytes() - plan.least_block_bytes;
+    smallest = std::max(smallest, bytes + kProcessBytes);
+  }
+  return smallest;
+}
+
+void check_budget(const Plan& plan) {
+  if (!plan.budget_bytes) return;
+  for (const PlannedPhase& phase : plan.phases) {
+    if (phase.peak_bytes() + kProcessBytes <= *plan.budget_bytes) continue;
+    const std::size_t smallest = smallest_budget(plan);
+    fail(ErrorCode::kOutOfMemory,
+         "{} {} is too little: '{}' needs {}; the smallest budget for this request is {} bytes ({}), less "
+         "for a smaller "
+         "picture",
+         plan.automatic ? "the free memory of" : "a budget of", memory::byte_text(*plan.budget_bytes),
+         phase.name, memory::byte_text(phase.peak_bytes() + kProcessBytes), smallest,
+         memory::byte_text(smallest));
+  }
 }
 
 }  // namespace
@@ -68,37 +147,41 @@ DryRun dry_run(const Model& model, Part part, DType precision, const PhaseWork& 
   return {arena.peak(), backend.work()};
 }
 
+const PlannedPhase& Plan::phase(const std::string& name) const {
+  const auto it = std::ranges::find(phases, name, &PlannedPhase::name);
+  require(it != phases.end(), ErrorCode::kFailure, "the plan has no phase '{}'", name);
+  return *it;
+}
+
 std::size_t Plan::peak_bytes() const {
   std::size_t peak = 0;
   for (const PlannedPhase& phase : phases) peak = std::max(peak, phase.peak_bytes());
-  return peak;
+  return peak + kProcessBytes;
 }
 
 Plan make_plan(const Model& model, const Job& job) {
   const ModelConfig& config = model.config();
   Plan plan;
-  const std::size_t prompts = job.true_cfg ? 2 : 1;
-  const std::vector<std::vector<int32_t>> clip_ids(
-      prompts, std::vector<int32_t>(static_cast<std::size_t>(config.clip.max_positions)));
-  const std::vector<std::vector<int32_t>> t5_ids(
-      prompts, std::vector<int32_t>(static_cast<std::size_t>(job.max_text_tokens)));
-  plan.phases.push_back(plan_phase("clip", model, Part::kClip, job, [&](const Context& ctx, WeightSource& weights) {
-    encode_clip(ctx, config, weights, clip_ids);
-  }));
-  plan.phases.push_back(plan_phase("t5", model, Part::kT5, job, [&](const Context& ctx, WeightSource& weights) {
-    encode_t5(ctx, config, weights, t5_ids);
-  }));
-  plan_transformer(model, job, plan.phases);
-  const std::vector<float> latents(static_cast<std::size_t>(job.image_tokens() * config.transformer.in_channels));
-  plan.phases.push_back(plan_phase("vae", model, Part::kVae, job, [&](const Context& ctx, WeightSource& weights) {
-    decode(ctx, config, weights, job, latents);
-  }));
+  plan.automatic = !job.budget_bytes;
+  plan.budget_bytes = job.budget_bytes ? job.budget_bytes : memory::automatic_budget();
+  plan_text(model, job, plan);
+  plan_transformer(model, job, plan);
+  const std::vector<float> latents(
+      static_cast<std::size_t>(job.image_tokens() * config.transformer.in_channels));
+  plan.phases.push_back(plan_phase(
+      "vae", model, Part::kVae, job,
+      [&](const Context& ctx, WeightSource& weights) { decode(ctx, config, weights, job, latents); }));
+  check_budget(plan);
+  plan.decode_beside_denoise = !plan.budget_bytes || plan.phase("denoise").peak_bytes() +
+                                                             plan.phase("vae").peak_bytes() + kProcessBytes <=
+                                                         *plan.budget_bytes;
   return plan;
 }
 
 PartSize part_size(const Model& model, Part part) {
   PartSize size;
-  model.visit(part, [&](const std::string&, Tensor&, const Shape& shape) { size.parameters += shape.numel(); });
+  model.visit(part,
+              [&](const std::string&, Tensor&, const Shape& shape) { size.parameters += shape.numel(); });
   size.bytes = weight_bytes(model, part, [](const std::string&) { return true; });
   return size;
 }

@@ -4,10 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "backends/dry_run/dry_run.h"
+#include "memory/placement.h"
 #include "ops/context.h"
 #include "pipeline/model.h"
 #include "pipeline/request.h"
@@ -27,20 +29,38 @@ using PhaseWork = std::function<void(const Context& ctx, WeightSource& weights)>
 DryRun dry_run(const Model& model, Part part, DType precision, const PhaseWork& work);
 
 struct PlannedPhase {
-  std::string name;                  // "clip", "t5", "modulation", "denoise", "vae"
-  std::size_t weight_bytes = 0;      // as stored in the files, all that the phase reads
+  std::string name;                // "clip", "t5", "modulation", "denoise", "vae"
+  std::size_t weight_bytes = 0;    // as stored in the files, all that the phase uses
+  std::size_t resident_bytes = 0;  // of weights that stay in memory during the phase
+  std::size_t slot_bytes = 0;      // of the slots that the others pass through
+  std::size_t streamed_bytes = 0;  // read through the slots in every pass: once, or in every step of denoise
   std::size_t activation_bytes = 0;  // peak
   double flops = 0;
   bool assumed = false;  // the part's config is missing: FLUX.1's own sizes were taken
-  std::size_t peak_bytes() const { return weight_bytes + activation_bytes; }
+  // Of weights and activations; the process itself comes on top.
+  std::size_t peak_bytes() const { return resident_bytes + slot_bytes + activation_bytes; }
 };
+
+// What the program itself holds beside a phase's weights and activations: code, tokenizers, scratch memory of
+// the kernels, pictures. Measured: 16 to 30 MiB.
+inline constexpr std::size_t kProcessBytes = std::size_t{32} << 20;
 
 struct Plan {
   std::vector<PlannedPhase> phases;
+  std::optional<std::size_t> budget_bytes;  // given, or what is free; nothing where the system does not tell
+  bool automatic = false;                   // the budget was not given
+  memory::Placement blocks;                 // of the transformer, for denoise
+  std::size_t least_block_bytes = 0;        // of its blocks in memory, when every one passes through one slot
+  std::size_t transformer_activation_bytes = 0;  // of modulation and denoise together: they share an arena
+  bool decode_beside_denoise = true;             // the transformer can stay while a picture is decoded
+
+  const PlannedPhase& phase(const std::string& name) const;
+  // Of the largest phase, with the process.
   std::size_t peak_bytes() const;
 };
 
-// Errors: those of the models for impossible shapes.
+// Decides what stays in memory and what is streamed. Errors: those of the models for impossible shapes;
+// kOutOfMemory when the budget cannot work, with the phase, its bytes and the smallest budget that would.
 Plan make_plan(const Model& model, const Job& job);
 
 // Parameters of a part, and its bytes as stored.

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "memory/budget.h"
 #include "pipeline/limits.h"
 #include "pipeline/prompt_words.h"
 
@@ -141,6 +142,14 @@ DType decide_precision(const std::string& name, const Model& model) {
   return model.part_dtype(Part::kTransformer) == DType::kF32 ? DType::kF32 : DType::kBF16;
 }
 
+std::optional<std::size_t> decide_budget(const std::string& text) {
+  if (text == "auto") return std::nullopt;
+  const std::optional<std::size_t> bytes = memory::parse_bytes(text);
+  require(bytes.has_value(), ErrorCode::kUsage,
+          "budget is '{}'; expected auto or an amount of memory such as 12GiB, 8G or 6000MiB", text);
+  return bytes;
+}
+
 void take_texts(const Request& request, Job& job) {
   job.prompt = request.prompt;
   job.negative = request.negative.value_or("");
@@ -168,6 +177,7 @@ Job decide(const Request& request, const Model& model) {
           job.count, kMaxCount);
   decide_sheet(request, job);
   job.precision = decide_precision(request.precision, model);
+  job.budget_bytes = decide_budget(request.budget);
   require(request.rng == "torch-cpu" || request.rng == "torch-cuda", ErrorCode::kUsage,
           "rng is '{}'; there are torch-cpu and torch-cuda", request.rng);
   job.noise = request.rng == "torch-cpu" ? NoiseKind::kTorchCpu : NoiseKind::kTorchCuda;

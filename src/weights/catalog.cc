@@ -68,6 +68,13 @@ std::optional<Tensor> Catalog::find(std::string_view name) const {
   return file.view(file.tensors()[found->tensor]);
 }
 
+void Catalog::read(std::string_view name, std::span<std::byte> out) const {
+  const Entry* found = entry(name);
+  require(found, ErrorCode::kModel, "{}: there is no tensor '{}'", where_, printable(std::string(name)));
+  const SafetensorsFile& file = files_[found->file];
+  file.read(file.tensors()[found->tensor], out);
+}
+
 std::size_t Catalog::total_bytes() const {
   std::size_t total = 0;
   for (const auto& [name, found] : entries_) total += files_[found.file].tensors()[found.tensor].bytes;

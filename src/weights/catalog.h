@@ -41,6 +41,10 @@ class Catalog {
   // that Tensor does not have.
   std::optional<Tensor> find(std::string_view name) const;
 
+  // Reads a tensor's bytes, as they are stored, into `out`; see SafetensorsFile::read(). Errors: kModel, also
+  // for a name that is not there.
+  void read(std::string_view name, std::span<std::byte> out) const;
+
   std::size_t total_bytes() const;
   // By the files' words for the types, "BF16".
   std::map<std::string, std::size_t> bytes_by_type() const;

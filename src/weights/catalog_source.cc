@@ -80,8 +80,8 @@ std::string CatalogSource::resolve(const std::string& name) const {
 
 bool CatalogSource::has(const std::string& name) const { return !resolve(name).empty(); }
 
-Tensor CatalogSource::get(const std::string& name, const Shape& shape) {
-  const std::string found = resolve(name);
+std::string CatalogSource::checked(const std::string& name, const Shape& shape) const {
+  std::string found = resolve(name);
   if (found.empty()) {
     fail(ErrorCode::kModel, "{}: there is no tensor '{}'{}", catalog_.where(), name,
          nearest_names(catalog_, name));
@@ -97,7 +97,19 @@ Tensor CatalogSource::get(const std::string& name, const Shape& shape) {
     fail(ErrorCode::kModel, "{}: tensor '{}' is {}: weights of this type are not supported",
          catalog_.where(found), printable(found), stored.describe());
   }
-  return catalog_.find(found)->reshape(shape);
+  return found;
+}
+
+Tensor CatalogSource::get(const std::string& name, const Shape& shape) {
+  return catalog_.find(checked(name, shape))->reshape(shape);
+}
+
+Tensor CatalogSource::describe(const std::string& name, const Shape& shape) {
+  return Tensor(nullptr, *catalog_.stored(checked(name, shape))->dtype, shape, Device::kNone);
+}
+
+void CatalogSource::read(const std::string& name, const Shape& shape, std::span<std::byte> out) {
+  catalog_.read(checked(name, shape), out);
 }
 
 }  // namespace darkroom

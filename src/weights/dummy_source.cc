@@ -2,6 +2,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <utility>
 
 #include "base/error.h"
@@ -87,6 +88,9 @@ void fill(std::byte* out, DType dtype, int pattern, std::size_t first, std::size
   }
 }
 
+// Where in its pattern a tensor begins.
+std::size_t first_element(const std::string& name) { return hash_of(name) % (kWindow / kStep) * kStep; }
+
 std::size_t whole_groups(std::size_t elements) { return (elements + kGroup - 1) / kGroup * kGroup; }
 
 }  // namespace
@@ -110,7 +114,7 @@ DummySource::~DummySource() = default;
 Tensor DummySource::get(const std::string& name, const Shape& shape) {
   const std::size_t element = dtype_bytes(options_.dtype);
   const std::size_t count = whole_groups(static_cast<std::size_t>(shape.numel()));
-  const std::size_t first = hash_of(name) % (kWindow / kStep) * kStep;
+  const std::size_t first = first_element(name);
   const int key = pattern_for(name, shape);
   if (options_.materialise) {
     Buffer& own = owned_.emplace_back(count * element);
@@ -133,6 +137,19 @@ Tensor DummySource::get(const std::string& name, const Shape& shape) {
     pattern.filled = end;
   }
   return Tensor(block + first * element, options_.dtype, shape);
+}
+
+void DummySource::read(const std::string& name, const Shape& shape, std::span<std::byte> out) {
+  const std::size_t element = dtype_bytes(options_.dtype), count = static_cast<std::size_t>(shape.numel());
+  require(out.size() == count * element, ErrorCode::kFailure,
+          "dummy tensor '{}' has {} bytes, {} were asked for", name, count * element, out.size());
+  const std::size_t first = first_element(name), whole = count / kGroup * kGroup;
+  const int key = pattern_for(name, shape);
+  fill(out.data(), options_.dtype, key, first, first + whole);
+  if (whole == count) return;
+  std::array<float, kGroup> rest{};  // the last group is not all inside the tensor
+  fill(reinterpret_cast<std::byte*>(rest.data()), options_.dtype, key, first + whole, first + whole + kGroup);
+  std::memcpy(out.data() + whole * element, rest.data(), (count - whole) * element);
 }
 
 std::size_t DummySource::filled_bytes() const {

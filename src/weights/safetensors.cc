@@ -140,6 +140,17 @@ Tensor SafetensorsFile::view(const StoredTensor& stored) const {
   return Tensor(const_cast<std::byte*>(data), *stored.dtype, shape);
 }
 
+void SafetensorsFile::read(const StoredTensor& stored, std::span<std::byte> out) const {
+  require(out.size() == stored.bytes, ErrorCode::kFailure, "{}: tensor '{}' has {} bytes, {} were asked for",
+          where_, printable(stored.name), stored.bytes, out.size());
+  const std::byte* data = data_.data() + stored.begin;
+  if (file_) {
+    file_->read(static_cast<std::size_t>(data - bytes_.data()), out);
+  } else if (!out.empty()) {
+    std::memcpy(out.data(), data, out.size());
+  }
+}
+
 std::size_t SafetensorsFile::misaligned_bytes() const {
   std::size_t total = 0;
   for (const StoredTensor& stored : header_.tensors) {

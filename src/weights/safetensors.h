@@ -48,6 +48,9 @@ class SafetensorsFile {
   // element size is copied on first use, into memory that lives as long as this object. Errors: kModel for a
   // type or a shape (more than four extents) that Tensor does not have.
   Tensor view(const StoredTensor& stored) const;
+  // The same numbers read from the file into `out`, which is stored.bytes long; see FileMap::read(). Needs no
+  // copy of a misaligned tensor. Errors: kModel.
+  void read(const StoredTensor& stored, std::span<std::byte> out) const;
   // Bytes of tensors that view() copies or would copy; 0 for files of every common writer.
   std::size_t misaligned_bytes() const;
 

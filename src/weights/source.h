@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,13 @@ class WeightSource {
   // tensor.
   virtual Tensor get(const std::string& name, const Shape& shape) = 0;
   virtual bool has(const std::string& name) const = 0;
+
+  // What get() would give, without data (Device::kNone). Errors: as get().
+  virtual Tensor describe(const std::string& name, const Shape& shape) = 0;
+  // The bytes of that tensor into `out`, which is as long as describe() says. Unlike get() it leaves nothing
+  // behind in the source. May be called from any number of threads. Errors: as get(), and kModel for a file
+  // that fails.
+  virtual void read(const std::string& name, const Shape& shape, std::span<std::byte> out) = 0;
 };
 
 // A visitor that fills each field from `source`, which must outlive it, under prefix + name.
@@ -53,12 +61,16 @@ class CatalogSource : public WeightSource {
   // file and up to three of its names that come nearest.
   Tensor get(const std::string& name, const Shape& shape) override;
   bool has(const std::string& name) const override;
+  Tensor describe(const std::string& name, const Shape& shape) override;
+  void read(const std::string& name, const Shape& shape, std::span<std::byte> out) override;
   // For drop_pages() and totals.
   const Catalog& catalog() const { return catalog_; }
 
  private:
   // The name in the catalog, empty when none fits.
   std::string resolve(const std::string& name) const;
+  // The name in the catalog of a tensor that has this shape and a type for weights. Errors: as get().
+  std::string checked(const std::string& name, const Shape& shape) const;
   Catalog catalog_;
   std::vector<std::string> optional_prefixes_;
 };
@@ -87,6 +99,10 @@ class DummySource : public WeightSource {
   // Errors: kOutOfMemory.
   Tensor get(const std::string& name, const Shape& shape) override;
   bool has(const std::string&) const override { return true; }
+  Tensor describe(const std::string&, const Shape& shape) override {
+    return Tensor(nullptr, options_.dtype, shape, Device::kNone);
+  }
+  void read(const std::string& name, const Shape& shape, std::span<std::byte> out) override;
 
   // Memory filled so far.
   std::size_t filled_bytes() const;
@@ -107,6 +123,9 @@ class PlanSource : public WeightSource {
     return Tensor(nullptr, dtype_, shape, Device::kNone);
   }
   bool has(const std::string&) const override { return true; }
+  Tensor describe(const std::string& name, const Shape& shape) override { return get(name, shape); }
+  // Leaves `out` as it is.
+  void read(const std::string&, const Shape&, std::span<std::byte>) override {}
 
  private:
   DType dtype_;

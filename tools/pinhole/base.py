@@ -10,7 +10,8 @@ are trained with Muon, everything else with AdamW.
 The renderer knows what lies on every latent token, so the states of a middle block are also asked for it (kind, colour,
 place in the shape), by one linear layer that is thrown away afterwards. That is representation alignment (REPA, Yu et
 al. 2024) with the truth instead of another network's features: the flow alone says little about kinds at first, because
-a shape's kind moves only the pixels of its edge.
+a shape's kind moves only the pixels of its edge. Likewise T5's states of the words for colours and kinds are asked what
+belongs together: which shape it is, its colour and kind, where it is to be and how large.
 """
 
 import argparse
@@ -27,6 +28,35 @@ TOKENS_PER_BATCH = 64 * 64
 EMPTY_SHARE = 0.1
 TIME_MEAN, TIME_SPREAD = 0.6, 1.2
 LABELLED_BLOCK, LABEL_WEIGHT = 2, 0.1  # the third of the six single blocks
+# What a colour's or kind's word is asked: first or second shape or background; colour; kind or none; none, left, right,
+# top, bottom, beside; none, small, large, one of two.
+WORD_CLASSES, WORD_WEIGHT = (3, len(scenes.COLOURS), len(scenes.SHAPES) + 1, 6, 4), 0.05
+IGNORED = -100
+
+
+def words_of(tokens: model.Tokens, ids) -> list:
+    """The plain word of every token of a caption, in the spelling of scenes.py."""
+    words = [piece.strip("\u2581").lower() for piece in tokens.t5.convert_ids_to_tokens(ids.tolist())]
+    return ["grey" if word == "gray" else word for word in words]
+
+
+def word_answers(words: list) -> list:
+    """WORD_CLASSES' answers for each word, IGNORED where there is none."""
+    names = list(scenes.COLOURS)
+    answers = [[IGNORED] * len(WORD_CLASSES) for _ in words]
+    colours = [i for i, word in enumerate(words) if word in scenes.COLOURS]
+    kinds = [i for i, word in enumerate(words) if word in scenes.SHAPES]
+    places = [place for place, word in enumerate(("left", "right", "top", "bottom"), 1) if word in words]
+    for slot, (colour, kind) in enumerate(zip(colours, kinds)):
+        if len(kinds) == 1:
+            place, size = (places or [0])[0], 1 if "small" in words else 2 if "large" in words else 0
+        else:
+            place, size = 5 if "next" in words else (3 if "above" in words else 1) + slot, 3
+        answer = [slot, names.index(words[colour]), scenes.SHAPES.index(words[kind]), place, size]
+        answers[colour] = answers[kind] = answer
+    if kinds:
+        answers[colours[-1]] = [2, names.index(words[colours[-1]]), len(scenes.SHAPES), IGNORED, IGNORED]
+    return answers
 
 
 class Labelled(model.Pinhole):
@@ -36,6 +66,7 @@ class Labelled(model.Pinhole):
         super().__init__(tokens)
         self.label_norm = torch.nn.LayerNorm(model.WIDTH)
         self.labels = torch.nn.Linear(model.WIDTH, len(scenes.SHAPES) + 1 + len(scenes.COLOURS) + 2)
+        self.label_words = torch.nn.Linear(model.T5_WIDTH, sum(WORD_CLASSES))
         middle = self.transformer.single_transformer_blocks[LABELLED_BLOCK]
         middle.register_forward_hook(lambda block, inputs, outputs: setattr(self, "states", outputs[1]))
 
@@ -54,17 +85,25 @@ class Labelled(model.Pinhole):
         return loss, told.float().mean().nan_to_num(1 / 8)
 
 
-def sample_batch(data: dict, rng, generator):
-    """One picture size a batch: packed latents, caption ids (some empty), grid; and which rows of which part it is."""
+    def word_loss(self, states, answers) -> torch.Tensor:
+        """states [N, tokens, T5_WIDTH] of encode(); answers [N, tokens, questions]."""
+        questions = self.label_words(states).split(WORD_CLASSES, dim=-1)
+        return sum(functional.cross_entropy(logits.flatten(0, 1), answers[..., i].flatten(), ignore_index=IGNORED)
+                   for i, logits in enumerate(questions))
+
+
+def sample_batch(data: dict, rng, generator, tokens: int = TOKENS_PER_BATCH):
+    """One picture size a batch: packed latents, caption ids (some empty), grid; and which rows of which part it is,
+    and which captions are empty."""
     parts = data["parts"]
     sizes = [len(part["t5"]) for part in parts]
     part = parts[rng.choice(len(parts), p=[size / sum(sizes) for size in sizes])]
-    count = TOKENS_PER_BATCH // (part["grid"][0] * part["grid"][1])
+    count = tokens // (part["grid"][0] * part["grid"][1])
     rows = torch.from_numpy(rng.choice(len(part["t5"]), count, replace=False))
     clip, t5 = part["clip"][rows].long(), part["t5"][rows].long()
     empty = torch.rand(count, generator=generator) < EMPTY_SHARE
     clip[empty], t5[empty] = data["empty"][0], data["empty"][1]
-    return (part["latents"][rows].float(), clip, t5, part["grid"]), (part, rows)
+    return (part["latents"][rows].float(), clip, t5, part["grid"]), (part, rows, empty)
 
 
 def noisy(x, generator):
@@ -120,9 +159,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def train(options) -> None:
-    data = torch.load(options.data, weights_only=True)
+    data, tokens = torch.load(options.data, weights_only=True), model.Tokens(options.tokenizers)
+    for part in data["parts"]:
+        part["answers"] = torch.tensor([word_answers(words_of(tokens, ids)) for ids in part["t5"]])
     torch.manual_seed(options.seed)
-    pinhole = Labelled(model.Tokens(options.tokenizers)).train()
+    pinhole = Labelled(tokens).train()
     if options.compile:
         pinhole.transformer.compile_repeated_blocks(dynamic=False)
     run = Run(options.run, pinhole, optimisers_for(pinhole, options.rate), ema_decay=0.999)
@@ -130,13 +171,17 @@ def train(options) -> None:
         rng, generator = step_random(options.seed, run.step)
         (x, clip, t5, grid), origin = sample_batch(data, rng, generator)
         t, at, noise = noisy(x, generator)
-        part, rows = origin
-        x, clip, t5, t, at, noise, rows = own_share(x, clip, t5, t, at, noise, rows)
-        loss = (pinhole.velocity(pinhole.encode(clip, t5), at, t, grid) - (noise - x)).square().mean()
+        part, rows, empty = origin
+        answers = part["answers"][rows].masked_fill(empty[:, None, None], IGNORED)
+        x, clip, t5, t, at, noise, rows, answers = own_share(x, clip, t5, t, at, noise, rows, answers)
+        text = pinhole.encode(clip, t5)
+        loss = (pinhole.velocity(text, at, t, grid) - (noise - x)).square().mean()
         label_loss, kinds_right = pinhole.label_loss(part, rows, t)
         rate = hold_then_fall(run.step, options.steps, options.fall, warmup=200)
-        run.update(loss + LABEL_WEIGHT * rate * label_loss, rate)
-        run.log({"loss": loss.detach(), "label_loss": label_loss.detach(), "kinds_right": kinds_right}, every=20)
+        word_loss = pinhole.word_loss(text[1], answers)
+        run.update(loss + rate * (LABEL_WEIGHT * label_loss + WORD_WEIGHT * word_loss), rate)
+        run.log({"loss": loss.detach(), "label_loss": label_loss.detach(), "word_loss": word_loss.detach(),
+                 "kinds_right": kinds_right}, every=20)
         if run.step % 200 == 0 or run.step == options.steps:
             run.save()
             run.draw_curves()

@@ -19,8 +19,9 @@ import sample
 from base import optimisers_for, sample_batch, noisy
 from run import Run, hold_then_fall, step_random
 
+TOKENS_PER_BATCH = 32 * 64
 GUIDANCE_RANGE = (1.0, 4.0)
-SCHNELL_STEPS, SCHNELL_SHIFT, SCHNELL_GUIDANCE, WALK = 4, 2.0, 2.0, 5
+SCHNELL_STEPS, SCHNELL_SHIFT, SCHNELL_GUIDANCE, WALK = 4, 2.0, 2.0, 4
 
 
 def dev_from_base(base: model.Pinhole, tokens) -> model.Pinhole:
@@ -48,7 +49,7 @@ def schnell_from_dev(dev: model.Pinhole, tokens) -> model.Pinhole:
 
 
 def dev_loss(student, teacher, data, rng, generator):
-    (x, clip, t5, grid), _ = sample_batch(data, rng, generator)
+    (x, clip, t5, grid), _ = sample_batch(data, rng, generator, TOKENS_PER_BATCH)
     t, at, _ = noisy(x, generator)
     low, high = GUIDANCE_RANGE
     guidance = low + (high - low) * torch.rand(len(x), generator=generator)
@@ -61,7 +62,7 @@ def dev_loss(student, teacher, data, rng, generator):
 
 
 def schnell_loss(student, teacher, data, rng, generator):
-    (x, clip, t5, grid), _ = sample_batch(data, rng, generator)
+    (x, clip, t5, grid), _ = sample_batch(data, rng, generator, TOKENS_PER_BATCH)
     levels = sample.shifted(SCHNELL_STEPS, SCHNELL_SHIFT)
     interval = int(rng.integers(SCHNELL_STEPS))
     start, end = levels[interval], levels[interval + 1]

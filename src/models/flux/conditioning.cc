@@ -32,24 +32,31 @@ Tensor embed_scalars(const Context& ctx, const Mlp& w, std::span<const float> va
   return mlp(ctx, ops::upload(ctx, waves, ctx.activation, shape), w, Activation::kSilu);
 }
 
-// silu(time + guidance + pooled) for every step: [steps, D].
+// silu(time + guidance + pooled) for every prompt and step: [prompts · steps, D].
 Tensor conditioning(const Context& ctx, const Config& config, const Weights& weights,
                     std::span<const float> timesteps, std::optional<float> guidance, const Tensor& pooled) {
   std::vector<float> times;
   for (const float timestep : timesteps) times.push_back(model_time(timestep, ctx.activation));
-  const Tensor total = embed_scalars(ctx, weights.time, times);
-  const auto add_to_all_steps = [&](const Tensor& vector) {
-    for (int64_t step = 0; step < total.rows(); ++step) {
-      const Tensor row = total.slice_rows(step, 1);
-      ops::add_into(ctx, row, vector, row);
+  const int64_t steps = static_cast<int64_t>(times.size());
+  const Tensor total = ctx.allocate({pooled.rows() * steps, config.inner_dim()});
+  {
+    const Arena::Scope scope(ctx.arena);
+    const Tensor time = embed_scalars(ctx, weights.time, times);
+    if (config.guidance_embeds) {
+      require(guidance.has_value(), ErrorCode::kFailure, "this model embeds guidance and none was given");
+      const float scale = *guidance;
+      const Tensor vector = embed_scalars(ctx, weights.guidance, {&scale, 1});
+      for (int64_t step = 0; step < steps; ++step) {
+        const Tensor row = time.slice_rows(step, 1);
+        ops::add_into(ctx, row, vector, row);
+      }
     }
-  };
-  if (config.guidance_embeds) {
-    require(guidance.has_value(), ErrorCode::kFailure, "this model embeds guidance and none was given");
-    const float scale = *guidance;
-    add_to_all_steps(embed_scalars(ctx, weights.guidance, {&scale, 1}));
+    const Tensor texts = mlp(ctx, pooled, weights.pooled, Activation::kSilu);
+    for (int64_t i = 0; i < total.rows(); ++i) {
+      ops::add_into(ctx, time.slice_rows(i % steps, 1), texts.slice_rows(i / steps, 1),
+                    total.slice_rows(i, 1));
+    }
   }
-  add_to_all_steps(mlp(ctx, pooled, weights.pooled, Activation::kSilu));
   return ops::silu(ctx, total);
 }
 
@@ -74,11 +81,14 @@ int64_t modulation_width(const Config& config) {
 
 Tensor modulation_vectors(const Context& ctx, const Config& config, const Weights& weights,
                           std::span<const float> timesteps, std::optional<float> guidance,
-                          const Tensor& pooled) {
-  const Tensor all =
-      ctx.arena.allocate(DType::kF32, {static_cast<int64_t>(timesteps.size()), modulation_width(config)});
+                          const Tensor& pooled, const LeaseFn& lease) {
+  const int64_t rows = pooled.rows() * static_cast<int64_t>(timesteps.size());
+  const Tensor all = ctx.arena.allocate(DType::kF32, {rows, modulation_width(config)});
   const Arena::Scope scope(ctx.arena);
-  const Tensor c = conditioning(ctx, config, weights, timesteps, guidance, pooled);
+  const Tensor c = [&] {
+    const auto leased = take(lease, 0);
+    return conditioning(ctx, config, weights, timesteps, guidance, pooled);
+  }();
   int64_t column = 0;
   const auto append = [&](const Linear& w) {
     const Arena::Scope inner(ctx.arena);
@@ -86,11 +96,17 @@ Tensor modulation_vectors(const Context& ctx, const Config& config, const Weight
     ops::convert_into(ctx, ops::linear(ctx, c, w), all.slice_cols(column, w.out_features()));
     column += w.out_features();
   };
-  for (const DoubleBlock& block : weights.double_blocks) {
-    append(block.img.modulation);
-    append(block.txt.modulation);
+  for (int64_t block = 0; block < config.num_blocks(); ++block) {
+    const auto leased = take(lease, 1 + block);
+    const std::size_t i = static_cast<std::size_t>(block);
+    if (block < config.num_layers) {
+      append(weights.double_blocks[i].img.modulation);
+      append(weights.double_blocks[i].txt.modulation);
+    } else {
+      append(weights.single_blocks[i - static_cast<std::size_t>(config.num_layers)].modulation);
+    }
   }
-  for (const SingleBlock& block : weights.single_blocks) append(block.modulation);
+  const auto leased = take(lease, modulation_units(config) - 1);
   append(weights.norm_out);
   return all;
 }

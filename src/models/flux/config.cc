@@ -106,4 +106,21 @@ bool is_modulation_weight(const std::string& name) {
   return name.starts_with("time_text_embed.") || name.find(".linear.") != std::string::npos;
 }
 
+int64_t modulation_units(const Config& config) { return config.num_blocks() + 2; }
+
+WeightPlace place_of(const Config& config, const std::string& name) {
+  constexpr std::string_view kDouble = "transformer_blocks.", kSingle = "single_transformer_blocks.";
+  const bool modulation = is_modulation_weight(name);
+  int64_t block = -1;
+  if (name.starts_with(kDouble)) block = std::stoll(name.substr(kDouble.size()));
+  if (name.starts_with(kSingle)) block = config.num_layers + std::stoll(name.substr(kSingle.size()));
+  if (block >= 0) {
+    return modulation ? WeightPlace{WeightRole::kModulation, 1 + block}
+                      : WeightPlace{WeightRole::kBlock, block};
+  }
+  if (!modulation) return {};
+  const bool first = name.starts_with("time_text_embed.");
+  return {WeightRole::kModulation, first ? 0 : modulation_units(config) - 1};
+}
+
 }  // namespace darkroom::flux

@@ -1,8 +1,9 @@
 // FluxTransformer2DModel: FLUX.1's rectified-flow MM-DiT (arXiv 2403.03206), as diffusers computes it.
 //
-// One step is embed() -> run_blocks(first, last) -> project(). What depends on time only, the adaLN modulation of every
-// block, is computed for all steps beforehand by modulation_vectors(): 27 % of the weights are not needed afterwards.
-// Text and image tokens share one tensor, text first, so concatenation is free. Called by the pipeline.
+// One step is embed() -> run_blocks(first, last) -> project(). What depends on time only, the adaLN
+// modulation of every block, is computed for all steps beforehand by modulation_vectors(): 27 % of the
+// weights are not needed afterwards. Text and image tokens share one tensor, text first, so concatenation is
+// free. Called by the pipeline.
 #pragma once
 
 #include <cstdint>
@@ -65,8 +66,20 @@ struct Weights {
   void visit(const Config& config, const VisitFn& visit);
 };
 
-// Whether a tensor (by its name in visit()) serves modulation_vectors() only, so that it can leave memory after it.
+// Whether a tensor (by its name in visit()) serves modulation_vectors() only, so that it can leave memory
+// after it.
 bool is_modulation_weight(const std::string& name);
+
+// Which weights are needed together. Ends: the embedders and the last projection. Modulation: unit 0 embeds
+// time, guidance and pooled text, unit 1 + b is block b's modulation, the last one that of norm_out. Block:
+// unit b is the rest of block b.
+enum class WeightRole : uint8_t { kEnds, kModulation, kBlock };
+struct WeightPlace {
+  WeightRole role = WeightRole::kEnds;
+  int64_t unit = 0;
+};
+WeightPlace place_of(const Config& config, const std::string& name);
+int64_t modulation_units(const Config& config);
 
 // cos(t·f₀…), sin(t·f₀…) of width `dim`, cosine first, fᵢ = 10000^(−i/(dim/2)), f32 like the reference.
 std::vector<float> timestep_embedding(float t, int64_t dim);
@@ -74,13 +87,17 @@ std::vector<float> timestep_embedding(float t, int64_t dim);
 // Values of modulation_vectors() per step: 12·D a double block, 3·D a single block, 2·D at the end.
 int64_t modulation_width(const Config& config);
 
-// The modulation of all steps at once: f32 [timesteps, modulation_width]. pooled [1, pooled_projection_dim] in
-// ctx.activation. timesteps are the scheduler's, 1000·sigma; they and guidance are rounded on their way in as diffusers
-// rounds them (bf16: 750 -> 752). Errors: kFailure if the model embeds guidance and none is given.
+// The modulation of all steps at once, for each row of pooled [prompts, pooled_projection_dim], which is in
+// ctx.activation: f32 [prompts · timesteps, modulation_width], all steps of a prompt behind each other.
+// timesteps are the scheduler's, 1000·sigma; they and guidance are rounded on their way in as diffusers
+// rounds them (bf16: 750 -> 752). `lease` gets the units of place_of(). Errors: kFailure if the model embeds
+// guidance and none is given.
 Tensor modulation_vectors(const Context& ctx, const Config& config, const Weights& weights,
-                          std::span<const float> timesteps, std::optional<float> guidance, const Tensor& pooled);
+                          std::span<const float> timesteps, std::optional<float> guidance,
+                          const Tensor& pooled, const LeaseFn& lease = {});
 
-// Rotary tables, f32 [txt_tokens + rows·cols, head_dim/2]: text at position 0, image token (r, c) at (0, r, c).
+// Rotary tables, f32 [txt_tokens + rows·cols, head_dim/2]: text at position 0, image token (r, c) at (0, r,
+// c).
 struct Rope {
   Tensor cos, sin;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "base/json.h"
 #include "base/printable.h"
@@ -55,6 +56,12 @@ void Weights::visit(const Config& config, const VisitFn& visit) {
   visit("encoder.final_layer_norm.weight", final_norm, {d});
 }
 
+int64_t layer_of(const std::string& name) {
+  constexpr std::string_view kBlock = "encoder.block.";
+  if (!name.starts_with(kBlock) || name.find("relative_attention_bias") != std::string::npos) return -1;
+  return std::stoll(name.substr(kBlock.size()));
+}
+
 int64_t relative_bucket(const Config& config, int64_t distance) {
   const int64_t half = config.num_buckets / 2, exact = half / 2;
   const int64_t base = distance > 0 ? half : 0, magnitude = std::abs(distance);
@@ -101,19 +108,29 @@ void run_layer(const Context& ctx, const Config& config, const Layer& w, const T
 
 }  // namespace
 
-Tensor encode(const Context& ctx, const Config& config, const Weights& weights,
-              std::span<const int32_t> ids) {
-  require(!ids.empty(), ErrorCode::kFailure, "T5: there are no tokens to encode");
-  const int64_t tokens = static_cast<int64_t>(ids.size());
-  const Tensor out = ctx.allocate({tokens, config.d_model});
-  const Arena::Scope scope(ctx.arena);
-  const Tensor x = ops::embed(ctx, weights.shared, ids);
-  const Tensor bias = bias_by_distance(ctx, config, weights.relative_bias, tokens);
-  for (const Layer& layer : weights.layers) {
-    ctx.throw_if_cancelled();
-    run_layer(ctx, config, layer, bias, x);
+std::vector<Tensor> encode(const Context& ctx, const Config& config, const Weights& weights,
+                           std::span<const std::vector<int32_t>> prompts, const LeaseFn& lease) {
+  std::vector<Tensor> out, states, biases;
+  for (const std::vector<int32_t>& ids : prompts) {
+    require(!ids.empty(), ErrorCode::kFailure, "T5: there are no tokens to encode");
+    out.push_back(ctx.allocate({static_cast<int64_t>(ids.size()), config.d_model}));
   }
-  ops::convert_into(ctx, ops::rms_norm(ctx, x, weights.final_norm, config.layer_norm_eps), out);
+  const Arena::Scope scope(ctx.arena);
+  for (const std::vector<int32_t>& ids : prompts) {
+    states.push_back(ops::embed(ctx, weights.shared, ids));
+    biases.push_back(bias_by_distance(ctx, config, weights.relative_bias, static_cast<int64_t>(ids.size())));
+  }
+  for (std::size_t layer = 0; layer < weights.layers.size(); ++layer) {
+    ctx.throw_if_cancelled();
+    const auto leased = take(lease, static_cast<int64_t>(layer));
+    for (std::size_t i = 0; i < states.size(); ++i) {
+      run_layer(ctx, config, weights.layers[layer], biases[i], states[i]);
+    }
+  }
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    const Arena::Scope one(ctx.arena);
+    ops::convert_into(ctx, ops::rms_norm(ctx, states[i], weights.final_norm, config.layer_norm_eps), out[i]);
+  }
   return out;
 }
 

@@ -1,7 +1,7 @@
 // T5 v1.1's encoder (arXiv 1910.10683, 2002.05202), as transformers' T5EncoderModel computes it.
 //
-// No biases, no scaling of q·k, relative position buckets from block 0 used in every block, gated GELU. FLUX passes
-// no mask: padding takes part. Called by the pipeline's text phase.
+// No biases, no scaling of q·k, relative position buckets from block 0 used in every block, gated GELU. FLUX
+// passes no mask: padding takes part. Called by the pipeline's text phase.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ struct Config {
   float layer_norm_eps = 1e-6f;
 };
 
-// From text_encoder_2/config.json. Errors: kModel, naming `where` and the field; a feed-forward that is not the gated
-// GELU of T5 v1.1 is refused.
+// From text_encoder_2/config.json. Errors: kModel, naming `where` and the field; a feed-forward that is not
+// the gated GELU of T5 v1.1 is refused.
 Config config_from_json(const nlohmann::json& json, const std::string& where);
 
 struct Layer {
@@ -47,11 +47,17 @@ struct Weights {
   void visit(const Config& config, const VisitFn& visit);
 };
 
+// The layer that a tensor (by its name in visit()) belongs to; -1 for the embedding, the relative bias (which
+// is stored in layer 0 and used in all) and the final norm.
+int64_t layer_of(const std::string& name);
+
 // The bucket of distance key − query, bidirectional: half of the buckets for each sign, exact near zero, then
 // logarithmic up to max_distance. Computed in f32 as the reference does.
 int64_t relative_bucket(const Config& config, int64_t distance);
 
-// ids -> states [ids, d_model] in ctx.activation, after the final norm.
-Tensor encode(const Context& ctx, const Config& config, const Weights& weights, std::span<const int32_t> ids);
+// Each list of ids -> states [ids, d_model] in ctx.activation, after the final norm. Every layer is leased
+// once for all.
+std::vector<Tensor> encode(const Context& ctx, const Config& config, const Weights& weights,
+                           std::span<const std::vector<int32_t>> prompts, const LeaseFn& lease = {});
 
 }  // namespace darkroom::t5

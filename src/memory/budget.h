@@ -1,0 +1,35 @@
+// How much memory there is, how much this process holds, and how people write such numbers.
+//
+// Reads /proc and the cgroup files; a system without them gives what it can (0 stands for unknown). Called by
+// the planner and the pipeline.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace darkroom::memory {
+
+// "12GiB", "8G", "6000MiB", "1.5 GB", "4096": K, M, G, T with or without "iB" are powers of 1024, with "B"
+// powers of 1000; without a unit bytes. Nothing for any other text, or less than one byte, or 2^63 and more.
+std::optional<std::size_t> parse_bytes(const std::string& text);
+
+// "1.5 GiB", "200 B".
+std::string byte_text(std::size_t bytes);
+
+// What can be had now without swapping: the system's estimate, or less where a cgroup (v2 or v1) of this
+// process or one above it allows less. `root` stands for "/" in tests. Nothing where the system does not
+// tell.
+std::optional<std::size_t> available_bytes(const std::filesystem::path& root = "/");
+
+// available_bytes() without a margin for what no plan counts: a sixteenth, at least 256 MiB, at most half.
+std::optional<std::size_t> automatic_budget(const std::filesystem::path& root = "/");
+
+// The resident set of this process, now and at most since the last reset_peak() (or since it began, where the
+// system cannot reset it).
+std::size_t resident_bytes();
+std::size_t peak_resident_bytes();
+void reset_peak();
+
+}  // namespace darkroom::memory

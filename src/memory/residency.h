@@ -1,0 +1,125 @@
+// Weights in memory while they are needed: units that stay, and units that pass through slots, read ahead by
+// a thread.
+//
+// A phase groups its weights into units (group_units), says which stay (Placement) and takes a lease on each
+// unit while it computes with it. Units are read from where they lie into buffers, never mapped, so that the
+// resident set is what the plan says and a file that changes is an error instead of a signal. Called by the
+// pipeline's phases.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "memory/placement.h"
+#include "tensor/buffer.h"
+#include "weights/source.h"
+
+namespace darkroom::memory {
+
+// Tensors that enter and leave memory together.
+struct WeightUnit {
+  struct Entry {
+    std::string name;
+    Tensor* field;       // of the model's weights; gets its data while the unit is in memory
+    std::size_t offset;  // in the unit's memory, a multiple of kBufferAlignment
+  };
+  std::vector<Entry> entries;
+  std::size_t bytes = 0;
+};
+
+inline constexpr std::size_t kNoUnit = SIZE_MAX;
+
+// Sorts what `visit_all` names into `count` units by unit_of(name); kNoUnit leaves a tensor out. Every listed
+// field gets its dtype and shape as `source` describes it, without data. The fields must stay where they are.
+// Errors: kModel.
+std::vector<WeightUnit> group_units(std::size_t count,
+                                    const std::function<std::size_t(const std::string&)>& unit_of,
+                                    const std::function<void(const VisitFn&)>& visit_all,
+                                    WeightSource& source);
+// All in one unit.
+std::vector<WeightUnit> one_unit(const std::function<void(const VisitFn&)>& visit_all, WeightSource& source);
+
+std::vector<std::size_t> sizes_of(const std::vector<WeightUnit>& units);
+
+// Owns the memory of a phase's weights and the thread that fills it. One thread takes leases, one at a time.
+//
+// Units are read in their order, again and again, `passes` times in all, as far ahead as slots allow. A lease
+// out of this order is correct and costs what was read in vain.
+class Residency {
+ public:
+  // While it lives, the unit's fields have data. Movable.
+  class Lease {
+   public:
+    Lease(Lease&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)), unit_(other.unit_) {}
+    Lease& operator=(Lease&&) = delete;
+    ~Lease() {
+      if (owner_) owner_->give_back(unit_);
+    }
+
+   private:
+    friend class Residency;
+    Lease(Residency* owner, std::size_t unit) : owner_(owner), unit_(unit) {}
+    Residency* owner_;
+    std::size_t unit_;
+  };
+
+  // `source` must outlive this and is read from another thread. `placement` has as many entries as there are
+  // units.
+  Residency(WeightSource& source, std::vector<WeightUnit> units, Placement placement, uint64_t passes = 1);
+  ~Residency();
+  Residency(const Residency&) = delete;
+  Residency& operator=(const Residency&) = delete;
+
+  // Waits until the unit is in memory. Errors: those of reading it (kModel), kOutOfMemory.
+  Lease lease(std::size_t unit);
+
+  struct Totals {
+    uint64_t bytes_read = 0;
+    double read_seconds = 0;  // of the reading thread
+    double wait_seconds = 0;  // of lease()
+  };
+  Totals totals() const;
+
+ private:
+  struct Slot {
+    Buffer memory;
+    std::size_t unit = kNoUnit;
+    bool leased = false;
+  };
+  void give_back(std::size_t unit);
+  void read_ahead();
+  bool step(std::unique_lock<std::mutex>& lock);
+  Slot* free_slot();
+  Slot* slot_of(std::size_t unit);
+  std::byte* memory_of(std::size_t unit);
+  void read_unit(std::size_t unit, std::byte* memory);
+  void redirect(std::size_t unit);
+
+  WeightSource& source_;
+  const std::vector<WeightUnit> units_;
+  const Placement placement_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Buffer> resident_;  // per unit; empty for streamed ones
+  std::vector<bool> ready_;       // per unit: its fields may get data
+  std::vector<Slot> slots_;
+  uint64_t next_read_ = 0;  // positions in the endless sequence 0 … units−1, 0 …
+  uint64_t next_lease_ = 0;
+  uint64_t end_;             // no reading ahead beyond it
+  uint64_t generation_ = 0;  // counts redirections
+  bool stopping_ = false;
+  std::exception_ptr error_;
+  Totals totals_;
+  std::thread reader_;
+};
+
+}  // namespace darkroom::memory
