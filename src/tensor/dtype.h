@@ -4,13 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 #include "base/error.h"
 #include "base/half.h"
 
 namespace darkroom {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kF8E4M3, kF8E5M2, kI64, kI32, kU8 };
+enum class DType : uint8_t { kF32, kF16, kBF16, kF8E4M3, kF8E5M2, kI64, kI32, kU8, kI8 };
 
 constexpr std::size_t dtype_bytes(DType dtype) {
   switch (dtype) {
@@ -25,6 +26,7 @@ constexpr std::size_t dtype_bytes(DType dtype) {
     case DType::kF8E4M3:
     case DType::kF8E5M2:
     case DType::kU8:
+    case DType::kI8:
       return 1;
   }
   return 0;
@@ -34,8 +36,11 @@ constexpr std::size_t dtype_bytes(DType dtype) {
 std::string_view dtype_name(DType dtype);
 
 constexpr bool is_float(DType dtype) {
-  return dtype != DType::kI64 && dtype != DType::kI32 && dtype != DType::kU8;
+  return dtype != DType::kI64 && dtype != DType::kI32 && dtype != DType::kU8 && dtype != DType::kI8;
 }
+
+// What the matrix of a Linear may be stored as: a floating type, or i8, which means something only with a scale.
+constexpr bool is_matrix_storage(DType dtype) { return is_float(dtype) || dtype == DType::kI8; }
 
 // DType of a C++ element type.
 template <typename T>
@@ -54,6 +59,8 @@ template <>
 inline constexpr DType kDTypeOf<int64_t> = DType::kI64;
 template <>
 inline constexpr DType kDTypeOf<int32_t> = DType::kI32;
+template <>
+inline constexpr DType kDTypeOf<int8_t> = DType::kI8;
 
 // Calls visitor.operator()<T>() with the C++ type of a floating dtype. Errors: kFailure for integer types.
 template <typename Visitor>
@@ -72,6 +79,13 @@ decltype(auto) dispatch_float(DType dtype, Visitor&& visitor) {
     default:
       fail(ErrorCode::kFailure, "expected a floating-point tensor, found {}", dtype_name(dtype));
   }
+}
+
+// The same, and int8_t for i8: whatever is_matrix_storage() allows.
+template <typename Visitor>
+decltype(auto) dispatch_matrix_storage(DType dtype, Visitor&& visitor) {
+  if (dtype == DType::kI8) return visitor.template operator()<int8_t>();
+  return dispatch_float(dtype, std::forward<Visitor>(visitor));
 }
 
 }  // namespace darkroom

@@ -22,6 +22,8 @@ std::string_view dtype_name(DType dtype) {
       return "i32";
     case DType::kU8:
       return "u8";
+    case DType::kI8:
+      return "i8";
   }
   return "unknown";
 }

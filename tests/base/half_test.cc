@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -73,14 +75,20 @@ TEST(Half, LandmarksOfTheFormats) {
   EXPECT_EQ(to_float(BFloat16{0x4049}), 3.140625f);
 }
 
+// The pattern above the largest finite value: infinity, or e4m3fn's NaN.
+uint32_t end_of(const Format& f) {
+  return f.has_infinity ? ((1u << f.exponent_bits) - 1) << f.mantissa_bits
+                        : (1u << (f.exponent_bits + f.mantissa_bits)) - 1;
+}
+
 // Bits of the format's value nearest to x, ties to the even pattern, by looking at every non-negative
 // pattern. Beyond the largest finite value the next step up counts as infinity, as IEEE 754 rounds.
 uint32_t nearest(const Format& f, float x) {
-  const uint32_t infinity = ((1u << f.exponent_bits) - 1) << f.mantissa_bits;
+  const uint32_t infinity = end_of(f);
   const long double magnitude = std::fabs(static_cast<long double>(x));
   const uint32_t sign = std::signbit(x) ? 1u << (f.exponent_bits + f.mantissa_bits) : 0;
   const auto value_at = [&](uint32_t bits) {
-    return bits < infinity ? *decode(f, bits) : std::ldexp(1.0L, (1 << f.exponent_bits) - 1 - f.bias);
+    return bits < infinity ? *decode(f, bits) : 2 * *decode(f, bits - 1) - *decode(f, bits - 2);
   };
   uint32_t low = 0, high = infinity;  // value_at(low) <= magnitude
   while (low < high) {
@@ -104,10 +112,10 @@ void expect_rounds(const Format& format, Round round, const std::vector<float>& 
 // wrong.
 std::vector<float> critical_values(const Format& format, uint32_t step) {
   std::vector<float> out;
-  const uint32_t infinity = ((1u << format.exponent_bits) - 1) << format.mantissa_bits;
-  for (uint32_t bits = 0; bits < infinity; bits += step) {
+  const uint32_t end = end_of(format);
+  for (uint32_t bits = 0; bits < end; bits += step) {
     const long double here = *decode(format, bits);
-    const long double next = bits + 1 < infinity ? *decode(format, bits + 1) : here * (1 + 1e-3L);
+    const long double next = bits + 1 < end ? *decode(format, bits + 1) : here * (1 + 1e-3L);
     const float middle = static_cast<float>((here + next) / 2);
     for (const float x :
          {static_cast<float>(here), middle, std::nextafter(middle, 0.0f), std::nextafter(middle, 1e38f)}) {
@@ -138,6 +146,26 @@ TEST(Half, RoundsToNearestTiesToEven) {
                                     3.3895e38f, 3.4028235e38f, INFINITY, -INFINITY};
   expect_rounds(kFloat16Format, to_float16, edges);
   expect_rounds(kBFloat16Format, to_bfloat16, edges);
+}
+
+// e4m3fn saturates: what is beyond 448 counts as 448.
+TEST(Half, F8E4M3RoundsToNearestAndSaturates) {
+  std::vector<float> inputs = critical_values(kE4M3Format, 1);
+  const std::vector<float> random = random_bit_patterns(20000);
+  inputs.insert(inputs.end(), random.begin(), random.end());
+  inputs.insert(inputs.end(), {0.0f, -0.0f, 464.0f, 464.00003f, 480.0f, -1e30f, 1e-45f, 0x1p-10f, 0x1.8p-9f});
+  for (const float x : inputs) {
+    const float magnitude = std::min(std::fabs(x), 448.0f);
+    EXPECT_EQ(to_float8_e4m3(x).bits, nearest(kE4M3Format, std::copysign(magnitude, x))) << x;
+  }
+  EXPECT_EQ(to_float8_e4m3(INFINITY).bits, 0x7E);
+  EXPECT_EQ(to_float8_e4m3(-INFINITY).bits, 0xFE);
+  EXPECT_EQ(to_float8_e4m3(std::bit_cast<float>(0x7FC00000u)).bits, 0x7F);
+  EXPECT_EQ(to_float8_e4m3(std::bit_cast<float>(0xFF800001u)).bits, 0xFF);
+  for (uint32_t bits = 0; bits < 0x100; ++bits) {
+    const Float8E4M3 code{static_cast<uint8_t>(bits)};
+    EXPECT_EQ(to_float8_e4m3(to_float(code)).bits, bits);
+  }
 }
 
 TEST(Half, ValuesOfTheFormatAreKept) {

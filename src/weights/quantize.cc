@@ -1,0 +1,150 @@
+#include "weights/quantize.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+
+namespace darkroom {
+namespace {
+
+constexpr int64_t kChunk = 1024;  // values widened at a time, on the stack
+constexpr uint32_t kInfinityBits = 0x7F800000u;
+
+// The largest magnitude as bits, which order like magnitudes, with infinity and NaN above all numbers.
+uint32_t largest_bits(const float* values, int64_t count) {
+  int32_t largest = 0;  // signed: SSE2 compares no unsigned numbers
+  for (int64_t i = 0; i < count; ++i) {
+    largest = std::max(largest, static_cast<int32_t>(std::bit_cast<uint32_t>(values[i]) & 0x7FFFFFFFu));
+  }
+  return static_cast<uint32_t>(largest);
+}
+
+[[noreturn]] void fail_not_finite(const float* values, int64_t count, int64_t row, int64_t col) {
+  const float* bad = std::find_if_not(values, values + count, [](float v) { return std::isfinite(v); });
+  fail(ErrorCode::kModel, "row {}, column {} is {}, a weight must be finite", row, col + (bad - values),
+       *bad);
+}
+
+// Calls use(row, first column, values, count) for pieces of all rows, in f32.
+template <typename Use>
+void for_pieces(const Tensor& rows, Use use) {
+  std::array<float, kChunk> wide;
+  dispatch_matrix_storage(rows.dtype, [&]<typename T>() {
+    for (int64_t r = 0; r < rows.rows(); ++r) {
+      for (int64_t first = 0; first < rows.cols(); first += kChunk) {
+        const int64_t count = std::min(kChunk, rows.cols() - first);
+        const T* from = rows.row<T>(r) + first;
+        for (int64_t i = 0; i < count; ++i) wide[static_cast<std::size_t>(i)] = to_float(from[i]);
+        use(r, first, wide.data(), count);
+      }
+    }
+  });
+}
+
+// The same for weights in floating-point, checked to be finite.
+template <typename Use>
+void for_finite_pieces(const Tensor& rows, Use use) {
+  require(is_float(rows.dtype), ErrorCode::kFailure, "quantising {}: expected a floating-point tensor",
+          describe(rows));
+  for_pieces(rows, [&](int64_t row, int64_t first, float* values, int64_t count) {
+    const uint32_t largest = largest_bits(values, count);
+    if (largest >= kInfinityBits) fail_not_finite(values, count, row, first);
+    use(row, first, values, count, std::bit_cast<float>(largest));
+  });
+}
+
+float safe_scale(float largest, float stored) {
+  if (largest == 0) return 1;  // nothing to scale, and 0/1 is 0
+  return std::max(largest / stored, std::numeric_limits<float>::min());
+}
+
+// To the nearest integer, ties to even, within ±127. Adding 3·2^22 leaves no bits for a fraction.
+int8_t to_i8(float x) {
+  const float clamped = std::min(std::max(x, -kLargestI8), kLargestI8);
+  return static_cast<int8_t>(std::bit_cast<int32_t>(clamped + 12582912.0f) - 0x4B400000);
+}
+
+void store(const float* values, int64_t count, DType dtype, void* to) {
+  switch (dtype) {
+    case DType::kBF16:
+      std::transform(values, values + count, static_cast<BFloat16*>(to), to_bfloat16);
+      break;
+    case DType::kF8E4M3:
+      std::transform(values, values + count, static_cast<Float8E4M3*>(to), to_float8_e4m3);
+      break;
+    default:
+      std::transform(values, values + count, static_cast<int8_t*>(to), to_i8);
+      break;
+  }
+}
+
+void check_shapes(const Tensor& rows, std::span<const float> scales, const Tensor& out) {
+  require(rows.shape == out.shape, ErrorCode::kFailure, "quantising {} into {}: the shapes differ",
+          describe(rows), describe(out));
+  const auto count = static_cast<int64_t>(scales.size());
+  require(count <= 1 || count == rows.rows(), ErrorCode::kFailure,
+          "quantising {}: {} scales, expected none, one or one for each row", describe(rows), count);
+}
+
+float scale_of(std::span<const float> scales, int64_t row) {
+  if (scales.empty()) return 1;
+  return scales.size() == 1 ? scales[0] : scales[static_cast<std::size_t>(row)];
+}
+
+}  // namespace
+
+float absmax(const Tensor& rows) {
+  float largest = 0;
+  for_finite_pieces(rows, [&](int64_t, int64_t, const float*, int64_t, float magnitude) {
+    largest = std::max(largest, magnitude);
+  });
+  return largest;
+}
+
+float f8_scale(float largest) { return safe_scale(largest, kLargestF8E4M3); }
+float i8_scale(float largest) { return safe_scale(largest, kLargestI8); }
+
+void i8_scales(const Tensor& rows, std::span<float> scales) {
+  require(static_cast<int64_t>(scales.size()) == rows.rows(), ErrorCode::kFailure,
+          "quantising {}: room for {} scales, expected one for each row", describe(rows), scales.size());
+  std::ranges::fill(scales, 0.0f);
+  for_finite_pieces(rows, [&](int64_t row, int64_t, const float*, int64_t, float magnitude) {
+    float& largest = scales[static_cast<std::size_t>(row)];
+    largest = std::max(largest, magnitude);
+  });
+  std::ranges::transform(scales, scales.begin(), i8_scale);
+}
+
+void quantize_rows(const Tensor& rows, std::span<const float> scales, const Tensor& out) {
+  check_shapes(rows, scales, out);
+  require(out.dtype == DType::kBF16 || out.dtype == DType::kF8E4M3 || out.dtype == DType::kI8,
+          ErrorCode::kFailure, "quantising to {} is not supported", dtype_name(out.dtype));
+  for (const float scale : scales) {
+    require(std::isfinite(scale) && scale > 0, ErrorCode::kFailure, "quantising {} with the scale {}",
+            describe(rows), scale);
+  }
+  const int64_t size = static_cast<int64_t>(dtype_bytes(out.dtype));
+  for_finite_pieces(rows, [&](int64_t row, int64_t first, float* values, int64_t count, float) {
+    if (const float scale = scale_of(scales, row); scale != 1) {
+      for (int64_t i = 0; i < count; ++i) values[i] /= scale;
+    }
+    store(values, count, out.dtype, out.row<std::byte>(0) + (row * out.row_stride + first) * size);
+  });
+}
+
+void dequantize_rows(const Tensor& rows, std::span<const float> scales, const Tensor& out) {
+  check_shapes(rows, scales, out);
+  require(out.dtype == DType::kF32, ErrorCode::kFailure, "dequantising to {}, expected f32",
+          dtype_name(out.dtype));
+  for_pieces(rows, [&](int64_t row, int64_t first, const float* values, int64_t count) {
+    const float scale = scale_of(scales, row);
+    float* to = out.row<float>(row) + first;
+    for (int64_t i = 0; i < count; ++i) to[i] = values[i] * scale;
+  });
+}
+
+}  // namespace darkroom

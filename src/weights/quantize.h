@@ -1,0 +1,53 @@
+// Fewer bits for a weight matrix, and back: plain and scaled fp8 (e4m3fn), int8 with a scale per row, bf16.
+//
+// Pure functions on host memory: no files, no names, no threads. Each works on any run of rows, so that a
+// model of any size passes through a buffer of a few rows; the numbers do not depend on how the rows were
+// cut. What is stored means stored · scale, as ops/ops.h's Linear reads it. Called by whoever converts or
+// requantises:
+//
+//     plain fp8, bf16   quantize_rows(rows, {}, out);
+//     scaled fp8        largest = max(largest, absmax(rows)) over all rows, scale = f8_scale(largest), and
+//     then
+//                       quantize_rows(rows, {&scale, 1}, out) over all rows again;
+//     int8 per row      i8_scales(rows, scales); quantize_rows(rows, scales, out);
+//
+// Rows that are quantised already go through dequantize_rows() into f32 first. Errors are kModel, one line
+// without the tensor's name, which the caller puts in front: "row 3, column 5 is nan, a weight must be
+// finite".
+#pragma once
+
+#include <span>
+
+#include "tensor/tensor.h"
+
+namespace darkroom {
+
+inline constexpr float kLargestF8E4M3 = 448;  // -448 is there too
+inline constexpr float kLargestI8 = 127;      // symmetric: -128 is never written
+
+// The largest magnitude of `rows` (any floating dtype, rows may be strided); 0 without rows. Errors: kModel
+// for NaN or infinity.
+float absmax(const Tensor& rows);
+
+// largest/448 and largest/127, so that the largest value is kept; never 0, subnormal or infinite: 1 for 0,
+// and at least the least normal f32. largest must be finite and not negative.
+float f8_scale(float largest);
+float i8_scale(float largest);
+// scales[r] = i8_scale(absmax of row r); scales.size() must be rows.rows(). Errors: as absmax().
+void i8_scales(const Tensor& rows, std::span<float> scales);
+
+// out = rows/scale, to the nearest value of out's dtype, ties to even; what lies beyond its largest is
+// clamped (bf16: rounds to infinity, as f32 values beyond 3.39e38 do). rows: any floating dtype. out: same
+// shape, kBF16, kF8E4M3 or kI8, not overlapping. scales: none, one, or one for each of these rows, positive
+// and finite. Errors: kModel for NaN or infinity in rows; kFailure for anything else that breaks this
+// contract.
+//
+// The error of a value, |stored·scale − w|, is at most, with s the scale and apart from two roundings of f32:
+//   f8   s·2^-10 below 2^-6·s in magnitude, |w|·2^-4 above (halves of an ulp);   i8   s/2;   bf16   |w|·2^-8.
+void quantize_rows(const Tensor& rows, std::span<const float> scales, const Tensor& out);
+
+// out[r] = rows[r]·scale in f32. rows: any floating dtype or kI8. out: f32 of the same shape, not
+// overlapping. scales as above, but any number will do that a file gives. Errors: kFailure.
+void dequantize_rows(const Tensor& rows, std::span<const float> scales, const Tensor& out);
+
+}  // namespace darkroom
