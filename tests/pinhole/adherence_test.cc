@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 namespace grader = darkroom::grader;
 
-constexpr const char* kPinhole = DARKROOM_SOURCE_DIR "/assets/pinhole";
+const std::string kPinhole = DARKROOM_SOURCE_DIR "/assets/pinhole";
 
 const std::vector<std::string> kCaptions = {
     "a red star above a blue ring on a yellow background",
@@ -38,12 +38,16 @@ struct Size {
   int width, height;
 };
 
+// Sanitizers make a picture some forty times slower: there a few of them must do.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t kDrawn = 2;
+#else
+constexpr std::size_t kDrawn = 12;
+#endif
+
 class Pinhole : public testing::Test {
  protected:
-  void SetUp() override {
-    ASSERT_EQ(darkroom_create(nullptr, &engine_), DARKROOM_OK);
-    ASSERT_EQ(darkroom_open(engine_, kPinhole, &model_), DARKROOM_OK) << darkroom_last_error(engine_);
-  }
+  void SetUp() override { ASSERT_EQ(darkroom_create(nullptr, &engine_), DARKROOM_OK); }
   void TearDown() override {
     darkroom_close(model_);
     darkroom_destroy(engine_);
@@ -69,27 +73,32 @@ class Pinhole : public testing::Test {
     return image;
   }
 
-  // Draws every caption. What the weights have learned must hold: all backgrounds and places, and eight
-  // colours in ten. Kinds, sizes, counts and relations are not learned yet (docs/PINHOLE.md) and not asked
-  // for.
+  // Draws the captions, each with a seed of its own. Of one shape: every claim must hold in four pictures of
+  // five. Of two: which kind goes where is not learned well yet (docs/PINHOLE.md), so three claims in four
+  // must hold. Every background must be right.
   void expect_adherence(Size size) {
-    int colours = 0, right_colours = 0;
-    uint64_t seed = 100;
-    for (const std::string& caption : kCaptions) {
-      const grader::Found found = grader::look_at(draw(caption, seed++, size), caption);
-      for (const grader::Judgement& claim :
-           grader::judge(grader::parse_caption(caption, "caption"), found).claims) {
-        const bool must_hold =
-            claim.type == grader::ClaimType::kBackground || claim.type == grader::ClaimType::kPlace;
-        EXPECT_TRUE(claim.holds || !must_hold)
-            << caption << ": " << claim.expected << ", seen " << claim.seen;
-        if (claim.type != grader::ClaimType::kColour) continue;
-        ++colours;
-        right_colours += claim.holds ? 1 : 0;
+    ASSERT_EQ(darkroom_open(engine_, kPinhole.c_str(), &model_), DARKROOM_OK) << darkroom_last_error(engine_);
+    std::size_t singles = 0, singles_right = 0, claims = 0, claims_right = 0;
+    std::string wrong;
+    for (std::size_t i = 0; i < kDrawn; ++i) {
+      const std::string& caption = kCaptions[i];
+      const grader::Found found = grader::look_at(draw(caption, 100 + i, size), caption);
+      const grader::Caption parsed = grader::parse_caption(caption, "caption");
+      const grader::Verdict verdict = grader::judge(parsed, found);
+      singles += parsed.shapes.size() == 1 ? 1 : 0;
+      singles_right += parsed.shapes.size() == 1 && verdict.holds ? 1 : 0;
+      for (const grader::Judgement& claim : verdict.claims) {
+        ++claims;
+        claims_right += claim.holds ? 1 : 0;
+        EXPECT_TRUE(claim.holds || claim.type != grader::ClaimType::kBackground)
+            << caption << ": " << claim.seen;
+        if (!claim.holds) wrong += caption + ": " + claim.expected + ", seen " + claim.seen + "\n";
       }
     }
-    EXPECT_GE(right_colours * 10, colours * 8) << right_colours << " of " << colours;
-    RecordProperty("colours_right", right_colours);
+    EXPECT_GE(singles_right * 5, singles * 4) << wrong;
+    EXPECT_GE(claims_right * 4, claims * 3) << wrong;
+    RecordProperty("singles_right", static_cast<int>(singles_right));
+    RecordProperty("claims_right", static_cast<int>(claims_right));
   }
 
   darkroom_engine* engine_ = nullptr;

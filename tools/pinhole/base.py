@@ -179,7 +179,8 @@ def train(options) -> None:
         label_loss, kinds_right = pinhole.label_loss(part, rows, t)
         rate = hold_then_fall(run.step, options.steps, options.fall, warmup=200)
         word_loss = pinhole.word_loss(text[1], answers)
-        run.update(loss + rate * (LABEL_WEIGHT * label_loss + WORD_WEIGHT * word_loss), rate)
+        word_weight = WORD_WEIGHT if run.step >= options.words_from else 0.0
+        run.update(loss + rate * (LABEL_WEIGHT * label_loss + word_weight * word_loss), rate)
         run.log({"loss": loss.detach(), "label_loss": label_loss.detach(), "word_loss": word_loss.detach(),
                  "kinds_right": kinds_right}, every=20)
         if run.step % 200 == 0 or run.step == options.steps:
@@ -196,6 +197,7 @@ def main() -> None:
     parser.add_argument("--fall", type=float, default=0.4, help="share of the steps in which the rate falls")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--words-from", type=int, default=0, help="the step from which T5's states are asked, too")
     parser.add_argument("--processes", type=int, default=1, help="that share each batch, one thread each")
     parser.add_argument("--compile", action="store_true", help="the blocks by torch.compile; needs a C++ compiler")
     start_processes(train, parser.parse_args())
