@@ -100,7 +100,7 @@ typedef struct darkroom_progress {
   int finished;          /* 1 in the last event of a phase */
   int picture, pictures; /* which picture, counted from 0 */
   int step, steps;       /* denoising: steps finished, of how many */
-  int block, blocks;     /* transformer blocks finished in this step; true CFG counts both passes */
+  int block, blocks;     /* transformer blocks finished in this step, for all prompts */
   double phase_seconds;  /* since the phase began */
   uint64_t peak_bytes;   /* largest resident set of the process during the run so far */
   uint64_t phase_peak_bytes; /* and during the phase so far */

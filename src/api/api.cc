@@ -1,6 +1,5 @@
 // The C API: the only place that turns exceptions into status codes. Each function checks its arguments,
 // calls the room that does the work, and reports.
-
 #include <atomic>
 #include <cmath>
 #include <cstdlib>

@@ -79,8 +79,7 @@ void Run::begin(Phase phase, std::initializer_list<const char*> planned) {
   progress_.wait_seconds = 0;
   progress_.planned_bytes = 0;
   for (const char* name : planned) {
-    progress_.planned_bytes =
-        std::max(progress_.planned_bytes, plan_.phase(name).peak_bytes() + kProcessBytes);
+    progress_.planned_bytes = std::max(progress_.planned_bytes, plan_.phase_bytes(plan_.phase(name)));
   }
   memory::reset_peak();
   phase_start_ = std::chrono::steady_clock::now();
@@ -152,7 +151,7 @@ std::vector<std::vector<float>> Run::denoise(std::span<const Conditioning> promp
   };
   std::vector<std::vector<float>> waiting;
   begin(Phase::kModulate, {"modulation"});
-  Workspace space(backend_, plan_.transformer_activation_bytes, job_.precision, cancel_);
+  Workspace space(backend_, plan_.phase("denoise").activation_bytes, job_.precision, cancel_);
   const std::unique_ptr<WeightSource> weights = model_.open_weights(Part::kTransformer);
   DenoisePhase denoiser(space.ctx, model_.config(), *weights, job_, prompts, &plan_.blocks);
   memory::Residency::Totals before;
@@ -170,7 +169,7 @@ std::vector<std::vector<float>> Run::denoise(std::span<const Conditioning> promp
     std::vector<float> latents =
         denoiser.run(initial_latents(job_.seed + static_cast<uint64_t>(index)), hooks);
     end_with_totals();
-    if (plan_.decode_beside_denoise && job_.count > 1) {
+    if (plan_.decode_beside_denoise) {
       decode(index, std::move(latents));
     } else {
       waiting.push_back(std::move(latents));

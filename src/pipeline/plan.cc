@@ -76,7 +76,6 @@ void plan_transformer(const Model& model, const Job& job, Plan& plan) {
         until_modulated = {ctx.arena.peak(), static_cast<const DryRunBackend&>(ctx.backend).work()};
         denoiser.run(noise, {});
       });
-  plan.transformer_activation_bytes = whole.activation_bytes;
   flux::Weights weights;
   const std::unique_ptr<WeightSource> source = model.weights_for_planning(Part::kTransformer);
   const auto sizes = [&](flux::WeightRole role) {
@@ -127,13 +126,13 @@ void check_budget(const Plan& plan) {
   for (const PlannedPhase& phase : plan.phases) {
     if (phase.peak_bytes() + kProcessBytes <= *plan.budget_bytes) continue;
     const std::size_t smallest = smallest_budget(plan);
-    fail(ErrorCode::kOutOfMemory,
-         "{} {} is too little: '{}' needs {}; the smallest budget for this request is {} bytes ({}), less "
-         "for a smaller "
-         "picture",
-         plan.automatic ? "the free memory of" : "a budget of", memory::byte_text(*plan.budget_bytes),
-         phase.name, memory::byte_text(phase.peak_bytes() + kProcessBytes), smallest,
-         memory::byte_text(smallest));
+    fail(
+        ErrorCode::kOutOfMemory,
+        "{} {} is too little: '{}' needs {}; the smallest budget for this request is {} bytes ({}), less for "
+        "a smaller picture",
+        plan.automatic ? "the free memory of" : "a budget of", memory::byte_text(*plan.budget_bytes),
+        phase.name, memory::byte_text(phase.peak_bytes() + kProcessBytes), smallest,
+        memory::byte_text(smallest));
   }
 }
 
@@ -153,10 +152,15 @@ const PlannedPhase& Plan::phase(const std::string& name) const {
   return *it;
 }
 
+std::size_t Plan::phase_bytes(const PlannedPhase& planned) const {
+  const bool beside = decode_beside_denoise && planned.name == "vae";
+  return planned.peak_bytes() + (beside ? phase("denoise").peak_bytes() : 0) + kProcessBytes;
+}
+
 std::size_t Plan::peak_bytes() const {
   std::size_t peak = 0;
-  for (const PlannedPhase& phase : phases) peak = std::max(peak, phase.peak_bytes());
-  return peak + kProcessBytes;
+  for (const PlannedPhase& planned : phases) peak = std::max(peak, phase_bytes(planned));
+  return peak;
 }
 
 Plan make_plan(const Model& model, const Job& job) {
@@ -172,9 +176,8 @@ Plan make_plan(const Model& model, const Job& job) {
       "vae", model, Part::kVae, job,
       [&](const Context& ctx, WeightSource& weights) { decode(ctx, config, weights, job, latents); }));
   check_budget(plan);
-  plan.decode_beside_denoise = !plan.budget_bytes || plan.phase("denoise").peak_bytes() +
-                                                             plan.phase("vae").peak_bytes() + kProcessBytes <=
-                                                         *plan.budget_bytes;
+  plan.decode_beside_denoise = job.count > 1;
+  if (plan.budget_bytes && plan.peak_bytes() > *plan.budget_bytes) plan.decode_beside_denoise = false;
   return plan;
 }
 

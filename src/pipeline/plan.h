@@ -42,7 +42,8 @@ struct PlannedPhase {
 };
 
 // What the program itself holds beside a phase's weights and activations: code, tokenizers, scratch memory of
-// the kernels, pictures. Measured: 16 to 30 MiB.
+// the kernels, pictures. Measured: 9 to 18 MiB with Pinhole or a dummy, 27 MiB once FLUX.1's own tokenizers
+// are loaded.
 inline constexpr std::size_t kProcessBytes = std::size_t{32} << 20;
 
 struct Plan {
@@ -51,11 +52,12 @@ struct Plan {
   bool automatic = false;                   // the budget was not given
   memory::Placement blocks;                 // of the transformer, for denoise
   std::size_t least_block_bytes = 0;        // of its blocks in memory, when every one passes through one slot
-  std::size_t transformer_activation_bytes = 0;  // of modulation and denoise together: they share an arena
-  bool decode_beside_denoise = true;             // the transformer can stay while a picture is decoded
+  bool decode_beside_denoise = false;       // of several pictures: the transformer stays while one is decoded
 
   const PlannedPhase& phase(const std::string& name) const;
-  // Of the largest phase, with the process.
+  // Of a phase with all that is in memory meanwhile: the process, and the transformer that stays.
+  std::size_t phase_bytes(const PlannedPhase& phase) const;
+  // Of the largest phase.
   std::size_t peak_bytes() const;
 };
 

@@ -105,18 +105,23 @@ TEST(PipelineRuns, SameBytesForAnyThreadCount) {
   }
 }
 
-// What decides where weights lie must not change a byte of the picture.
-TEST(PipelineRuns, EveryBudgetDrawsTheSamePictures) {
-  const Model model = Model::dummy("tiny");
+// With true CFG, for the tiny dummy.
+Request two_small_pictures() {
   Request request;
   request.prompt = "anything";
   request.negative = "nothing";
   request.cfg = 2;
   request.width = request.height = 64;
-  request.steps = 2;
+  request.steps = 3;
   request.seed = 5;
   request.count = 2;
-  request.precision = "f32";
+  return request;
+}
+
+// What decides where weights lie must not change a byte of the picture.
+TEST(PipelineRuns, EveryBudgetDrawsTheSamePictures) {
+  const Model model = Model::dummy("tiny");
+  Request request = two_small_pictures();
   const auto draw = [&](std::size_t budget) {
     request.budget = std::to_string(budget);
     const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
@@ -150,14 +155,7 @@ TEST(PipelineRuns, EveryBudgetDrawsTheSamePictures) {
 TEST(PipelineRuns, DummyDrawsProgressesAndStops) {
   const Model model = Model::dummy("tiny");
   const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
-  Request request;
-  request.prompt = "anything";
-  request.negative = "nothing";
-  request.cfg = 2;
-  request.width = request.height = 64;
-  request.steps = 3;
-  request.seed = 5;
-  request.count = 2;
+  const Request request = two_small_pictures();
   const Job job = decide(request, model);
   std::atomic<bool> cancel{false};
   std::vector<Picture> pictures;

@@ -35,8 +35,8 @@ def hold_then_fall(step: int, steps: int, fall: float, warmup: int = 50) -> floa
 
 
 def start_processes(train, options) -> None:
-    """Runs train(options) in options.processes processes, which share every batch; then with one thread each, which
-    on two cores is faster than two threads and suffers less from other work beside it."""
+    """Runs train(options) in options.processes processes, which share every batch. Several have one thread each: about
+    as fast as so many threads, and slowed down no more than in proportion by other work beside them."""
     if options.processes == 1:
         train(options)
     else:
@@ -47,7 +47,8 @@ def start_processes(train, options) -> None:
 
 def _join(rank: int, train, options) -> None:
     torch.set_num_threads(1)
-    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank % os.cpu_count()]})
+    allowed = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {allowed[rank % len(allowed)]})
     distributed.init_process_group("gloo", init_method=f"file://{(options.run / 'meeting').absolute()}", rank=rank,
                                    world_size=options.processes)
     train(options)
