@@ -1,6 +1,7 @@
 """Trains Pinhole's base model: both text encoders and the transformer, from scratch, by flow matching.
 
     python tools/pinhole/base.py --run RUN --data latents.pt --tokenizers FOLDER --steps 8000     train, or go on
+        [--start assets/pinhole]                                         from an exported model's weights
 
 x_t = (1 - t) x + t noise; the target is noise - x; t is logit-normal, wide and toward noise, where composition is
 decided and where the shifted schedule spends its steps. One caption in ten is empty, so that classifier-free guidance has its other half. Learning rate: constant,
@@ -11,7 +12,8 @@ The renderer knows what lies on every latent token, so the states of a middle bl
 place in the shape), by one linear layer that is thrown away afterwards. That is representation alignment (REPA, Yu et
 al. 2024) with the truth instead of another network's features: the flow alone says little about kinds at first, because
 a shape's kind moves only the pixels of its edge. Likewise T5's states of the words for colours and kinds are asked what
-belongs together: which shape it is, its colour and kind, where it is to be and how large.
+belongs together: which shape it is, its colour and kind, where it is to be and how large. FLUX.1's T5 could read before
+its transformer saw a caption; so T5 learns these answers alone first, which takes two minutes, and is asked on.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from torch.nn import functional
 
 import model
 import scenes
-from run import Run, hold_then_fall, own_share, start_processes, step_random
+from run import Run, hold_then_fall, own_share, rank_and_world, start_processes, step_random
 
 TOKENS_PER_BATCH = 64 * 64
 EMPTY_SHARE = 0.1
@@ -32,6 +34,7 @@ LABELLED_BLOCK, LABEL_WEIGHT = 2, 0.1  # the third of the six single blocks
 # top, bottom, beside; none, small, large, one of two.
 WORD_CLASSES, WORD_WEIGHT = (3, len(scenes.COLOURS), len(scenes.SHAPES) + 1, 6, 4), 0.05
 IGNORED = -100
+READING_STEPS, READING_BATCH, READING_RATE = 1500, 128, 2e-3
 
 
 def words_of(tokens: model.Tokens, ids) -> list:
@@ -83,7 +86,6 @@ class Labelled(model.Pinhole):
         loss = loss + 0.3 * (place[shape] - true_place[shape].float()).square().mean()
         told = (kind.argmax(-1) == true_kind)[shape & (t > 0.9)[:, None]]
         return loss, told.float().mean().nan_to_num(1 / 8)
-
 
     def word_loss(self, states, answers) -> torch.Tensor:
         """states [N, tokens, T5_WIDTH] of encode(); answers [N, tokens, questions]."""
@@ -158,12 +160,34 @@ class Muon(torch.optim.Optimizer):
                     parameter.add_(direction, alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
 
 
+def teach_reading(pinhole: Labelled, parts: list, seed: int) -> None:
+    """T5 and the layer that asks it, by the word loss alone; prints the last losses."""
+    captions, answers = (torch.cat([part[name] for part in parts]) for name in ("t5", "answers"))
+    learning = [*pinhole.t5.parameters(), *pinhole.label_words.parameters()]
+    optimiser = torch.optim.AdamW(learning, lr=READING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    for step in range(READING_STEPS):
+        rng, _ = step_random(seed + 1, step)
+        rows = torch.from_numpy(rng.choice(len(captions), READING_BATCH, replace=False))
+        loss = pinhole.word_loss(pinhole.t5(captions[rows].long())[0], answers[rows])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learning, 1.0)
+        optimiser.param_groups[0]["lr"] = READING_RATE * hold_then_fall(step, READING_STEPS, fall=0.5)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        if step % 100 == 99 and rank_and_world()[0] == 0:
+            print(f"reading: step {step + 1}, word loss {loss.item():.4f}", flush=True)
+
+
 def train(options) -> None:
     data, tokens = torch.load(options.data, weights_only=True), model.Tokens(options.tokenizers)
     for part in data["parts"]:
         part["answers"] = torch.tensor([word_answers(words_of(tokens, ids)) for ids in part["t5"]])
     torch.manual_seed(options.seed)
     pinhole = Labelled(tokens).train()
+    if options.start:
+        pinhole.load_exported(options.start)
+    if not (options.run / "checkpoint.pt").exists():
+        teach_reading(pinhole, data["parts"], options.seed)
     if options.compile:
         pinhole.transformer.compile_repeated_blocks(dynamic=False)
     run = Run(options.run, pinhole, optimisers_for(pinhole, options.rate), ema_decay=0.999)
@@ -179,8 +203,7 @@ def train(options) -> None:
         label_loss, kinds_right = pinhole.label_loss(part, rows, t)
         rate = hold_then_fall(run.step, options.steps, options.fall, warmup=200)
         word_loss = pinhole.word_loss(text[1], answers)
-        word_weight = WORD_WEIGHT if run.step >= options.words_from else 0.0
-        run.update(loss + rate * (LABEL_WEIGHT * label_loss + word_weight * word_loss), rate)
+        run.update(loss + rate * (LABEL_WEIGHT * label_loss + WORD_WEIGHT * word_loss), rate)
         run.log({"loss": loss.detach(), "label_loss": label_loss.detach(), "word_loss": word_loss.detach(),
                  "kinds_right": kinds_right}, every=20)
         if run.step % 200 == 0 or run.step == options.steps:
@@ -197,7 +220,7 @@ def main() -> None:
     parser.add_argument("--fall", type=float, default=0.4, help="share of the steps in which the rate falls")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=3)
-    parser.add_argument("--words-from", type=int, default=0, help="the step from which T5's states are asked, too")
+    parser.add_argument("--start", type=pathlib.Path, help="an exported model whose weights are the first ones")
     parser.add_argument("--processes", type=int, default=1, help="that share each batch, one thread each")
     parser.add_argument("--compile", action="store_true", help="the blocks by torch.compile; needs a C++ compiler")
     start_processes(train, parser.parse_args())

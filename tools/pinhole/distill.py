@@ -17,7 +17,7 @@ import torch
 import model
 import sample
 from base import optimisers_for, sample_batch, noisy
-from run import Run, hold_then_fall, step_random
+from run import Run, hold_then_fall, own_share, start_processes, step_random
 
 TOKENS_PER_BATCH = 32 * 64
 GUIDANCE_RANGE = (1.0, 4.0)
@@ -53,6 +53,7 @@ def dev_loss(student, teacher, data, rng, generator):
     t, at, _ = noisy(x, generator)
     low, high = GUIDANCE_RANGE
     guidance = low + (high - low) * torch.rand(len(x), generator=generator)
+    x, clip, t5, t, at, guidance = own_share(x, clip, t5, t, at, guidance)
     with torch.no_grad():
         text = teacher.encode(clip, t5)
         empty = teacher.encode(*(part.expand(len(x), -1) for part in data["empty"]))
@@ -67,6 +68,7 @@ def schnell_loss(student, teacher, data, rng, generator):
     interval = int(rng.integers(SCHNELL_STEPS))
     start, end = levels[interval], levels[interval + 1]
     at = (1 - start) * x + start * torch.randn(x.shape, generator=generator)
+    x, clip, t5, at = own_share(x, clip, t5, at)
     with torch.no_grad():
         text = teacher.encode(clip, t5)
         walk = [start + (end - start) * i / WALK for i in range(WALK + 1)]
@@ -85,6 +87,9 @@ def train(options) -> None:
     student = make(teacher, tokens).train()
     for part in (student.clip, student.t5):
         part.requires_grad_(False)
+    if options.compile:
+        for pinhole in (student, teacher):
+            pinhole.transformer.compile_repeated_blocks(dynamic=False)
     run = Run(options.run, student, optimisers_for(student.transformer, options.rate), ema_decay=0.998)
     while run.step < options.steps:
         rng, generator = step_random(options.seed, run.step)
@@ -104,7 +109,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--rate", type=float, default=7e-4)
     parser.add_argument("--seed", type=int, default=4)
-    train(parser.parse_args())
+    parser.add_argument("--processes", type=int, default=1, help="that share each batch, one thread each")
+    parser.add_argument("--compile", action="store_true", help="the blocks by torch.compile; needs a C++ compiler")
+    start_processes(train, parser.parse_args())
 
 
 if __name__ == "__main__":

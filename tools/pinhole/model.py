@@ -97,6 +97,11 @@ class Pinhole(torch.nn.Module):
         self.transformer = make_transformer(guidance)
         start_quietly(self.transformer)
 
+    def load_exported(self, folder: pathlib.Path) -> None:
+        """The weights of a folder that export.py wrote, rounded to bf16 as they are there."""
+        for part, name in ((self.clip, "text_encoder"), (self.t5, "text_encoder_2"), (self.transformer, "transformer")):
+            part.load_state_dict(type(part).from_pretrained(folder / name, torch_dtype=torch.float32).state_dict())
+
     def encode(self, clip_ids, t5_ids):
         """Pooled [N, CLIP_WIDTH] and states [N, T5_TOKENS, T5_WIDTH].
 

@@ -128,9 +128,12 @@ def test(vae: AutoencoderKL, count: int, sheet: pathlib.Path | None) -> float:
 
 
 def load_vae(run: pathlib.Path) -> AutoencoderKL:
-    """The averaged weights of a run, for evaluation."""
-    vae = make_vae()
-    vae.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["ema"])
+    """For evaluation: the averaged weights of a run, or those of an exported vae/ folder."""
+    if (run / "config.json").exists():
+        vae = AutoencoderKL.from_pretrained(run, torch_dtype=torch.float32)
+    else:
+        vae = make_vae()
+        vae.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["ema"])
     return vae.eval().requires_grad_(False)
 
 
