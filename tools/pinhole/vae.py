@@ -18,6 +18,7 @@ import pathlib
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from safetensors.torch import load_file
 
 import scenes
 from run import Run, cosine, step_random
@@ -129,11 +130,9 @@ def test(vae: AutoencoderKL, count: int, sheet: pathlib.Path | None) -> float:
 
 def load_vae(run: pathlib.Path) -> AutoencoderKL:
     """For evaluation: the averaged weights of a run, or those of an exported vae/ folder."""
-    if (run / "config.json").exists():
-        vae = AutoencoderKL.from_pretrained(run, torch_dtype=torch.float32)
-    else:
-        vae = make_vae()
-        vae.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["ema"])
+    vae, exported = make_vae(), run / "diffusion_pytorch_model.safetensors"
+    vae.load_state_dict(load_file(exported) if exported.exists() else
+                        torch.load(run / "checkpoint.pt", weights_only=True)["ema"])
     return vae.eval().requires_grad_(False)
 
 
