@@ -14,6 +14,7 @@ struct Command {
 };
 
 void run_generate(const Command& self, const std::vector<std::string>& arguments);
+void run_convert(const Command& self, const std::vector<std::string>& arguments);
 void run_info(const Command& self, const std::vector<std::string>& arguments);
 void run_plan(const Command& self, const std::vector<std::string>& arguments);
 void run_tokenize(const Command& self, const std::vector<std::string>& arguments);

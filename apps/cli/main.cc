@@ -1,5 +1,6 @@
 // The program: picks the sub-command, and turns whatever it throws into one line and an exit code.
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -20,6 +21,7 @@ constexpr Command kCommands[] = {
     {"info", "Say what a model, a .safetensors file or a picture is", run_info},
     {"plan", "Say what a picture would cost in memory and work, without drawing it", run_plan},
     {"tokenize", "Print the token ids of a prompt", run_tokenize},
+    {"convert", "Write a model again with weights of fewer bits", run_convert},
     {"words", "Say which prompts a model understands", run_words},
     {"bench", "Measure this machine", run_bench},
 };
@@ -74,6 +76,7 @@ int report(darkroom_status status, const std::string& message) {
 int main(int argc, char** argv) {
   cli::open_standard_streams();
   cli::install_interrupt_handlers();
+  signal(SIGXFSZ, SIG_IGN);  // a file that may not grow further is an error like a full disk
   try {
     cli::run({argv + (argc > 0 ? 1 : 0), argv + argc});
     return DARKROOM_OK;

@@ -81,14 +81,19 @@ void Progress::on_event(const darkroom_progress& event) {
                      stepped ? fmt::format("{} steps, ", event.steps) : "", seconds_text(event.phase_seconds),
                      bytes_text(event.phase_peak_bytes), bytes_text(event.planned_bytes), read_text(event)));
   }
-  if (style_ != ProgressStyle::kLive) return;
-  const auto now = std::chrono::steady_clock::now();
   const bool phase_begins = event.step == 0 && event.block == 0 && !event.finished;
-  if (!phase_begins && now - last_shown_ < kBetweenUpdates) return;
-  last_shown_ = now;
-  show(fmt::format("{}{}{}  {}  peak {}", picture_text(event), phase_name(event.phase),
+  if (phase_begins) last_shown_ = {};
+  live(fmt::format("{}{}{}  {}  peak {}", picture_text(event), phase_name(event.phase),
                    event.phase == DARKROOM_DENOISE ? denoise_text(event) : "",
                    seconds_text(event.phase_seconds), bytes_text(peak_bytes_)));
+}
+
+void Progress::live(const std::string& text) {
+  if (style_ != ProgressStyle::kLive) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_shown_ < kBetweenUpdates) return;
+  last_shown_ = now;
+  show(text);
 }
 
 void Progress::note(const std::string& text) {

@@ -175,6 +175,48 @@ DARKROOM_API darkroom_status darkroom_save_png(darkroom_engine* engine, const da
 DARKROOM_API darkroom_status darkroom_save_latents(darkroom_engine* engine, const darkroom_picture* picture,
                                                    const char* path, int overwrite);
 
+/* ---- converting ---- */
+
+/* Where a conversion is. Valid during the callback only. */
+typedef struct darkroom_convert_progress {
+  size_t struct_size;
+  const char* part;      /* the folder of the part in work, "transformer" */
+  int finished;          /* 1 in the last event of a part */
+  int files;             /* of this part, */
+  uint64_t part_bytes;   /* and how many bytes of tensors they hold in the end */
+  uint64_t bytes_written, bytes_all; /* of tensors, in all parts */
+  double seconds;        /* since the conversion began */
+  uint64_t peak_bytes;   /* largest resident set of the process during it so far */
+} darkroom_convert_progress;
+
+/* Returning anything but 0 stops the conversion with DARKROOM_CANCELLED. */
+typedef int (*darkroom_convert_progress_fn)(const darkroom_convert_progress* progress, void* user);
+
+/* The kinds of weights: "bf16"; "fp8" (e4m3fn) without a scale; "fp8-scaled" with one scale for each matrix; "int8"
+ * with one for each of its rows. They are the kinds of the linear layers' matrices; everything else (embeddings, norms,
+ * biases, the VAE) stays as it is stored. The scale of X.weight is X.weight_scale, f32, [] or [rows]; what the
+ * matrix means is the product. */
+typedef struct darkroom_conversion {
+  size_t struct_size;
+  const char* out;          /* the new folder, which must not exist */
+  const char* weights;      /* the transformer's kind */
+  const char* text_weights; /* NULL or "bf16"; that of the text encoders */
+  const char* shard_size;   /* NULL: "5GB"; most bytes of tensors in a file, such as "2GiB" */
+  darkroom_convert_progress_fn on_progress;
+  darkroom_note_fn on_note;
+  void* user;               /* handed to the callbacks */
+} darkroom_conversion;
+
+DARKROOM_API void darkroom_conversion_init(darkroom_conversion* conversion);
+
+/* Writes the model again, in diffusers layout, with its configs and tokenizers. Needs some 100 MiB whatever its size
+ * (of a model of darkroom_open_dummy() its largest tensor besides).
+ * The folder appears in the end, whole, or not at all; a process that is killed leaves a folder .darkroom-* beside
+ * it, of which the next conversion there tells in a note. A model of darkroom_open_dummy() gets made-up tokenizers,
+ * and a VAE without the encoder. */
+DARKROOM_API darkroom_status darkroom_convert(darkroom_engine* engine, darkroom_model* model,
+                                              const darkroom_conversion* conversion);
+
 /* ---- looking; each returns JSON in *text, to be freed with darkroom_free() ---- */
 
 /* What a path holds: a model folder, a .safetensors file, or a picture with its recipe. */

@@ -1,6 +1,7 @@
 // The C API: the only place that turns exceptions into status codes. Each function checks its arguments,
 // calls the room that does the work, and reports.
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -12,9 +13,11 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "bench/bench.h"
+#include "convert/convert.h"
 #include "darkroom/darkroom.h"
 #include "image/png.h"
 #include "image/recipe.h"
+#include "memory/budget.h"
 #include "pipeline/inspect.h"
 #include "pipeline/latents_file.h"
 #include "pipeline/pipeline.h"
@@ -27,6 +30,7 @@ using darkroom::require;
 
 struct darkroom_model {
   darkroom::Model model;
+  std::string folder;  // where it was opened; empty for a dummy
 };
 
 struct darkroom_engine {
@@ -155,6 +159,45 @@ darkroom::Listeners listeners_of(const darkroom_request& r) {
   return listeners;
 }
 
+darkroom::ConvertOptions to_options(const darkroom_conversion& c, const std::string& in, int threads) {
+  require_argument(c.struct_size >= sizeof(darkroom_conversion), "the size of darkroom_conversion");
+  require_argument(c.out && c.weights, "the new folder or the kind of weights");
+  const std::string shard_size = or_else(c.shard_size, "5GB");
+  const std::optional<std::size_t> shard_bytes = darkroom::memory::parse_bytes(shard_size);
+  require(shard_bytes.has_value(), ErrorCode::kUsage,
+          "the size of a file is '{}'; expected an amount such as 5GB or 2GiB", shard_size);
+  return {.in = in,
+          .out = c.out,
+          .weights = c.weights,
+          .text_weights = or_else(c.text_weights, "bf16"),
+          .shard_bytes = *shard_bytes,
+          .threads = threads};
+}
+
+darkroom::ConvertListeners listeners_of(const darkroom_conversion& c) {
+  darkroom::ConvertListeners listeners;
+  const auto begin = std::chrono::steady_clock::now();
+  listeners.on_progress = [&c, begin](const darkroom::ConvertProgress& p) {
+    if (!c.on_progress) return;
+    const std::string part(part_folder(p.part));
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
+    const darkroom_convert_progress event{.struct_size = sizeof(darkroom_convert_progress),
+                                          .part = part.c_str(),
+                                          .finished = p.finished,
+                                          .files = static_cast<int>(p.files),
+                                          .part_bytes = p.part_bytes,
+                                          .bytes_written = p.bytes_written,
+                                          .bytes_all = p.bytes_all,
+                                          .seconds = passed.count(),
+                                          .peak_bytes = darkroom::memory::peak_resident_bytes()};
+    stop_if(c.on_progress(&event, c.user) != 0);
+  };
+  listeners.on_note = [&c](const std::string& note) {
+    if (c.on_note) c.on_note(note.c_str(), c.user);
+  };
+  return listeners;
+}
+
 void check_picture(const darkroom_picture* picture, const char* path) {
   require_argument(picture && picture->struct_size >= sizeof(darkroom_picture), "the picture");
   require_argument(path && *path, "the path");
@@ -204,7 +247,7 @@ darkroom_status darkroom_open(darkroom_engine* engine, const char* path, darkroo
   return guarded(engine, [&] {
     require_argument(path && model, "the path or the place for the model");
     *model = nullptr;
-    *model = new darkroom_model{darkroom::Model::open(path)};
+    *model = new darkroom_model{darkroom::Model::open(path), path};
   });
 }
 
@@ -212,7 +255,7 @@ darkroom_status darkroom_open_dummy(darkroom_engine* engine, const char* name, d
   return guarded(engine, [&] {
     require_argument(name && model, "the name or the place for the model");
     *model = nullptr;
-    *model = new darkroom_model{darkroom::Model::dummy(name)};
+    *model = new darkroom_model{darkroom::Model::dummy(name), {}};
   });
 }
 
@@ -271,6 +314,23 @@ darkroom_status darkroom_save_latents(darkroom_engine* engine, const darkroom_pi
     const std::size_t count = static_cast<std::size_t>(picture->latent_tokens * picture->latent_channels);
     darkroom::write_latents(path, {picture->latents, count}, picture->latent_tokens, picture->latent_channels,
                             overwrite != 0);
+  });
+}
+
+void darkroom_conversion_init(darkroom_conversion* conversion) {
+  if (!conversion) return;
+  *conversion = {};
+  conversion->struct_size = sizeof(darkroom_conversion);
+}
+
+darkroom_status darkroom_convert(darkroom_engine* engine, darkroom_model* model,
+                                 const darkroom_conversion* conversion) {
+  return guarded(engine, [&] {
+    require_argument(model && conversion, "the model or the conversion");
+    engine->cancel = false;
+    darkroom::memory::reset_peak();
+    convert(model->model, to_options(*conversion, model->folder, engine->backend_options.threads),
+            listeners_of(*conversion), engine->cancel);
   });
 }
 

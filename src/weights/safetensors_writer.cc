@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "weights/safetensors.h"
+#include "weights/safetensors_head.h"
 
 namespace darkroom {
 namespace {
@@ -33,29 +34,69 @@ std::span<const std::byte> joined_rows(const Tensor& tensor, std::vector<std::by
   return copy;
 }
 
-std::string shape_text(const Shape& shape) {
+std::string shape_text(const std::vector<int64_t>& extents) {
   std::string text = "[";
-  for (int i = 0; i < shape.rank(); ++i) text += (i ? "," : "") + std::to_string(shape[i]);
+  for (std::size_t i = 0; i < extents.size(); ++i) text += (i ? "," : "") + std::to_string(extents[i]);
   return text + "]";
 }
 
-// Length and JSON, padded so that the data begins at a multiple of 8.
-std::string header_bytes(std::span<const NamedTensor* const> sorted, const WriteOptions& options) {
+void check_names(const std::vector<StoredTensor>& tensors, const std::string& where) {
+  std::vector<std::string_view> names;
+  for (const StoredTensor& tensor : tensors) names.push_back(tensor.name);
+  std::ranges::sort(names);
+  require(!std::ranges::binary_search(names, "__metadata__"), ErrorCode::kUsage,
+          "{}: a tensor cannot be named __metadata__", where);
+  const auto twice = std::ranges::adjacent_find(names);
+  if (twice != names.end()) fail(ErrorCode::kUsage, "{}: two tensors named '{}'", where, printable(*twice));
+}
+
+// Types narrower than a byte come last.
+std::size_t element_bytes(const StoredTensor& tensor) {
+  if (tensor.dtype) return dtype_bytes(*tensor.dtype);
+  return tensor.elements == 0 ? 0 : tensor.bytes / static_cast<std::size_t>(tensor.elements);
+}
+
+StoredTensor described(const NamedTensor& named) {
+  StoredTensor out;
+  out.name = named.name;
+  out.type = stored_type_name(named.tensor.dtype);
+  out.dtype = named.tensor.dtype;
+  for (int i = 0; i < named.tensor.shape.rank(); ++i) out.extents.push_back(named.tensor.shape[i]);
+  out.bytes = named.tensor.bytes();
+  out.elements = named.tensor.shape.numel();
+  return out;
+}
+
+}  // namespace
+
+std::size_t lay_out(std::vector<StoredTensor>& tensors) {
+  std::ranges::sort(tensors, [](const StoredTensor& a, const StoredTensor& b) {
+    const std::size_t x = element_bytes(a), y = element_bytes(b);
+    return x != y ? x > y : a.name < b.name;
+  });
+  std::size_t end = 0;
+  for (StoredTensor& tensor : tensors) {
+    tensor.begin = end;
+    end += tensor.bytes;
+  }
+  return end;
+}
+
+std::string safetensors_head(const std::vector<StoredTensor>& tensors,
+                             const std::map<std::string, std::string>& metadata, const std::string& where) {
+  check_names(tensors, where);
   std::string json = "{";
-  if (!options.metadata.empty()) {
+  if (!metadata.empty()) {
     json += "\"__metadata__\":{";
-    for (const auto& [key, text] : options.metadata) {
+    for (const auto& [key, text] : metadata) {
       json += (json.back() == '{' ? "" : ",") + quoted(key) + ":" + quoted(text);
     }
     json += "}";
   }
-  std::size_t begin = 0;
-  for (const NamedTensor* named : sorted) {
-    const std::size_t end = begin + named->tensor.bytes();
+  for (const StoredTensor& tensor : tensors) {
     json += fmt::format("{}{}:{{\"dtype\":\"{}\",\"shape\":{},\"data_offsets\":[{},{}]}}",
-                        json.size() == 1 ? "" : ",", quoted(named->name),
-                        stored_type_name(named->tensor.dtype), shape_text(named->tensor.shape), begin, end);
-    begin = end;
+                        json.size() == 1 ? "" : ",", quoted(tensor.name), tensor.type,
+                        shape_text(tensor.extents), tensor.begin, tensor.begin + tensor.bytes);
   }
   json += "}";
   json.resize((json.size() + 7) / 8 * 8, ' ');
@@ -65,34 +106,25 @@ std::string header_bytes(std::span<const NamedTensor* const> sorted, const Write
   return length + json;
 }
 
-}  // namespace
-
 void write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
                        const WriteOptions& options) {
-  std::vector<const NamedTensor*> sorted;
+  std::map<std::string_view, const Tensor*> by_name;
+  std::vector<StoredTensor> stored;
   for (const NamedTensor& named : tensors) {
     const Tensor& tensor = named.tensor;
-    require(named.name != "__metadata__", ErrorCode::kUsage, "a tensor cannot be named __metadata__");
     require(
         tensor.present() && tensor.device == Device::kHost && (tensor.data != nullptr || tensor.bytes() == 0),
         ErrorCode::kFailure, "{}: tensor '{}' has no data to write", path.string(), printable(named.name));
-    sorted.push_back(&named);
+    by_name[named.name] = &tensor;
+    stored.push_back(described(named));
   }
-  std::ranges::sort(sorted, [](const NamedTensor* a, const NamedTensor* b) {
-    const std::size_t x = dtype_bytes(a->tensor.dtype), y = dtype_bytes(b->tensor.dtype);
-    return x != y ? x > y : a->name < b->name;  // wide first: every tensor is aligned to its element size
-  });
-  std::vector<std::string_view> names;
-  for (const NamedTensor* named : sorted) names.push_back(named->name);
-  std::ranges::sort(names);
-  const auto twice = std::ranges::adjacent_find(names);
-  if (twice != names.end())
-    fail(ErrorCode::kUsage, "{}: two tensors named '{}'", path.string(), printable(*twice));
-
-  const std::string header = header_bytes(sorted, options);
-  std::vector<std::vector<std::byte>> copies(sorted.size());
-  std::vector<std::span<const std::byte>> pieces = {std::as_bytes(std::span(header))};
-  for (std::size_t i = 0; i < sorted.size(); ++i) pieces.push_back(joined_rows(sorted[i]->tensor, copies[i]));
+  lay_out(stored);
+  const std::string head = safetensors_head(stored, options.metadata, path.string());
+  std::vector<std::vector<std::byte>> copies(stored.size());
+  std::vector<std::span<const std::byte>> pieces = {std::as_bytes(std::span(head))};
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    pieces.push_back(joined_rows(*by_name.at(stored[i].name), copies[i]));
+  }
   write_pieces_atomically(path, pieces, options.overwrite);
 }
 

@@ -19,6 +19,7 @@ TEST_F(CliArguments, EachCommandHasHelp) {
       {"info", {"PATH", "--json"}},
       {"plan", {"--model", "--width", "--precision", "--json"}},
       {"tokenize", {"--prompt", "--model", "--max-text-tokens"}},
+      {"convert", {"IN", "OUT", "--weights", "--text-weights", "--dummy", "--shard-size", "--threads"}},
       {"words", {"--model", "--json"}},
       {"bench", {"--quick", "--json", "--threads", "--isa"}}};
   for (const auto& [command, names] : flags) {
@@ -36,7 +37,7 @@ TEST_F(CliArguments, EachCommandHasHelp) {
 }
 
 TEST_F(CliArguments, WrongCommandsAreUsageErrors) {
-  expect_refusal({}, 2, "generate, info, plan, tokenize, words and bench");
+  expect_refusal({}, 2, "generate, info, plan, tokenize, convert, words and bench");
   expect_refusal({"generat"}, 2, "did you mean generate?");
   expect_refusal({"zebra"}, 2, "there is no command 'zebra'");
   expect_refusal({"--quiet", "generate"}, 2, "'--quiet' stands before the command");

@@ -1,0 +1,118 @@
+// `darkroom convert`: names, refusals, and that what it writes is a model that draws.
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cmath>
+#include <thread>
+
+#include "cli/program.h"
+#include "image/png.h"
+#include "large_model.h"
+
+namespace cli_test {
+namespace {
+
+class CliConvert : public ProgramTest {
+ protected:
+  void convert(const Words& words) const {
+    Words all = {"convert"};
+    all.insert(all.end(), words.begin(), words.end());
+    const Result result = run(all);
+    EXPECT_EQ(result.code, 0) << result.err;
+  }
+  std::vector<uint8_t> draw(const std::string& model) const {
+    const Result result = run({"generate", "a red star", "-m", model, "-W", "32", "-H", "32", "--steps", "2",
+                               "--max-text-tokens", "16", "-s", "1", "-t", "1", "-o", model + ".png"});
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result.code == 0 ? darkroom::read_png(folder() / (model + ".png")).rgb : std::vector<uint8_t>();
+  }
+};
+
+double psnr(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b) {
+  double squares = 0;
+  for (std::size_t i = 0; i < a.size() && i < b.size(); ++i) squares += std::pow(a[i] - b[i], 2);
+  return a.size() == b.size() ? 10 * std::log10(255.0 * 255.0 * static_cast<double>(a.size()) / squares) : 0;
+}
+
+TEST_F(CliConvert, AConvertedModelDraws) {
+  std::filesystem::create_directory_symlink(fixture_model(), folder() / "in");
+  convert({"in", "bf16", "--weights", "bf16", "--shard-size", "100KiB"});
+  convert({"in", "fp8", "--weights", "fp8", "--text-weights", "fp8"});
+  const auto original = draw("in"), bf16 = draw("bf16"), fp8 = draw("fp8");
+  EXPECT_EQ(bf16, original);
+  EXPECT_NE(fp8, original);
+  EXPECT_GT(psnr(fp8, original), 20);
+}
+
+TEST_F(CliConvert, ADummyWrittenToDiskDraws) {
+  convert({"--dummy", "tiny", "out", "--weights", "bf16"});
+  EXPECT_EQ(draw("out").size(), 32u * 32 * 3);
+}
+
+TEST_F(CliConvert, SaysWhatItWrote) {
+  const Result loud = run({"convert", fixture_model(), "a", "--weights", "int8"});
+  EXPECT_EQ(loud.code, 0) << loud.err;
+  EXPECT_EQ(loud.out, "a\n");
+  for (const char* part :
+       {"text_encoder: ", "text_encoder_2: ", "transformer: ", "vae: ", " in 1 file\n", ", peak "}) {
+    EXPECT_NE(loud.err.find(part), std::string::npos) << part << loud.err;
+  }
+  const Result quiet = run({"convert", fixture_model(), "b", "--weights", "fp8-scaled", "-q"});
+  EXPECT_EQ(quiet.err, "");
+  EXPECT_EQ(files(), (Words{"a", "b"}));
+}
+
+TEST_F(CliConvert, WrongRequestsAreRefused) {
+  expect_refusal({"convert"}, 2, "there is no model to convert; pass IN and OUT");
+  expect_refusal({"convert", fixture_model()}, 2, "there is no name for the new folder");
+  expect_refusal({"convert", fixture_model(), "a"}, 2,
+                 "there is no kind of weights; pass --weights bf16, fp8, ");
+  expect_refusal({"convert", fixture_model(), "a", "--dummy", "tiny"}, 2, "both given");
+  expect_refusal({"convert", "--dummy", "tiny", "--weights", "fp8"}, 2,
+                 "there is no name for the new folder");
+  expect_refusal({"convert", fixture_model(), "a", "--weights", "fp4"}, 2,
+                 "kind of weights is 'fp4'; there are");
+  expect_refusal({"convert", fixture_model(), "a", "--weights", "fp8", "--text-weights", "x"}, 2,
+                 "the text encoders' weights is 'x'");
+  expect_refusal({"convert", fixture_model(), "a", "--weights", "fp8", "--shard-size", "many"}, 2,
+                 "the size of a file is 'many'; expected an amount such as 5GB");
+  expect_refusal({"convert", "absent", "a", "--weights", "fp8"}, 3, "absent: there is no such folder");
+  expect_refusal({"convert", fixture_model(), fixture_model(), "--weights", "fp8"}, 2,
+                 "this is the model itself");
+  folder().write("taken", "mine");
+  expect_refusal({"convert", fixture_model(), "taken", "--weights", "fp8"}, 5, "taken: already exists");
+  EXPECT_EQ(files(), Words{"taken"});
+}
+
+// A process that may not write on sees what it would see on a full disk. It inherits the limit.
+TEST_F(CliConvert, AFullDiskLeavesNothing) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit limit{50'000, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  expect_refusal({"convert", fixture_model(), "a", "--weights", "fp8", "-q"}, 5,
+                 "a/text_encoder/model.safetensors: cannot write ");
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_EQ(files(), Words{});
+}
+
+// The matrix of 2 GiB, which is a hole in its file, keeps it busy until the signal comes.
+TEST_F(CliConvert, AnInterruptLeavesNothing) {
+  darkroom::make_large_model(folder() / "in", 1 << 12, 1 << 18);
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const pid_t child = start({"convert", "in", "a", "--weights", "fp8", "-q"});
+    for (int waits = 0; files().size() == 1 && waits < 60'000; ++waits) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    ASSERT_EQ(kill(child, signal), 0);
+    const Result result = finish(child);
+    EXPECT_EQ(result.code, 130) << result.err;
+    EXPECT_EQ(result.out, "");
+    EXPECT_EQ(result.err, "darkroom: stopped on request\n");
+    EXPECT_EQ(files(), Words{"in"});
+  }
+}
+
+}  // namespace
+}  // namespace cli_test

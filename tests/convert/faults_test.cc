@@ -1,0 +1,168 @@
+// What stops a conversion leaves nothing that could be taken for a model.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <cmath>
+
+#include "base/expect_error.h"
+#include "base/new_folder.h"
+#include "base/temp_folder.h"
+#include "convert/convert.h"
+#include "large_model.h"
+
+namespace darkroom {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ConvertFaults : public testing::Test {
+ protected:
+  ConvertFaults() { make_large_model(in_, 64, 64); }
+  void convert_in(const ConvertListeners& listeners = {}, const std::string& kind = "int8") {
+    convert(Model::open(in_), {.in = in_, .out = out_, .weights = kind}, listeners, cancel_);
+  }
+  // Demands this error, and that the model is all that is in the folder then.
+  void expect_nothing(ErrorCode code, const std::string& part, const ConvertListeners& listeners = {}) {
+    expect_error(code, part, [&] { convert_in(listeners); });
+    EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 1);
+  }
+  // Overwrites bytes of the large matrix.
+  void spoil(const void* bytes, std::size_t count, std::size_t offset) const {
+    const SafetensorsFile file(weights_);
+    const std::size_t data =
+        fs::file_size(weights_) - file.tensors().back().begin - file.tensors().back().bytes;
+    const int writable = ::open(weights_.c_str(), O_WRONLY);
+    pwrite_all(writable, bytes, count, data + file.find(kLargeName)->begin + offset);
+    ::close(writable);
+  }
+
+  const TempFolder folder_;
+  const fs::path in_ = folder_ / "in", out_ = folder_ / "out";
+  const fs::path weights_ = in_ / "transformer" / "diffusion_pytorch_model.safetensors";
+  std::atomic<bool> cancel_{false};
+};
+
+TEST_F(ConvertFaults, OptionsAreCheckedFirst) {
+  expect_error(ErrorCode::kUsage, "the kind of weights is 'fp4'; there are bf16, fp8, fp8-scaled and int8",
+               [&] { convert_in({}, "fp4"); });
+  const auto into = [&](const fs::path& out) {
+    return [this, out] { convert(Model::open(in_), {.in = in_, .out = out, .weights = "fp8"}, {}, cancel_); };
+  };
+  expect_error(ErrorCode::kUsage, "this is the model itself", into(in_ / "transformer" / ".."));
+  expect_error(ErrorCode::kUsage, "the name of the new folder is empty", into(""));
+  expect_error(ErrorCode::kOutput, "taken: already exists; choose another name",
+               into(folder_.write("taken", "")));
+  expect_error(ErrorCode::kOutput, "absent/out: cannot write there: No such file",
+               into(folder_ / "absent/out"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 2);
+  into(folder_ / "slash/")();
+  EXPECT_NO_THROW(Model::open(folder_ / "slash"));
+}
+
+TEST_F(ConvertFaults, ABrokenModelIsRefusedInOneLine) {
+  const float nan = NAN;
+  spoil(reinterpret_cast<const char*>(&nan) + 2, 2, (5 * 64 + 3) * 2);
+  expect_nothing(
+      ErrorCode::kModel,
+      "diffusion_pytorch_model.safetensors: tensor 'extra.weight', counted from row 0: row 5, column 3 is "
+      "nan, a weight must be finite");
+  fs::resize_file(weights_, fs::file_size(weights_) - 1);
+  expect_nothing(ErrorCode::kModel, "diffusion_pytorch_model.safetensors: cut short: the file has ");
+  fs::remove(weights_);
+  expect_nothing(ErrorCode::kModel, "transformer: the folder holds no .safetensors file");
+}
+
+TEST_F(ConvertFaults, AModelThatLacksATensorIsRefused) {
+  std::vector<float> values(64);
+  write_safetensors(weights_, std::vector<NamedTensor>{{"a", Tensor(values.data(), DType::kF32, {8, 8})}},
+                    {.overwrite = true});
+  expect_nothing(ErrorCode::kModel, "there is no tensor 'x_embedder.weight'");
+}
+
+TEST_F(ConvertFaults, AMatrixOfNoWeightsTypeIsRefused) {
+  const Catalog before(in_ / "transformer");
+  std::vector<NamedTensor> tensors;
+  for (const std::string_view name : before.names())
+    tensors.push_back({std::string(name), *before.find(name)});
+  std::vector<int32_t> numbers(64);
+  for (const auto& [dtype, message] :
+       {std::pair(DType::kI32, "tensor 'numbers.weight' is I32 [8, 8]: a matrix of"),
+        std::pair(DType::kI8, "'numbers.weight' is I8 [8, 8] without a scale: a")}) {
+    tensors.push_back({"numbers.weight", Tensor(numbers.data(), dtype, {8, 8})});
+    write_safetensors(weights_, tensors, {.overwrite = true});
+    tensors.pop_back();
+    expect_nothing(ErrorCode::kModel, message);
+  }
+}
+
+TEST_F(ConvertFaults, AFileThatIsCutWhileItIsReadIsAnError) {
+  const ConvertListeners listeners{.on_progress =
+                                       [&](const ConvertProgress& p) {
+                                         if (p.part == Part::kT5 && p.finished)
+                                           fs::resize_file(weights_, 100'000);
+                                       },
+                                   .on_note = {}};
+  expect_nothing(ErrorCode::kModel, "while in use", listeners);
+}
+
+TEST_F(ConvertFaults, StoppingLeavesNothing) {
+  int events = 0;
+  const ConvertListeners listeners{.on_progress = [&](const ConvertProgress&) { cancel_ = ++events == 100; },
+                                   .on_note = {}};
+  expect_nothing(ErrorCode::kCancelled, "stopped on request", listeners);
+  cancel_ = false;
+  convert_in();
+  EXPECT_NO_THROW(Model::open(out_));
+}
+
+TEST_F(ConvertFaults, AnOutThatAppearsMeanwhileIsKept) {
+  const ConvertListeners listeners{.on_progress = [&](const ConvertProgress&) { fs::create_directory(out_); },
+                                   .on_note = {}};
+  expect_error(ErrorCode::kOutput, "out: cannot rename the finished folder: File exists",
+               [&] { convert_in(listeners); });
+  EXPECT_TRUE(fs::is_empty(out_));
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 2);
+}
+
+// kill -9 at the first tensor, in the middle and when all weights are there.
+TEST_F(ConvertFaults, AKilledProcessLeavesNoModelAndIsNoticed) {
+  int events = 0;
+  {
+    const ConvertListeners count{.on_progress = [&](const ConvertProgress&) { ++events; }, .on_note = {}};
+    convert_in(count);
+    fs::remove_all(out_);
+  }
+  std::size_t left = 0;
+  for (const int last : {1, events / 2, events}) {
+    SCOPED_TRACE(last);
+    const pid_t child = fork();
+    if (child == 0) {
+      int seen = 0;
+      convert_in({.on_progress =
+                      [&](const ConvertProgress&) {
+                        if (++seen == last) ::raise(SIGKILL);
+                      },
+                  .on_note = {}});
+      _exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    EXPECT_FALSE(fs::exists(out_));
+    const std::vector<AbandonedFolder> abandoned = abandoned_folders(out_);
+    ASSERT_EQ(abandoned.size(), ++left);
+    for (const AbandonedFolder& folder : abandoned) {
+      expect_error(ErrorCode::kModel, "there is no transformer/config.json",
+                   [&] { Model::open(folder.path); });
+    }
+  }
+  std::vector<std::string> notes;
+  convert_in({.on_progress = {}, .on_note = [&](const std::string& note) { notes.push_back(note); }});
+  ASSERT_EQ(notes.size(), 3u);
+  EXPECT_NE(notes[2].find("left behind by a run that was killed"), std::string::npos) << notes[2];
+  EXPECT_NO_THROW(Model::open(out_));
+}
+
+}  // namespace
+}  // namespace darkroom
