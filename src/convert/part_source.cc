@@ -19,25 +19,12 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kWeight = ".weight";
-// What a scale is called: by ourselves, and by others.
-constexpr std::array<std::string_view, 2> kScales = {".weight_scale", ".scale_weight"};
 // What other programs' files hold beside the weights and nobody needs here: the scales for activations, and a
 // mark that the file has scales.
 constexpr std::array<std::string_view, 3> kNotKept = {".input_scale", ".scale_input", "scaled_fp8"};
 
 bool ends_with_any(std::string_view name, const auto& endings) {
   return std::ranges::any_of(endings, [&](std::string_view ending) { return name.ends_with(ending); });
-}
-
-// The name in `catalog` of the scale of a matrix, if it has one.
-std::optional<std::string> scale_name(const Catalog& catalog, const std::string& name) {
-  if (!name.ends_with(kWeight)) return std::nullopt;
-  const std::string layer = name.substr(0, name.size() - kWeight.size());
-  for (const std::string_view ending : kScales) {
-    std::string scale = layer + std::string(ending);
-    if (catalog.stored(scale)) return scale;
-  }
-  return std::nullopt;
 }
 
 void check_scale(const SourceTensor& tensor) {
@@ -75,14 +62,11 @@ class PartFile {
   std::size_t data_begin_ = 0;
 };
 
-void check_complete(const Model& model, Part part) {
-  const std::unique_ptr<WeightSource> source = model.open_weights(part);
+std::vector<SourceTensor> list_files(const Model& model, const fs::path& folder, Part part) {
+  const CatalogSource source{Catalog(folder)};
   model.visit(part,
-              [&](const std::string& name, Tensor&, const Shape& shape) { source->describe(name, shape); });
-}
-
-std::vector<SourceTensor> list_files(const fs::path& folder) {
-  const Catalog catalog(folder);
+              [&](const std::string& name, Tensor&, const Shape& shape) { source.locate(name, shape); });
+  const Catalog& catalog = source.catalog();
   std::map<std::string, std::shared_ptr<const PartFile>> files;
   for (const SafetensorsFile& file : catalog.files()) {
     files[file.where()] = std::make_shared<const PartFile>(file.where());
@@ -95,7 +79,7 @@ std::vector<SourceTensor> list_files(const fs::path& folder) {
   std::vector<SourceTensor> tensors;
   for (const std::string_view view : catalog.names()) {
     const std::string name(view), where = catalog.where(name);
-    if (ends_with_any(name, kScales) || ends_with_any(name, kNotKept)) continue;
+    if (ends_with_any(name, kScaleEndings) || ends_with_any(name, kNotKept)) continue;
     SourceTensor tensor{where, files.at(where)->stored(name), reader(name)};
     if (const auto scale = scale_name(catalog, name)) {
       tensor.scale = files.at(catalog.where(*scale))->stored(*scale);
@@ -158,8 +142,7 @@ std::vector<SourceTensor> list_tensors(const Model& model, const fs::path& folde
   if (folder.empty()) {
     tensors = list_dummy(model, part);
   } else {
-    check_complete(model, part);
-    tensors = list_files(folder / part_folder(part));
+    tensors = list_files(model, folder / part_folder(part), part);
   }
   std::ranges::sort(tensors, {},
                     [](const SourceTensor& tensor) -> std::string_view { return tensor.stored.name; });

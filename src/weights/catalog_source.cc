@@ -80,7 +80,7 @@ std::string CatalogSource::resolve(const std::string& name) const {
 
 bool CatalogSource::has(const std::string& name) const { return !resolve(name).empty(); }
 
-std::string CatalogSource::checked(const std::string& name, const Shape& shape) const {
+std::string CatalogSource::locate(const std::string& name, const Shape& shape) const {
   std::string found = resolve(name);
   if (found.empty()) {
     fail(ErrorCode::kModel, "{}: there is no tensor '{}'{}", catalog_.where(), name,
@@ -92,6 +92,19 @@ std::string CatalogSource::checked(const std::string& name, const Shape& shape) 
   if (!same_shape(stored.extents, wanted)) {
     fail(ErrorCode::kModel, "{}: tensor '{}' is {}, the config asks for {}", catalog_.where(found),
          printable(found), stored.describe(), shape.str());
+  }
+  return found;
+}
+
+std::string CatalogSource::checked(const std::string& name, const Shape& shape) const {
+  std::string found = locate(name, shape);
+  const StoredTensor& stored = *catalog_.stored(found);
+  if (const auto scale = scale_name(catalog_, found)) {
+    fail(ErrorCode::kModel,
+         "{}: tensor '{}' counts only with its scale '{}', which is not computed with yet; `darkroom convert "
+         "IN "
+         "OUT --weights bf16` writes a model without scales",
+         catalog_.where(found), printable(found), printable(*scale));
   }
   if (!stored.dtype || !is_float(*stored.dtype)) {
     fail(ErrorCode::kModel, "{}: tensor '{}' is {}: weights of this type are not supported",

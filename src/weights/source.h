@@ -63,13 +63,16 @@ class CatalogSource : public WeightSource {
   bool has(const std::string& name) const override;
   Tensor describe(const std::string& name, const Shape& shape) override;
   void read(const std::string& name, const Shape& shape, std::span<std::byte> out) override;
+  // The name in the catalog of the tensor that has this shape, whatever its type. Errors: as get().
+  std::string locate(const std::string& name, const Shape& shape) const;
   // For drop_pages() and totals.
   const Catalog& catalog() const { return catalog_; }
 
  private:
   // The name in the catalog, empty when none fits.
   std::string resolve(const std::string& name) const;
-  // The name in the catalog of a tensor that has this shape and a type for weights. Errors: as get().
+  // locate(), of a tensor that can be computed with as it is stored: a float type and no scale. Errors: as
+  // get().
   std::string checked(const std::string& name, const Shape& shape) const;
   Catalog catalog_;
   std::vector<std::string> optional_prefixes_;

@@ -45,6 +45,17 @@ TEST_F(CliConvert, AConvertedModelDraws) {
   EXPECT_GT(psnr(fp8, original), 20);
 }
 
+// Drawing without the scales would give noise.
+TEST_F(CliConvert, WhatIsNotComputedWithYetIsRefusedAndConvertsBack) {
+  for (const std::string kind : {"fp8-scaled", "int8"}) {
+    convert({fixture_model(), kind, "--weights", kind});
+    expect_refusal({"generate", "a red star", "-m", kind, "-W", "32", "-H", "32", "-o", "a.png"}, 3,
+                   "which is not computed with yet; `darkroom convert IN OUT --weights bf16`");
+    convert({kind, kind + "-wide", "--weights", "bf16"});
+    EXPECT_EQ(draw(kind + "-wide").size(), 32u * 32 * 3);
+  }
+}
+
 TEST_F(CliConvert, ADummyWrittenToDiskDraws) {
   convert({"--dummy", "tiny", "out", "--weights", "bf16"});
   EXPECT_EQ(draw("out").size(), 32u * 32 * 3);

@@ -1,8 +1,8 @@
-// The model in the box draws what the caption says: real weights through the whole program, judged by the
+// The models in the box draw what the caption says: real weights through the whole program, judged by the
 // grader.
 //
-// A few captions a model, so the bars lie well below what docs/PINHOLE.md measures on hundreds: they catch a
-// broken step, not a small loss of quality.
+// A few captions a model, and other instruction sets round differently, so the bar lies well below what
+// docs/PINHOLE.md measures on hundreds: it catches a broken step, not a small loss of quality.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -73,43 +73,38 @@ class Pinhole : public testing::Test {
     return image;
   }
 
-  // Draws the captions, each with a seed of its own. Of one shape: every claim must hold in four pictures of
-  // five. Of two: which kind goes where is not learned well yet (docs/PINHOLE.md), so three claims in four
-  // must hold. Every background must be right.
-  void expect_adherence(Size size) {
-    ASSERT_EQ(darkroom_open(engine_, kPinhole.c_str(), &model_), DARKROOM_OK) << darkroom_last_error(engine_);
-    std::size_t singles = 0, singles_right = 0, claims = 0, claims_right = 0;
+  // Draws the captions, each with a seed of its own. Every claim must hold in two pictures of three,
+  // and every background must be right.
+  void expect_adherence(const std::string& folder, Size size) {
+    ASSERT_EQ(darkroom_open(engine_, folder.c_str(), &model_), DARKROOM_OK) << darkroom_last_error(engine_);
+    std::size_t right = 0;
     std::string wrong;
     for (std::size_t i = 0; i < kDrawn; ++i) {
       const std::string& caption = kCaptions[i];
       const grader::Found found = grader::look_at(draw(caption, 100 + i, size), caption);
-      const grader::Caption parsed = grader::parse_caption(caption, "caption");
-      const grader::Verdict verdict = grader::judge(parsed, found);
-      singles += parsed.shapes.size() == 1 ? 1 : 0;
-      singles_right += parsed.shapes.size() == 1 && verdict.holds ? 1 : 0;
+      const grader::Verdict verdict = grader::judge(grader::parse_caption(caption, "caption"), found);
+      right += verdict.holds ? 1 : 0;
       for (const grader::Judgement& claim : verdict.claims) {
-        ++claims;
-        claims_right += claim.holds ? 1 : 0;
         EXPECT_TRUE(claim.holds || claim.type != grader::ClaimType::kBackground)
             << caption << ": " << claim.seen;
         if (!claim.holds) wrong += caption + ": " + claim.expected + ", seen " + claim.seen + "\n";
       }
     }
-    EXPECT_GE(singles_right * 5, singles * 4) << wrong;
-    EXPECT_GE(claims_right * 4, claims * 3) << wrong;
-    RecordProperty("singles_right", static_cast<int>(singles_right));
-    RecordProperty("claims_right", static_cast<int>(claims_right));
+    EXPECT_GE(right * 3, kDrawn * 2) << wrong;
+    RecordProperty("right", static_cast<int>(right));
   }
 
   darkroom_engine* engine_ = nullptr;
   darkroom_model* model_ = nullptr;
 };
 
-TEST_F(Pinhole, DrawsWhatTheCaptionSays) { expect_adherence({0, 0}); }
+TEST_F(Pinhole, BaseDrawsWhatTheCaptionSays) { expect_adherence(kPinhole, {0, 0}); }
 
-TEST_F(Pinhole, WideToo) { expect_adherence({192, 128}); }
+TEST_F(Pinhole, WideToo) { expect_adherence(kPinhole, {192, 128}); }
 
-TEST_F(Pinhole, TallToo) { expect_adherence({128, 192}); }
+TEST_F(Pinhole, TallToo) { expect_adherence(kPinhole, {128, 192}); }
+
+TEST_F(Pinhole, DevDrawsWhatTheCaptionSays) { expect_adherence(kPinhole + "/dev", {0, 0}); }
 
 // What a stranger downloads with the repository.
 TEST(PinholeFiles, FitInSixteenMebibytes) {
