@@ -87,6 +87,19 @@ void add_norms(Cases& cases) {
                                               {.groups = g.groups, .silu = g.groups > 1});
                      }});
   }
+  cases.push_back({"row_moments", 7 * 4, false, [](const Context& ctx, Operands& in) {
+                     const Tensor x = in.activation({5, 7, 12}, 2);
+                     const Tensor moments = ctx.arena.allocate(DType::kF32, {5, 6});
+                     ops::row_moments_into(ctx, x, 3, moments);
+                     return moments;
+                   }});
+  cases.push_back({"group_statistics", 5, false, [](const Context& ctx, Operands& in) {
+                     const Tensor moments = in.f32({5, 6});
+                     for (int64_t r = 0; r < 5; ++r) {
+                       for (int64_t g = 3; g < 6; ++g) moments.row<float>(r)[g] += 2;  // no negative squares
+                     }
+                     return ops::group_statistics(ctx, moments, 28, 1e-6f);
+                   }});
   cases.push_back({"group_norm in place", 64, true, [](const Context& ctx, Operands& in) {
                      const Tensor x = in.activation({4, 4, 16}, 2);
                      const Tensor weight = in.weight({16}, 0.5f, 1), bias = in.weight({16});
@@ -115,6 +128,31 @@ void add_attention(Cases& cases) {
                                                      .causal = s.causal};
                        if (s.bias) options.relative_bias = in.f32({s.heads, s.lq + s.lk - 1}, 3);
                        ops::attention_into(ctx, q, k, v, options, out);
+                       return out;
+                     }});
+  }
+}
+
+void add_parts(Cases& cases) {
+  cases.push_back(
+      {"attention in parts", 20, false, [](const Context& ctx, Operands& in) {
+         const Tensor q = in.strided({31, 40}, 2), k = in.strided({300, 40}, 2);
+         const Tensor v = in.strided({300, 40}), out = in.strided({31, 40});
+         ops::AttentionOptions options{.heads = 2, .scale = 0.2f, .state = in.f32({31, 44})};
+         for (const auto& [first, keys] : {std::pair(0, 70), std::pair(70, 200), std::pair(270, 30)}) {
+           options.first = first == 0;
+           options.last = first + keys == 300;
+           ops::attention_into(ctx, q, k.slice_rows(first, keys), v.slice_rows(first, keys), options, out);
+         }
+         return out;
+       }});
+  for (const int64_t upsample : {1, 2}) {
+    cases.push_back({fmt::format("conv rows 3 to 6 up{}", upsample), 16 * 9, true,
+                     [upsample](const Context& ctx, Operands& in) {
+                       const Tensor x = in.activation({8, 9, 16}), out = in.activation({3, 9 * upsample, 20});
+                       const Conv2d conv = in.conv(16, 20, 3);
+                       ops::conv2d_into(ctx, x, conv, {.upsample = upsample, .residual = out, .first_row = 3},
+                                        out);
                        return out;
                      }});
   }
@@ -178,6 +216,7 @@ std::vector<OpCase> op_cases() {
   add_linear(cases);
   add_norms(cases);
   add_attention(cases);
+  add_parts(cases);
   add_convolutions(cases);
   add_elementwise(cases);
   return cases;

@@ -72,6 +72,7 @@ darkroom_request to_request(const DrawOptions& options) {
   request.count = options.count.value_or(request.count);
   request.precision = text(options.precision);
   request.budget = text(options.budget);
+  request.scratch = text(options.scratch);
   request.rng = text(options.rng);
   request.noise_path = text(options.noise);
   request.sheet_columns = options.columns.value_or(request.sheet_columns);

@@ -21,7 +21,7 @@ struct DrawOptions {
   // `generate` only:
   std::optional<uint64_t> seed;
   std::optional<int> count;
-  std::optional<std::string> rng, noise;
+  std::optional<std::string> scratch, rng, noise;
   bool sheet = false;
   std::optional<int> columns;  // of the sheet
 };

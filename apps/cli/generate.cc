@@ -44,6 +44,9 @@ void add_flags(Arguments& arguments, GenerateOptions& options) {
                      options.like);
   add_model_flags(arguments, options.model);
   add_size_flags(arguments, draw);
+  arguments.add_text({"--scratch", "DIR",
+                      "Folder on a disk for what a small --budget leaves no room for (default /var/tmp)"},
+                     draw.scratch);
   arguments.group("Noise");
   arguments.add_seed({"-s,--seed", "N", "0 to 2^64 - 1 (default: drawn, and printed)"}, draw.seed);
   arguments.add_integer({"-n,--count", "N", "Pictures, with seeds N, N + 1, .. (default 1)"}, draw.count,

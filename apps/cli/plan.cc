@@ -42,6 +42,10 @@ std::string phase_table(const json& plan) {
     out += fmt::format("\n{} of {} transformer blocks stay in memory; {} are read again in every step.", kept,
                        kept + streamed, streamed);
   }
+  const uint64_t scratch = plan.at("scratch_bytes").get<uint64_t>();
+  out += fmt::format("\nThe decoder works in strips of about {}", bytes(plan, "strip_bytes"));
+  out += scratch == 0 ? "."
+                      : fmt::format("; what it makes on the way lies in a file of {}.", bytes_text(scratch));
   return out + "\n";
 }
 

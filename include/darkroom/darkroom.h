@@ -148,6 +148,7 @@ typedef struct darkroom_request {
   int count;                /* pictures, with seeds seed, seed + 1, ... */
   const char* precision;    /* NULL or "auto"; "f32", "bf16" */
   const char* budget;       /* NULL or "auto": what is free; or an amount such as "12GiB", "8G", "6000MiB" */
+  const char* scratch;      /* NULL or "/var/tmp"; a folder on a disk, where a small budget keeps what does not fit */
   const char* rng;          /* NULL or "torch-cpu"; "torch-cuda" */
   const char* noise_path;   /* NULL, or a .safetensors file with "latents" f32 [1, tokens, channels], packed */
   darkroom_progress_fn on_progress;

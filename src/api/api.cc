@@ -103,6 +103,7 @@ darkroom::Request to_request(const darkroom_request& r) {
   out.count = r.count;
   out.precision = or_else(r.precision, "auto");
   out.budget = or_else(r.budget, "auto");
+  out.scratch_folder = or_else(r.scratch, out.scratch_folder.c_str());
   out.rng = or_else(r.rng, "torch-cpu");
   out.noise_path = or_else(r.noise_path, "");
   out.sheet = r.on_sheet != nullptr;

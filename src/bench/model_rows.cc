@@ -108,7 +108,7 @@ void decode_random(const Context& ctx, const vae::Config& config, const vae::Dec
                    int64_t size, const std::vector<float>& values) {
   const Arena::Scope scope(ctx.arena);
   const Tensor z = ops::upload(ctx, values, ctx.activation, {size, size, config.latent_channels});
-  vae::decode(ctx, config, weights, z);
+  vae::decode(ctx, config, weights, z, {}, nullptr, [](int64_t, const Tensor&) {});
 }
 
 void measure_decoder(Meter& meter, const vae::Config& config, const vae::DecoderWeights& weights,

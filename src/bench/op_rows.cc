@@ -12,6 +12,7 @@ namespace {
 
 constexpr DType kActivations[] = {DType::kBF16, DType::kF32};
 constexpr float kEpsilon = 1e-6f;
+constexpr std::size_t kScratchBytes = std::size_t{1} << 20;  // of an op besides its operands: moments of rows
 
 float unit_gain(int64_t terms) { return 1.0f / std::sqrt(static_cast<float>(terms)); }
 
@@ -97,7 +98,8 @@ void measure_stream(Meter& meter, Row row, const Shape& shape, Rows& rows, Opera
   if (!rows.may_run(meter, row)) return;
   std::vector<Tensor> tensors{in.random(row.activation, shape)};
   while (static_cast<int>(tensors.size()) < row.calls) tensors.push_back(in.copy(tensors[0]));
-  Arena arena = Arena::counting();
+  const Buffer memory(kScratchBytes);
+  Arena arena(memory);
   const Context ctx = meter.context(row.activation, arena);
   rows.measure(meter, row, [&] {
     for (const Tensor& tensor : tensors) op(ctx, tensor);

@@ -16,16 +16,24 @@ Image image_from_float(std::span<const float> pixels, int width, int height) {
           "a picture of {} x {} pixels needs {} values, {} were given", width, height, expected,
           pixels.size());
   Image image{width, height, std::vector<uint8_t>(pixels.size())};
+  place_rows(pixels, 0, image);
+  return image;
+}
+
+void place_rows(std::span<const float> pixels, int first_row, Image& image) {
+  const std::size_t width = static_cast<std::size_t>(image.width);
+  const std::size_t first = static_cast<std::size_t>(first_row) * width * 3;
+  require(first <= image.rgb.size() && pixels.size() <= image.rgb.size() - first, ErrorCode::kUsage,
+          "{} values from row {} on do not fit a picture of {} x {} pixels", pixels.size(), first_row,
+          image.width, image.height);
   for (std::size_t i = 0; i < pixels.size(); ++i) {
     require(std::isfinite(pixels[i]), ErrorCode::kFailure,
             "the decoder's output is not finite at pixel {}, {}; its weights may be damaged or may overflow "
-            "in this "
-            "precision: try --precision f32",
-            i / 3 % static_cast<std::size_t>(width), i / 3 / static_cast<std::size_t>(width));
+            "in this precision: try --precision f32",
+            i / 3 % width, i / 3 / width + static_cast<std::size_t>(first_row));
     const float level = std::clamp(pixels[i] * 0.5f + 0.5f, 0.0f, 1.0f);
-    image.rgb[i] = static_cast<uint8_t>(std::nearbyint(level * 255.0f));
+    image.rgb[first + i] = static_cast<uint8_t>(std::nearbyint(level * 255.0f));
   }
-  return image;
 }
 
 }  // namespace darkroom

@@ -19,5 +19,7 @@ struct Image {
 // 1) · 255) with ties to even, as diffusers' VaeImageProcessor does it. Errors: kUsage for sizes below 1 or
 // another number of values; kFailure when a value is not a number or infinite (a decoder that overflowed).
 Image image_from_float(std::span<const float> pixels, int width, int height);
+// The same for some rows of a picture whose size is set: those from first_row on.
+void place_rows(std::span<const float> pixels, int first_row, Image& image);
 
 }  // namespace darkroom

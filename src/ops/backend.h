@@ -62,12 +62,18 @@ struct QkNormRopeArgs {
 
 // out[Lq, heads·D] = softmax(scale·q·kᵀ + bias)·v, head by head; q [Lq, heads·D], k and v [Lk, heads·D].
 // Streams over the keys; never stores Lq × Lk.
+//
+// With `state` the keys come in parts, one call each, neither causal nor with a bias: f32 [Lq, heads·(D + 2)], per head
+// the D sums of e^(s − m)·v, the largest score m and the sum of e^(s − m). The first part begins it; the last leaves
+// it alone and writes `out`, which the others do not touch.
 struct AttentionArgs {
   Tensor q, k, v, out;
   int64_t heads = 1;
   float scale = 1;
   bool causal = false;   // key j takes part in row i only if j <= i
   Tensor relative_bias;  // f32 [heads, Lq + Lk − 1] or absent: adds relative_bias[head][j − i + Lq − 1]
+  Tensor state;          // or absent
+  bool first = true, last = true;
 };
 
 // out = gelu_tanh(gate) ⊙ up, all [M,N].
@@ -93,24 +99,38 @@ struct EmbedArgs {
   Tensor out;
 };
 
-// x [H,W,C] dense. Statistics over all pixels and the channels of a group; then weight, bias [C], then SiLU if asked.
-// In place allowed.
-struct GroupNormArgs {
-  Tensor x, weight, bias, out;
+// x [H,W,C] dense -> out f32 [H, 2·groups]: of each row of pixels, first the mean of every group of channels, then the
+// sum of squared distances from it of every group. A row's moments do not depend on the other rows of x.
+struct RowMomentsArgs {
+  Tensor x, out;
   int64_t groups = 1;
+};
+
+// moments [H, 2·groups], each of `count` values -> out f32 [2, groups]: the mean of each group and
+// 1/√(variance + epsilon). The rows are put together in their order, in f64.
+struct GroupStatisticsArgs {
+  Tensor moments, out;
+  int64_t count = 1;
   float epsilon = 0;
+};
+
+// x [H,W,C] dense, statistics f32 [2, groups]: (x − mean)·statistics[1]·weight + bias by channel, weight and bias [C], then
+// SiLU if asked. In place allowed.
+struct GroupNormArgs {
+  Tensor x, statistics, weight, bias, out;
   bool silu = false;
 };
 
-// out [H·u, W·u, Co] = residual + conv(upsample(x [H,W,Ci])) + bias: cross-correlation with weight [Co,Ci,kh,kw],
-// stride 1, zero padding (kh−1)/2 and (kw−1)/2, after nearest-neighbour upsampling by u. All dense.
-// `out` may be `residual`.
+// Rows [first_row, first_row + R) of [H·u, W·u, Co] = residual + conv(upsample(x [H,W,Ci])) + bias, as out [R, W·u, Co]:
+// cross-correlation with weight [Co,Ci,kh,kw], stride 1, zero padding (kh−1)/2 and (kw−1)/2, after nearest-neighbour
+// upsampling by u. All dense. `out` may be `residual`. A row's bytes do not depend on which others are computed.
 struct Conv2dArgs {
   Tensor x, weight;
   Tensor bias;      // [Co] or absent
   Tensor residual;  // shape of out or absent
   Tensor out;
   int64_t upsample = 1;  // 1 or 2
+  int64_t first_row = 0;
 };
 
 // out = x in another dtype (rounded to nearest even), same shape.
@@ -136,6 +156,8 @@ class Backend {
   virtual void add(const AddArgs& args) = 0;
   virtual void activate(const ActivateArgs& args) = 0;
   virtual void embed(const EmbedArgs& args) = 0;
+  virtual void row_moments(const RowMomentsArgs& args) = 0;
+  virtual void group_statistics(const GroupStatisticsArgs& args) = 0;
   virtual void group_norm(const GroupNormArgs& args) = 0;
   virtual void conv2d(const Conv2dArgs& args) = 0;
   virtual void convert(const ConvertArgs& args) = 0;

@@ -169,6 +169,13 @@ void attention_into(const Context& ctx, const Tensor& q, const Tensor& k, const 
   if (options.relative_bias.present()) {
     check_f32(ctx, op, "relative_bias", options.relative_bias, {options.heads, q.rows() + k.rows() - 1});
   }
+  if (options.state.present()) {
+    check_f32(ctx, op, "state", options.state, {q.rows(), q.cols() + 2 * options.heads});
+    require(!options.causal && !options.relative_bias.present(), ErrorCode::kFailure,
+            "attention: keys in parts with a causal mask or a bias are not supported");
+  } else {
+    require(options.first && options.last, ErrorCode::kFailure, "attention: state is missing, the keys come in parts");
+  }
   check_like(ctx, op, "out", out, q, q.shape);
   ctx.backend.attention({.q = q,
                          .k = k,
@@ -177,7 +184,10 @@ void attention_into(const Context& ctx, const Tensor& q, const Tensor& k, const 
                          .heads = options.heads,
                          .scale = options.scale,
                          .causal = options.causal,
-                         .relative_bias = options.relative_bias});
+                         .relative_bias = options.relative_bias,
+                         .state = options.state,
+                         .first = options.first,
+                         .last = options.last});
 }
 
 Tensor gated_gelu(const Context& ctx, const Tensor& gate, const Tensor& up) {
@@ -216,24 +226,55 @@ Tensor embed(const Context& ctx, const Tensor& table, std::span<const int32_t> i
   return out;
 }
 
-namespace {
+void row_moments_into(const Context& ctx, const Tensor& x, int64_t groups, const Tensor& out) {
+  const char* op = "row_moments";
+  check_activation(ctx, op, "x", x, 3);
+  check_dense(op, "x", x);
+  require(groups > 0 && x.cols() % groups == 0, ErrorCode::kFailure, "{}: {} channels do not divide into {} groups", op,
+          x.cols(), groups);
+  check_f32(ctx, op, "out", out, {x.shape[0], 2 * groups});
+  ctx.backend.row_moments({.x = x, .out = out, .groups = groups});
+}
 
-void run_group_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
-                    const GroupNormOptions& options, const Tensor& out) {
+Tensor group_statistics(const Context& ctx, const Tensor& moments, int64_t values_per_moment, float epsilon) {
+  const char* op = "group_statistics";
+  check_f32(ctx, op, "moments", moments, moments.shape);
+  require(moments.shape.rank() == 2 && moments.cols() % 2 == 0 && values_per_moment > 0, ErrorCode::kFailure,
+          "{}: moments are {} of {} values each, expected [H, 2·groups] of at least one", op, describe(moments),
+          values_per_moment);
+  const Tensor out = ctx.arena.allocate(DType::kF32, {2, moments.cols() / 2});
+  ctx.backend.group_statistics({.moments = moments, .out = out, .count = values_per_moment, .epsilon = epsilon});
+  return out;
+}
+
+void group_norm_into(const Context& ctx, const Tensor& x, const Tensor& statistics, const Tensor& weight,
+                     const Tensor& bias, bool silu, const Tensor& out) {
   const char* op = "group_norm";
   check_activation(ctx, op, "x", x, 3);
   check_dense(op, "x", x);
-  require(options.groups > 0 && x.cols() % options.groups == 0, ErrorCode::kFailure,
-          "group_norm: {} channels do not divide into {} groups", x.cols(), options.groups);
+  check_f32(ctx, op, "statistics", statistics, {2, statistics.cols()});
+  require(statistics.cols() > 0 && x.cols() % statistics.cols() == 0, ErrorCode::kFailure,
+          "{}: {} channels do not divide into {} groups", op, x.cols(), statistics.cols());
   check_weight(ctx, op, "weight", weight, {x.cols()});
   check_weight(ctx, op, "bias", bias, {x.cols()});
-  ctx.backend.group_norm({.x = x,
-                          .weight = weight,
-                          .bias = bias,
-                          .out = out,
-                          .groups = options.groups,
-                          .epsilon = options.epsilon,
-                          .silu = options.silu});
+  check_like(ctx, op, "out", out, x, x.shape);
+  check_dense(op, "out", out);
+  ctx.backend.group_norm(
+      {.x = x, .statistics = statistics, .weight = weight, .bias = bias, .out = out, .silu = silu});
+}
+
+namespace {
+
+void group_norm_whole(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                      const GroupNormOptions& options, const Tensor& out) {
+  const Arena::Scope scope(ctx.arena);
+  check_activation(ctx, "group_norm", "x", x, 3);
+  require(options.groups > 0, ErrorCode::kFailure, "group_norm: {} groups", options.groups);
+  const Tensor moments = ctx.arena.allocate(DType::kF32, {x.shape[0], 2 * options.groups});
+  row_moments_into(ctx, x, options.groups, moments);
+  const Tensor statistics =
+      group_statistics(ctx, moments, x.shape[1] * x.cols() / options.groups, options.epsilon);
+  group_norm_into(ctx, x, statistics, weight, bias, options.silu, out);
 }
 
 }  // namespace
@@ -241,13 +282,13 @@ void run_group_norm(const Context& ctx, const Tensor& x, const Tensor& weight, c
 Tensor group_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
                   const GroupNormOptions& options) {
   const Tensor out = allocate_like(ctx, x, x.shape);
-  run_group_norm(ctx, x, weight, bias, options, out);
+  group_norm_whole(ctx, x, weight, bias, options, out);
   return out;
 }
 
 void group_norm_in_place(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
                          const GroupNormOptions& options) {
-  run_group_norm(ctx, x, weight, bias, options, x);
+  group_norm_whole(ctx, x, weight, bias, options, x);
 }
 
 Tensor conv2d(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOptions& options) {
@@ -272,15 +313,23 @@ void conv2d_into(const Context& ctx, const Tensor& x, const Conv2d& w, const Con
   check_optional_weight(ctx, op, "bias", w.bias, {k[0]});
   const int64_t u = options.upsample;
   require(u == 1 || u == 2, ErrorCode::kFailure, "conv2d: upsampling by {}, only 1 and 2 exist", u);
-  const Shape shape{x.shape[0] * u, x.shape[1] * u, k[0]};
+  const int64_t rows = out.shape[0], whole = x.shape[0] * u;
+  const Shape shape{rows, x.shape[1] * u, k[0]};
   check_like(ctx, op, "out", out, x, shape);
+  require(options.first_row >= 0 && rows <= whole - options.first_row, ErrorCode::kFailure,
+          "conv2d: {} rows from {} of a result of {}", rows, options.first_row, whole);
   check_dense(op, "out", out);
   if (options.residual.present()) {
     check_like(ctx, op, "residual", options.residual, x, shape);
     check_dense(op, "residual", options.residual);
   }
-  ctx.backend.conv2d(
-      {.x = x, .weight = w.weight, .bias = w.bias, .residual = options.residual, .out = out, .upsample = u});
+  ctx.backend.conv2d({.x = x,
+                      .weight = w.weight,
+                      .bias = w.bias,
+                      .residual = options.residual,
+                      .out = out,
+                      .upsample = u,
+                      .first_row = options.first_row});
 }
 
 Tensor convert(const Context& ctx, const Tensor& x, DType dtype) {

@@ -55,6 +55,10 @@ struct AttentionOptions {
   float scale = 1;
   bool causal = false;
   Tensor relative_bias = {};  // f32 [heads, Lq + Lk − 1], see AttentionArgs
+  // For keys in parts, see AttentionArgs. Parts of whole blocks of keys, the last aside, give the bytes of one call.
+  static constexpr int64_t kKeyBlock = 256;
+  Tensor state = {};  // f32 [Lq, heads·(D + 2)]
+  bool first = true, last = true;
 };
 // softmax(scale·q·kᵀ + bias)·v per head, q [Lq, heads·D], k, v [Lk, heads·D] -> [Lq, heads·D]; memory O(L)
 // (online softmax: arXiv 1805.02867, 2205.14135).
@@ -82,11 +86,19 @@ Tensor group_norm(const Context& ctx, const Tensor& x, const Tensor& weight, con
 // The same, written over x.
 void group_norm_in_place(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
                          const GroupNormOptions& options);
+// The same in three parts, for pictures that come in strips of rows: moments of each row, out f32 [H, 2·groups] for x
+// [H,W,C]; from those of all rows the statistics f32 [2, groups]; with them any rows are normalised. However the rows
+// were cut into strips, the bytes are those of group_norm().
+void row_moments_into(const Context& ctx, const Tensor& x, int64_t groups, const Tensor& out);
+Tensor group_statistics(const Context& ctx, const Tensor& moments, int64_t values_per_moment, float epsilon);
+void group_norm_into(const Context& ctx, const Tensor& x, const Tensor& statistics, const Tensor& weight,
+                     const Tensor& bias, bool silu, const Tensor& out);
 
 // "Same" convolution, stride 1, over x [H,W,Ci] -> [H·upsample, W·upsample, Co].
 struct ConvOptions {
-  int64_t upsample = 1;  // nearest-neighbour upsampling of x first: 1 or 2
-  Tensor residual = {};  // added to the result, if present
+  int64_t upsample = 1;   // nearest-neighbour upsampling of x first: 1 or 2
+  Tensor residual = {};   // added to the result, if present
+  int64_t first_row = 0;  // conv2d_into only: `out` gets as many rows as it has, from this one of the result on
 };
 Tensor conv2d(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOptions& options = {});
 void conv2d_into(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOptions& options, const Tensor& out);

@@ -137,6 +137,7 @@ json to_json(const Model& model, const Job& job, const Plan& plan) {
                       {"slot_bytes", phase.slot_bytes},
                       {"streamed_bytes", phase.streamed_bytes},
                       {"activation_bytes", phase.activation_bytes},
+                      {"picture_bytes", phase.picture_bytes},
                       {"peak_bytes", phase.peak_bytes()},
                       {"flops", whole_number(phase.flops)},
                       {"assumed", phase.assumed}});
@@ -160,6 +161,8 @@ json to_json(const Model& model, const Job& job, const Plan& plan) {
           {"resident_blocks", std::ranges::count(plan.blocks.streamed, false)},
           {"streamed_blocks", std::ranges::count(plan.blocks.streamed, true)},
           {"slots", plan.blocks.slots},
+          {"strip_bytes", plan.strips.strip_bytes},
+          {"scratch_bytes", plan.scratch_bytes},
           {"peak_bytes", plan.peak_bytes()}};
 }
 

@@ -49,6 +49,14 @@ auto visitor_of(Weights& weights, const Config& config) {
   return [&weights, &config](const VisitFn& visit) { weights.visit(config, visit); };
 }
 
+Tensor upload_latents(const Context& ctx, const vae::Config& config, std::span<const float> packed,
+                      int64_t height, int64_t width) {
+  std::vector<float> z = unpack_latents_to_pixels(
+      packed, {.channels = config.latent_channels, .height = height, .width = width});
+  vae::unscale_latents(config, z);
+  return ops::upload(ctx, z, ctx.activation, {height, width, config.latent_channels});
+}
+
 }  // namespace
 
 std::vector<memory::WeightUnit> t5_layer_units(t5::Weights& weights, const t5::Config& config,
@@ -194,16 +202,19 @@ memory::Residency::Totals DenoisePhase::totals() const {
 }
 
 Image decode(const Context& ctx, const ModelConfig& config, WeightSource& source, const Job& job,
-             std::span<const float> latents) {
+             std::span<const float> latents, const vae::StripPlan& strips, const ScratchFile* scratch) {
   vae::DecoderWeights weights;
   const Loaded loaded(ctx, source, memory::one_unit(visitor_of(weights, config.vae), source));
-  const int64_t height = 2 * job.token_rows, width = 2 * job.token_cols;
-  std::vector<float> z = unpack_latents_to_pixels(
-      latents, {.channels = config.vae.latent_channels, .height = height, .width = width});
-  vae::unscale_latents(config.vae, z);
-  const Tensor input = ops::upload(ctx, z, ctx.activation, {height, width, config.vae.latent_channels});
-  const std::vector<float> pixels = to_host(ctx, vae::decode(ctx, config.vae, weights, input));
-  return image_from_float(pixels, static_cast<int>(job.width), static_cast<int>(job.height));
+  const Tensor z = upload_latents(ctx, config.vae, latents, 2 * job.token_rows, 2 * job.token_cols);
+  Image image;
+  if (ctx.backend.device() != Device::kNone) {
+    image = {static_cast<int>(job.width), static_cast<int>(job.height),
+             std::vector<uint8_t>(static_cast<std::size_t>(job.width * job.height * 3))};
+  }
+  vae::decode(ctx, config.vae, weights, z, strips, scratch, [&](int64_t first, const Tensor& rows) {
+    if (!image.rgb.empty()) place_rows(to_host(ctx, rows), static_cast<int>(first), image);
+  });
+  return image;
 }
 
 }  // namespace darkroom

@@ -84,8 +84,9 @@ class DenoisePhase {
   memory::Residency::Totals modulation_totals_;
 };
 
-// Final latents [tokens, channels] -> picture.
+// Final latents [tokens, channels] -> picture; an empty one on the dry-run backend. strips, scratch: as
+// vae::decode() takes them.
 Image decode(const Context& ctx, const ModelConfig& config, WeightSource& weights, const Job& job,
-             std::span<const float> latents);
+             std::span<const float> latents, const vae::StripPlan& strips, const ScratchFile* scratch);
 
 }  // namespace darkroom

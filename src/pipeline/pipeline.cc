@@ -35,6 +35,8 @@ class Run {
         listeners_(listeners),
         cancel_(cancel),
         plan_(make_plan(model, job)) {
+    // Now, so that a disk without room shows before the long work begins.
+    if (plan_.scratch_bytes > 0) scratch_.emplace(job.scratch_folder, plan_.scratch_bytes);
     progress_.pictures = static_cast<int>(job.count);
     progress_.steps = static_cast<int>(job.steps());
   }
@@ -65,6 +67,7 @@ class Run {
   const Listeners& listeners_;
   const std::atomic<bool>& cancel_;
   const Plan plan_;
+  std::optional<ScratchFile> scratch_;
   std::optional<Sheet> sheet_;
   std::vector<float> given_noise_;  // packed; empty unless the request names a file
   Progress progress_;
@@ -221,8 +224,8 @@ void Run::decode(int index, std::vector<float> latents) {
   begin(Phase::kDecode, {"vae"});
   {
     Workspace space(backend_, plan_.phase("vae").activation_bytes, job_.precision, cancel_);
-    picture.image =
-        darkroom::decode(space.ctx, model_.config(), *model_.open_weights(Part::kVae), job_, picture.latents);
+    picture.image = darkroom::decode(space.ctx, model_.config(), *model_.open_weights(Part::kVae), job_,
+                                     picture.latents, plan_.strips, scratch_ ? &*scratch_ : nullptr);
   }
   end();
   picture.recipe = recipe_of(model_, job_, seed);

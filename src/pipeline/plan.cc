@@ -110,22 +110,58 @@ void plan_transformer(const Model& model, const Job& job, Plan& plan) {
   plan.phases.push_back(std::move(denoise));
 }
 
+// Ways to decode, the fastest first; the last needs the least memory.
+std::vector<vae::StripPlan> ways_to_decode() {
+  std::vector<vae::StripPlan> ways;
+  for (const bool in_file : {false, true}) {
+    for (const std::size_t mebibytes : {16, 8, 4}) ways.push_back({mebibytes << 20, in_file});
+  }
+  return ways;
+}
+
+PlannedPhase plan_decode(const Model& model, const Job& job, const vae::StripPlan& strips) {
+  const ModelConfig& config = model.config();
+  const std::vector<float> latents(
+      static_cast<std::size_t>(job.image_tokens() * config.transformer.in_channels));
+  PlannedPhase vae =
+      plan_phase("vae", model, Part::kVae, job, [&](const Context& ctx, WeightSource& weights) {
+        decode(ctx, config, weights, job, latents, strips, nullptr);
+      });
+  vae.picture_bytes = static_cast<std::size_t>(job.width * job.height * 3);
+  return vae;
+}
+
+// The first way within the budget; if there is none, the last, which the check at the end then refuses.
+void plan_vae(const Model& model, const Job& job, Plan& plan) {
+  PlannedPhase vae;
+  for (const vae::StripPlan& way : ways_to_decode()) {
+    plan.strips = way;
+    vae = plan_decode(model, job, way);
+    if (!plan.budget_bytes || vae.peak_bytes() + kProcessBytes <= *plan.budget_bytes) break;
+  }
+  if (plan.strips.in_file) {
+    plan.scratch_bytes = vae::canvas_bytes(model.config().vae, 4 * job.image_tokens(), job.precision);
+  }
+  plan.phases.push_back(std::move(vae));
+}
+
 // The smallest budget that works: every phase with as little in memory as it can do with.
-std::size_t smallest_budget(const Plan& plan) {
+std::size_t smallest_budget(const Model& model, const Job& job, const Plan& plan) {
   std::size_t smallest = 0;
   for (const PlannedPhase& phase : plan.phases) {
     std::size_t bytes = phase.peak_bytes();
+    if (phase.name == "vae") bytes = plan_decode(model, job, ways_to_decode().back()).peak_bytes();
     if (phase.name == "denoise") bytes -= plan.blocks.bytes() - plan.least_block_bytes;
     smallest = std::max(smallest, bytes + kProcessBytes);
   }
   return smallest;
 }
 
-void check_budget(const Plan& plan) {
+void check_budget(const Model& model, const Job& job, const Plan& plan) {
   if (!plan.budget_bytes) return;
   for (const PlannedPhase& phase : plan.phases) {
     if (phase.peak_bytes() + kProcessBytes <= *plan.budget_bytes) continue;
-    const std::size_t smallest = smallest_budget(plan);
+    const std::size_t smallest = smallest_budget(model, job, plan);
     fail(
         ErrorCode::kOutOfMemory,
         "{} {} is too little: '{}' needs {}; the smallest budget for this request is {} bytes ({}), less for "
@@ -164,18 +200,13 @@ std::size_t Plan::peak_bytes() const {
 }
 
 Plan make_plan(const Model& model, const Job& job) {
-  const ModelConfig& config = model.config();
   Plan plan;
   plan.automatic = !job.budget_bytes;
   plan.budget_bytes = job.budget_bytes ? job.budget_bytes : memory::automatic_budget();
   plan_text(model, job, plan);
   plan_transformer(model, job, plan);
-  const std::vector<float> latents(
-      static_cast<std::size_t>(job.image_tokens() * config.transformer.in_channels));
-  plan.phases.push_back(plan_phase(
-      "vae", model, Part::kVae, job,
-      [&](const Context& ctx, WeightSource& weights) { decode(ctx, config, weights, job, latents); }));
-  check_budget(plan);
+  plan_vae(model, job, plan);
+  check_budget(model, job, plan);
   plan.decode_beside_denoise = job.count > 1;
   if (plan.budget_bytes && plan.peak_bytes() > *plan.budget_bytes) plan.decode_beside_denoise = false;
   return plan;

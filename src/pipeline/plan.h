@@ -35,15 +35,16 @@ struct PlannedPhase {
   std::size_t slot_bytes = 0;      // of the slots that the others pass through
   std::size_t streamed_bytes = 0;  // read through the slots in every pass: once, or in every step of denoise
   std::size_t activation_bytes = 0;  // peak
+  std::size_t picture_bytes = 0;     // of the finished picture, where it is made
   double flops = 0;
   bool assumed = false;  // the part's config is missing: FLUX.1's own sizes were taken
-  // Of weights and activations; the process itself comes on top.
-  std::size_t peak_bytes() const { return resident_bytes + slot_bytes + activation_bytes; }
+  // Of weights, activations and the picture; the process itself comes on top.
+  std::size_t peak_bytes() const { return resident_bytes + slot_bytes + activation_bytes + picture_bytes; }
 };
 
 // What the program itself holds beside a phase's weights and activations: code, tokenizers, scratch memory of
-// the kernels, pictures. Measured: 9 to 18 MiB with Pinhole or a dummy, 27 MiB once FLUX.1's own tokenizers
-// are loaded.
+// the kernels, files while they are written. Measured: 9 to 18 MiB with Pinhole or a dummy, 27 MiB once
+// FLUX.1's own tokenizers are loaded.
 inline constexpr std::size_t kProcessBytes = std::size_t{32} << 20;
 
 struct Plan {
@@ -52,7 +53,9 @@ struct Plan {
   bool automatic = false;                   // the budget was not given
   memory::Placement blocks;                 // of the transformer, for denoise
   std::size_t least_block_bytes = 0;        // of its blocks in memory, when every one passes through one slot
-  bool decode_beside_denoise = false;       // of several pictures: the transformer stays while one is decoded
+  vae::StripPlan strips;                    // of the decoder
+  std::size_t scratch_bytes = 0;       // of the file that its pictures between stages lie in; 0: in memory
+  bool decode_beside_denoise = false;  // of several pictures: the transformer stays while one is decoded
 
   const PlannedPhase& phase(const std::string& name) const;
   // Of a phase with all that is in memory meanwhile: the process, and the transformer that stays.

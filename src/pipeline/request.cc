@@ -178,6 +178,7 @@ Job decide(const Request& request, const Model& model) {
   decide_sheet(request, job);
   job.precision = decide_precision(request.precision, model);
   job.budget_bytes = decide_budget(request.budget);
+  job.scratch_folder = request.scratch_folder;
   require(request.rng == "torch-cpu" || request.rng == "torch-cuda", ErrorCode::kUsage,
           "rng is '{}'; there are torch-cpu and torch-cuda", request.rng);
   job.noise = request.rng == "torch-cpu" ? NoiseKind::kTorchCpu : NoiseKind::kTorchCuda;

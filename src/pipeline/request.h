@@ -29,6 +29,7 @@ struct Request {
   int64_t count = 1;
   std::string precision = "auto";
   std::string budget = "auto";  // of memory: "auto", or bytes as parse_bytes() reads them
+  std::filesystem::path scratch_folder = "/var/tmp";  // for what a small budget keeps on disk
   std::string rng = "torch-cpu";
   std::filesystem::path noise_path;  // initial latents, packed, instead of drawn noise
   bool sheet = false;                // all pictures in a grid, besides each by itself
@@ -49,6 +50,7 @@ struct Job {
   int64_t count = 1;
   DType precision = DType::kF32;            // of hidden states: f32 or bf16
   std::optional<std::size_t> budget_bytes;  // absent: what is free when the run begins
+  std::filesystem::path scratch_folder;
   NoiseKind noise = NoiseKind::kTorchCpu;
   std::filesystem::path noise_path;
   std::optional<SheetLayout> sheet;

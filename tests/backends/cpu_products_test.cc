@@ -186,7 +186,8 @@ void check_attention(Backend& backend, const AttentionCase& c, DType dtype) {
                      .heads = c.heads,
                      .scale = scale,
                      .causal = c.causal,
-                     .relative_bias = {}};
+                     .relative_bias = {},
+                     .state = {}};
   if (c.bias) args.relative_bias = *bias;
   backend.attention(args);
   ASSERT_TRUE(out.gaps_untouched());
@@ -241,7 +242,7 @@ TEST_P(CpuProducts, AttentionInfinityAndNan) {
   OwnedTensor v = random_tensor(DType::kF32, {kKeys, kDim}, 3), bias(DType::kF32, {1, kKeys});
   const OwnedTensor out(DType::kF32, {1, kDim});
   for (int64_t j = 0; j < kKeys; ++j) bias.set(0, j, j == kKeys - 1 ? 0.0f : -INFINITY);
-  const AttentionArgs args{.q = *q, .k = *k, .v = *v, .out = *out, .relative_bias = *bias};
+  const AttentionArgs args{.q = *q, .k = *k, .v = *v, .out = *out, .relative_bias = *bias, .state = {}};
   backend->attention(args);
   for (int64_t d = 0; d < kDim; ++d) EXPECT_FLOAT_EQ(out->row<float>(0)[d], v->row<float>(kKeys - 1)[d]);
   bias.set(0, 5, NAN);
@@ -300,7 +301,7 @@ TEST_P(CpuProducts, SameBytesForAnyThreadCount) {
     const OwnedTensor q = random_tensor(dtype, {400, 48}, 5), k = random_tensor(dtype, {300, 48}, 6);
     expect_same_bytes(GetParam(), false, [&](Backend& backend) {
       const OwnedTensor out(dtype, {400, 48});
-      backend.attention({.q = *q, .k = *k, .v = *k, .out = *out, .heads = 3, .relative_bias = {}});
+      backend.attention({.q = *q, .k = *k, .v = *k, .out = *out, .heads = 3, .relative_bias = {}, .state = {}});
       return out.bytes();
     });
   }

@@ -235,7 +235,8 @@ double dry_decode_flops(const vae::Config& config, int64_t size) {
   PlanSource source(DType::kBF16);
   vae::DecoderWeights weights;
   weights.visit(config, bind_from(source));
-  vae::decode(ctx, config, weights, ctx.allocate({size, size, config.latent_channels}));
+  vae::decode(ctx, config, weights, ctx.allocate({size, size, config.latent_channels}), {}, nullptr,
+              [](int64_t, const Tensor&) {});
   return static_cast<double>(dry.work().flops);
 }
 

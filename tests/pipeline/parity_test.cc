@@ -7,7 +7,9 @@
 
 #include "backends/registry.h"
 #include "base/json.h"
+#include "base/temp_folder.h"
 #include "expected.h"
+#include "memory/budget.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/plan.h"
 
@@ -150,6 +152,70 @@ TEST(PipelineRuns, EveryBudgetDrawsTheSamePictures) {
     EXPECT_EQ(draw(budget), expected) << budget;
   }
   EXPECT_GT(streamed, 0u);  // or nothing was tried
+}
+
+// The smallest budget that a refusal names.
+std::size_t smallest_budget(const Model& model, Request request) {
+  request.budget = "1";
+  try {
+    make_plan(model, decide(request, model));
+  } catch (const Error& e) {
+    const std::string message = e.what(), key = "the smallest budget for this request is ";
+    return std::stoull(message.substr(message.find(key) + key.size()));
+  }
+  return 0;
+}
+
+// Under the smallest budget the decoder's pictures between stages lie in a file: the same picture in much
+// less memory.
+TEST(PipelineRuns, ScratchFileDrawsTheSamePictureInLittleMemory) {
+  const TempFolder folder;
+  const Model model = Model::dummy("tiny");
+  Request request;
+  request.prompt = "anything";
+  request.width = 784;
+  request.height = 752;
+  request.steps = 1;
+  request.seed = 5;
+  request.precision = "bf16";
+  request.scratch_folder = folder.path();
+  const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
+  const auto draw = [&](const std::string& budget, std::size_t& decode_bytes) {
+    request.budget = budget;
+    const std::atomic<bool> cancel{false};
+    std::vector<uint8_t> bytes;
+    std::size_t before = 0;
+    Listeners listeners;
+    listeners.on_picture = [&](const Picture& p) { bytes = p.image.rgb; };
+    listeners.on_progress = [&](const Progress& p) {
+      if (p.phase != Phase::kDecode) return;
+      if (!p.finished) before = memory::resident_bytes();
+      if (p.finished) decode_bytes = p.phase_peak_bytes - before;
+    };
+    generate(model, *backend, decide(request, model), listeners, cancel);
+    return bytes;
+  };
+  std::size_t in_memory = 0, in_file = 0;
+  const std::string smallest = std::to_string(smallest_budget(model, request));
+  request.budget = smallest;
+  const Plan plan = make_plan(model, decide(request, model));
+  ASSERT_TRUE(plan.strips.in_file);
+  EXPECT_EQ(plan.scratch_bytes, 784u * 752 * 32 * 2);  // two pictures of 16 channels
+  const std::vector<uint8_t> small = draw(smallest, in_file), large = draw("1T", in_memory);
+  EXPECT_EQ(small, large);
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+  EXPECT_GT(in_memory, plan.scratch_bytes);
+  EXPECT_LT(in_file, plan.phase("vae").peak_bytes() + (std::size_t{8} << 20));
+  EXPECT_LT(in_file, plan.scratch_bytes);
+
+  request.scratch_folder = folder / "missing";
+  request.budget = smallest;
+  try {
+    generate(model, *backend, decide(request, model), {}, false);
+    FAIL() << "it went on without a scratch file";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kOutput);
+  }
 }
 
 TEST(PipelineRuns, DummyDrawsProgressesAndStops) {

@@ -10,6 +10,7 @@
 
 #include "expected.h"
 #include "pipeline/inspect.h"
+#include "pipeline/phases.h"
 #include "pipeline/plan.h"
 
 namespace darkroom {
@@ -100,14 +101,15 @@ std::string plan_text(const std::string& name) {
   const Model model = Model::dummy(name);
   std::string text = "phase weights kept slots streamed activations FLOP\n";
   for (const auto& [width, height] : {std::pair(512, 512), std::pair(1024, 1024), std::pair(1536, 640)}) {
-    for (const char* budget : {"4GiB", "6GiB", "8GiB", "12GiB", "24GiB"}) {
+    for (const char* budget : {"1500MiB", "4GiB", "6GiB", "8GiB", "12GiB", "24GiB"}) {
       Request request;
       request.width = width;
       request.height = height;
       request.budget = budget;
       const Plan plan = make_plan(model, decide(request, model));
-      text += fmt::format("{}x{} within {}: peak {}, {} slots\n", width, height, budget, plan.peak_bytes(),
-                          plan.blocks.slots);
+      text += fmt::format("{}x{} within {}: peak {}, {} slots, strips of {}{}\n", width, height, budget,
+                          plan.peak_bytes(), plan.blocks.slots, plan.strips.strip_bytes,
+                          plan.strips.in_file ? " in a file" : "");
       for (const PlannedPhase& p : plan.phases) {
         text += fmt::format("  {} {} {} {} {} {} {}\n", p.name, p.weight_bytes, p.resident_bytes,
                             p.slot_bytes, p.streamed_bytes, p.activation_bytes, p.flops);
@@ -146,6 +148,29 @@ TEST(Plan, StaysWithinItsBudgetOrNamesTheSmallestOne) {
       EXPECT_LE(make_plan(model, decide(request, model)).peak_bytes(), std::stoull(request.budget));
     }
   }
+}
+
+// With everything that is in memory meanwhile, FLUX.1's decoder needs at most half a GiB, whatever the size;
+// and at 1024² no file within 1.1 GiB.
+TEST(Plan, DecoderFitsIntoHalfAGibibyte) {
+  const Model model = Model::dummy("dev");
+  const auto decoder_bytes = [&](int64_t width, int64_t height, const vae::StripPlan& strips) {
+    Request request;
+    request.width = width;
+    request.height = height;
+    const Job job = decide(request, model);
+    const std::vector<float> latents(static_cast<std::size_t>(job.image_tokens() * 64));
+    const DryRun run =
+        dry_run(model, Part::kVae, job.precision, [&](const Context& ctx, WeightSource& weights) {
+          decode(ctx, model.config(), weights, job, latents, strips, nullptr);
+        });
+    const std::size_t picture = static_cast<std::size_t>(width * height * 3);
+    return run.activation_bytes + part_size(model, Part::kVae).bytes + picture + kProcessBytes;
+  };
+  constexpr std::size_t kMebibyte = std::size_t{1} << 20;
+  EXPECT_LE(decoder_bytes(1024, 1024, {16 * kMebibyte, false}), 1126 * kMebibyte);
+  EXPECT_LE(decoder_bytes(2048, 2048, {16 * kMebibyte, true}), 512 * kMebibyte);
+  EXPECT_LE(decoder_bytes(4096, 4096, {4 * kMebibyte, true}), 512 * kMebibyte);
 }
 
 TEST(Decide, RefusesWhatIsNoBudget) {

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "backends/cpu/engine.h"
+#include "ops/ops.h"
 
 namespace darkroom::cpu {
 namespace {
@@ -19,6 +20,7 @@ constexpr int64_t kMinQueries = 192;   // where heads are few
 constexpr int64_t kManyTasks = 32;
 constexpr int64_t kGroupQueries = 96;  // scores of a group: 96 KiB
 constexpr int64_t kKeys = kDepth;
+static_assert(kKeys == ops::AttentionOptions::kKeyBlock);
 
 // Depends on the shapes only, as the end of a causal task is that of its last query.
 int64_t queries_per_task(const GemmKernels& kernels, int64_t heads, int64_t rows) {
@@ -127,6 +129,7 @@ void multiply_values(const HeadBlock& b, int64_t row, int64_t rows, int64_t keys
 
 // All queries against the packed keys [first, first + keys). `softmax` is that of the task's first row.
 void multiply_block(const HeadBlock& b, const SoftmaxArgs& softmax, int64_t first, int64_t keys) {
+  const bool goes_on = first > 0 || !b.args.first;
   for (int64_t row = 0; row < b.queries; row += b.layout.group) {
     const int64_t queries = std::min(b.layout.group, b.queries - row);
     const int64_t rows = std::min(b.layout.group, b.rows - row);
@@ -140,11 +143,31 @@ void multiply_block(const HeadBlock& b, const SoftmaxArgs& softmax, int64_t firs
     group.correction += row;
     multiply_keys(b, row, rows, keys);
     b.table.softmax_block(group);
-    if (first > 0) {
+    if (goes_on) {
       b.table.scale_rows(b.result(row), b.layout.width_padded, queries, b.layout.width_padded,
                          group.correction);
     }
-    multiply_values(b, row, rows, keys, first > 0);
+    multiply_values(b, row, rows, keys, goes_on);
+  }
+}
+
+// What the keys of earlier calls came to, and what is handed to the next call.
+void load_state(const HeadBlock& b, const SoftmaxArgs& softmax) {
+  for (int64_t r = 0; r < b.queries; ++r) {
+    const float* from = b.args.state.row<float>(b.first_query + r) + b.head * (b.dim + 2);
+    std::copy_n(from, b.dim, b.result(r));
+    std::fill(b.result(r) + b.dim, b.result(r) + b.layout.width_padded, 0.0f);
+    softmax.max[r] = from[b.dim];
+    softmax.sum[r] = from[b.dim + 1];
+  }
+}
+
+void store_state(const HeadBlock& b, const SoftmaxArgs& softmax) {
+  for (int64_t r = 0; r < b.queries; ++r) {
+    float* to = b.args.state.row<float>(b.first_query + r) + b.head * (b.dim + 2);
+    std::copy_n(b.result(r), b.dim, to);
+    to[b.dim] = softmax.max[r];
+    to[b.dim + 1] = softmax.sum[r];
   }
 }
 
@@ -162,6 +185,7 @@ void run_block(const HeadBlock& b) {
   if (a.relative_bias.present()) softmax.bias = a.relative_bias.row<float>(b.head) - b.first_query + lq - 1;
   std::fill_n(softmax.max, b.rows, -std::numeric_limits<float>::infinity());
   std::fill_n(softmax.sum, b.rows, 0.0f);
+  if (!a.first) load_state(b, softmax);
   pack_queries(b);
   const int64_t end = a.causal ? std::min(lk, b.first_query + b.queries) : lk;
   for (int64_t first = 0; first < end; first += kKeys) {
@@ -171,6 +195,7 @@ void run_block(const HeadBlock& b) {
                       b.scratch + b.layout.values);
     multiply_block(b, softmax, first, keys);
   }
+  if (!a.last) return store_state(b, softmax);
   for (int64_t r = 0; r < b.queries; ++r) {
     b.table.scale_store(a.out.dtype, b.result(r), 1.0f / softmax.sum[r], b.dim,
                         mutable_element(a.out, b.first_query + r, b.head * b.dim));

@@ -15,7 +15,8 @@ class Patches final : public RowSource {
   Patches(const Conv2dArgs& args, const KernelTable& kernels)
       : x_(args.x),
         kernels_(kernels),
-        height_(args.out.shape[0]),
+        first_row_(args.first_row),
+        height_(args.x.shape[0] * args.upsample),
         width_(args.out.shape[1]),
         channels_(args.x.shape[2]),
         kh_(args.weight.shape[2]),
@@ -23,7 +24,7 @@ class Patches final : public RowSource {
         upsample_(args.upsample) {}
 
   void pack(int64_t row, int64_t first, int64_t depth, Form form, void* out) const override {
-    const int64_t y = row / width_, x = row % width_;
+    const int64_t y = first_row_ + row / width_, x = row % width_;
     const int64_t bytes = form == Form::kF32 ? 4 : 2;
     std::byte* to = static_cast<std::byte*>(out);
     for (int64_t k = first, count = 0; k < first + depth; k += count, to += count * bytes) {
@@ -47,7 +48,7 @@ class Patches final : public RowSource {
  private:
   const Tensor& x_;
   const KernelTable& kernels_;
-  int64_t height_, width_, channels_, kh_, kw_, upsample_;
+  int64_t first_row_, height_, width_, channels_, kh_, kw_, upsample_;
 };
 
 // One output channel: [Ci, taps] -> [taps, Ci].

@@ -85,6 +85,8 @@ void linear(Engine& engine, const LinearArgs& args);
 void conv2d(Engine& engine, const Conv2dArgs& args);
 void attention(Engine& engine, const AttentionArgs& args);
 std::size_t attention_scratch_floats(const GemmKernels& kernels, int64_t head_dim);
+void row_moments(Engine& engine, const RowMomentsArgs& args);
+void group_statistics(Engine& engine, const GroupStatisticsArgs& args);
 void group_norm(Engine& engine, const GroupNormArgs& args);
 
 // The element at (row, col) of a tensor of any dtype.

@@ -41,6 +41,8 @@ void DryRunBackend::embed(const EmbedArgs& a) {
   work_.weight_bytes += product(a.out.rows(), a.table.cols(), dtype_bytes(a.table.dtype));
 }
 
+void DryRunBackend::row_moments(const RowMomentsArgs&) { count(0, {}); }
+void DryRunBackend::group_statistics(const GroupStatisticsArgs&) { count(0, {}); }
 void DryRunBackend::group_norm(const GroupNormArgs& a) { count(0, {&a.weight, &a.bias}); }
 
 void DryRunBackend::conv2d(const Conv2dArgs& a) {

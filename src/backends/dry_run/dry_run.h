@@ -31,6 +31,8 @@ class DryRunBackend final : public Backend {
   void add(const AddArgs& args) override;
   void activate(const ActivateArgs& args) override;
   void embed(const EmbedArgs& args) override;
+  void row_moments(const RowMomentsArgs& args) override;
+  void group_statistics(const GroupStatisticsArgs& args) override;
   void group_norm(const GroupNormArgs& args) override;
   void conv2d(const Conv2dArgs& args) override;
   void convert(const ConvertArgs& args) override;

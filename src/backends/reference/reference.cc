@@ -115,11 +115,13 @@ class ReferenceBackend final : public Backend {
   void attention(const AttentionArgs& a) override {
     const int64_t lq = a.q.rows(), lk = a.k.rows(), width = a.q.cols(), d = width / a.heads;
     const Floats q = load(a.q), k = load(a.k), v = load(a.v), bias = load(a.relative_bias);
-    Floats out(static_cast<std::size_t>(lq * width)), scores(static_cast<std::size_t>(lk));
+    Floats out(static_cast<std::size_t>(lq * width)), scores(static_cast<std::size_t>(lk)), state = load(a.state);
+    const int64_t state_width = width + 2 * a.heads;
     for (int64_t h = 0; h < a.heads; ++h) {
       for (int64_t i = 0; i < lq; ++i) {
         const int64_t keys = a.causal ? std::min(i + 1, lk) : lk;
-        float largest = -std::numeric_limits<float>::infinity();
+        float* before = a.state.present() ? &state[at(i, h * (d + 2), state_width)] : nullptr;
+        float largest = a.first ? -std::numeric_limits<float>::infinity() : before[d];
         for (int64_t j = 0; j < keys; ++j) {
           double dot = 0;
           for (int64_t c = 0; c < d; ++c) {
@@ -130,22 +132,28 @@ class ReferenceBackend final : public Backend {
           scores[static_cast<std::size_t>(j)] = score;
           largest = std::max(largest, score);
         }
-        double total = 0;
+        const double correction = a.first ? 0 : std::exp(static_cast<double>(before[d]) - largest);
+        double total = a.first ? 0 : before[d + 1] * correction;
         for (int64_t j = 0; j < keys; ++j) {
           float& s = scores[static_cast<std::size_t>(j)];
           s = std::exp(s - largest);
           total += s;
         }
         for (int64_t c = 0; c < d; ++c) {
-          double sum = 0;
+          double sum = a.first ? 0 : before[c] * correction;
           for (int64_t j = 0; j < keys; ++j) {
             sum += static_cast<double>(scores[static_cast<std::size_t>(j)]) * v[at(j, h * d + c, width)];
           }
+          if (!a.last) before[c] = static_cast<float>(sum);
           out[at(i, h * d + c, width)] = static_cast<float>(sum / total);
+        }
+        if (!a.last) {
+          before[d] = largest;
+          before[d + 1] = static_cast<float>(total);
         }
       }
     }
-    store(out, a.out);
+    a.last ? store(out, a.out) : store(state, a.state);
   }
 
   void gated_gelu(const GatedGeluArgs& a) override {
@@ -174,27 +182,57 @@ class ReferenceBackend final : public Backend {
     }
   }
 
+  void row_moments(const RowMomentsArgs& a) override {
+    const Floats x = load(a.x);
+    const int64_t channels = a.x.cols(), pixels = a.x.shape[1], size = channels / a.groups;
+    Floats out(static_cast<std::size_t>(a.out.shape.numel()));
+    for (int64_t y = 0; y < a.x.shape[0]; ++y) {
+      for (int64_t g = 0; g < a.groups; ++g) {
+        const auto sum_over = [&](auto f) {
+          double sum = 0;
+          for (int64_t p = y * pixels; p < (y + 1) * pixels; ++p) {
+            for (int64_t c = g * size; c < (g + 1) * size; ++c) sum += f(static_cast<double>(x[at(p, c, channels)]));
+          }
+          return sum;
+        };
+        const double mean = sum_over([](double v) { return v; }) / static_cast<double>(pixels * size);
+        out[at(y, g, 2 * a.groups)] = static_cast<float>(mean);
+        out[at(y, a.groups + g, 2 * a.groups)] =
+            static_cast<float>(sum_over([&](double v) { return (v - mean) * (v - mean); }));
+      }
+    }
+    store(out, a.out);
+  }
+
+  void group_statistics(const GroupStatisticsArgs& a) override {
+    const Floats moments = load(a.moments);
+    const int64_t rows = a.moments.rows(), groups = a.moments.cols() / 2;
+    const double count = static_cast<double>(a.count);
+    Floats out(static_cast<std::size_t>(2 * groups));
+    for (int64_t g = 0; g < groups; ++g) {
+      double mean = 0, squares = 0;
+      for (int64_t y = 0; y < rows; ++y) mean += moments[at(y, g, 2 * groups)] / static_cast<double>(rows);
+      for (int64_t y = 0; y < rows; ++y) {
+        squares += moments[at(y, groups + g, 2 * groups)] + count * std::pow(moments[at(y, g, 2 * groups)] - mean, 2);
+      }
+      out[at(0, g, groups)] = static_cast<float>(mean);
+      out[at(1, g, groups)] = static_cast<float>(
+          1.0 / std::sqrt(squares / (count * static_cast<double>(rows)) + static_cast<double>(a.epsilon)));
+    }
+    store(out, a.out);
+  }
+
   void group_norm(const GroupNormArgs& a) override {
     Floats x = load(a.x);
-    const Floats weight = load(a.weight), bias = load(a.bias);
-    const int64_t channels = a.x.cols(), pixels = a.x.rows(), size = channels / a.groups;
-    for (int64_t g = 0; g < a.groups; ++g) {
-      double sum = 0, squares = 0;
-      for (int64_t p = 0; p < pixels; ++p) {
-        for (int64_t c = g * size; c < (g + 1) * size; ++c) sum += x[at(p, c, channels)];
-      }
-      const double count = static_cast<double>(pixels * size), mean = sum / count;
-      for (int64_t p = 0; p < pixels; ++p) {
-        for (int64_t c = g * size; c < (g + 1) * size; ++c) squares += std::pow(x[at(p, c, channels)] - mean, 2);
-      }
-      const double inverse = 1.0 / std::sqrt(squares / count + static_cast<double>(a.epsilon));
-      for (int64_t p = 0; p < pixels; ++p) {
-        for (int64_t c = g * size; c < (g + 1) * size; ++c) {
-          const std::size_t i = static_cast<std::size_t>(c);
-          float& value = x[at(p, c, channels)];
-          value = static_cast<float>((value - mean) * inverse) * weight[i] + bias[i];
-          if (a.silu) value = activate_one(value, Activation::kSilu);
-        }
+    const Floats statistics = load(a.statistics), weight = load(a.weight), bias = load(a.bias);
+    const int64_t channels = a.x.cols(), groups = a.statistics.cols(), size = channels / groups;
+    for (int64_t p = 0; p < a.x.rows(); ++p) {
+      for (int64_t c = 0; c < channels; ++c) {
+        const std::size_t i = static_cast<std::size_t>(c);
+        const float mean = statistics[at(0, c / size, groups)], inverse = statistics[at(1, c / size, groups)];
+        float& value = x[at(p, c, channels)];
+        value = (value - mean) * inverse * weight[i] + bias[i];
+        if (a.silu) value = activate_one(value, Activation::kSilu);
       }
     }
     store(x, a.out);
@@ -202,10 +240,11 @@ class ReferenceBackend final : public Backend {
 
   void conv2d(const Conv2dArgs& a) override {
     const Floats x = load(a.x), w = load(a.weight), bias = load(a.bias), residual = load(a.residual);
-    const int64_t u = a.upsample, height = a.out.shape[0], width = a.out.shape[1], co = a.out.shape[2];
+    const int64_t u = a.upsample, height = a.x.shape[0] * u, width = a.out.shape[1], co = a.out.shape[2];
     const int64_t ci = a.x.shape[2], kh = a.weight.shape[2], kw = a.weight.shape[3];
-    Floats out(static_cast<std::size_t>(height * width * co));
-    for (int64_t y = 0; y < height; ++y) {
+    Floats out(static_cast<std::size_t>(a.out.shape.numel()));
+    for (int64_t row = 0; row < a.out.shape[0]; ++row) {
+      const int64_t y = row + a.first_row;
       for (int64_t z = 0; z < width; ++z) {
         for (int64_t o = 0; o < co; ++o) {
           double sum = 0;
@@ -219,7 +258,7 @@ class ReferenceBackend final : public Backend {
               }
             }
           }
-          const std::size_t index = at(y * width + z, o, co);
+          const std::size_t index = at(row * width + z, o, co);
           float value = static_cast<float>(sum);
           if (a.bias.present()) value += bias[static_cast<std::size_t>(o)];
           if (a.residual.present()) value += residual[index];

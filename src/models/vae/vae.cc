@@ -1,10 +1,10 @@
 #include "models/vae/vae.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/json.h"
 #include "base/printable.h"
+#include "models/vae/strips.h"
 
 namespace darkroom::vae {
 
@@ -34,8 +34,6 @@ Config config_from_json(const nlohmann::json& json, const std::string& where) {
 }
 
 namespace {
-
-constexpr float kEpsilon = 1e-6f;  // of every GroupNorm
 
 void visit_resnet(const VisitFn& visit, const std::string& name, ResBlock& w, int64_t in, int64_t out) {
   visit_norm(visit, name + ".norm1", w.norm1, in);
@@ -87,110 +85,78 @@ void unscale_latents(const Config& config, std::span<float> latents) {
 
 namespace {
 
-// The picture on its way through the decoder. Its tensors are the largest of a run, so there are two slots,
-// each big enough for every stage: a stage reads the current one and writes the other.
-class Canvas {
- public:
-  Canvas(const Context& ctx, int64_t elements)
-      : slots_{ctx.allocate({1, elements}), ctx.allocate({1, elements})} {}
-
-  const Tensor& current() const { return current_; }
-  // The slot that is not current, as [h, w, c].
-  Tensor other(const Shape& shape) const {
-    return slots_[1 - active_].slice_cols(0, shape.numel()).reshape(shape);
-  }
-  // Makes what other() returned the current picture.
-  void flip_to(const Tensor& picture) {
-    active_ = 1 - active_;
-    current_ = picture;
-  }
-
- private:
-  Tensor slots_[2];
-  int active_ = 0;
-  Tensor current_;
-};
-
-void run_conv(const Context& ctx, const Conv2d& w, int64_t upsample, Canvas& canvas) {
-  ctx.throw_if_cancelled();
-  const Tensor& x = canvas.current();
-  const Tensor out = canvas.other({x.shape[0] * upsample, x.shape[1] * upsample, w.weight.shape[0]});
-  ops::conv2d_into(ctx, x, w, {.upsample = upsample}, out);
+void run_conv(const Strips& strips, const Conv2d& w, int64_t upsample, Canvas& canvas) {
+  const Plane x = canvas.current();
+  const Plane out = canvas.other({x.shape[0] * upsample, x.shape[1] * upsample, w.weight.shape[0]});
+  strips.convolve(x, {.conv = w, .upsample = upsample}, out);
   canvas.flip_to(out);
 }
 
-void run_resnet(const Context& ctx, const Config& config, const ResBlock& w, Canvas& canvas) {
-  ctx.throw_if_cancelled();
-  const Arena::Scope scope(ctx.arena);
-  const ops::GroupNormOptions norm{.groups = config.norm_num_groups, .epsilon = kEpsilon, .silu = true};
-  const Tensor& x = canvas.current();
-  const Tensor out = canvas.other({x.shape[0], x.shape[1], w.conv1.weight.shape[0]});
-  const Tensor h = ctx.allocate(out.shape);
-  {
-    const Arena::Scope inner(ctx.arena);
-    ops::conv2d_into(ctx, ops::group_norm(ctx, x, w.norm1.weight, w.norm1.bias, norm), w.conv1, {}, h);
-  }
-  ops::group_norm_in_place(ctx, h, w.norm2.weight, w.norm2.bias, norm);
+// x + conv2(silu(norm2(conv1(silu(norm1(x)))))): over x; or, where the channel count changes and x passes
+// through a convolution of its own, over what lies between the two.
+void run_resnet(const Strips& strips, const ResBlock& w, Canvas& canvas) {
+  const Plane x = canvas.current();
+  const Plane h = canvas.other({x.shape[0], x.shape[1], w.conv1.weight.shape[0]});
+  strips.convolve(x, {.conv = w.conv1, .norm = &w.norm1}, h);
   if (w.shortcut.weight.present()) {
-    ops::conv2d_into(ctx, x, w.shortcut, {}, out);
-    ops::conv2d_into(ctx, h, w.conv2, {.residual = out}, out);
+    strips.convolve(h, {.conv = w.conv2, .norm = &w.norm2, .residual = &x, .shortcut = &w.shortcut}, h);
+    canvas.flip_to(h);
   } else {
-    ops::conv2d_into(ctx, h, w.conv2, {.residual = x}, out);
+    strips.convolve(h, {.conv = w.conv2, .norm = &w.norm2, .residual = &x}, x);
   }
-  canvas.flip_to(out);
 }
 
-// One head as wide as the picture is deep, over all pixels.
-void run_attention(const Context& ctx, const Config& config, const AttentionBlock& w, const Canvas& canvas) {
-  ctx.throw_if_cancelled();
-  const Arena::Scope scope(ctx.arena);
-  const Tensor& picture = canvas.current();
-  const int64_t channels = picture.cols(), pixels = picture.rows();
-  const Tensor n = ops::group_norm(ctx, picture, w.norm.weight, w.norm.bias,
-                                   {.groups = config.norm_num_groups, .epsilon = kEpsilon})
-                       .reshape({pixels, channels});
-  const Tensor q = ops::linear(ctx, n, w.q), k = ops::linear(ctx, n, w.k), v = ops::linear(ctx, n, w.v);
-  const float scale = 1.0f / std::sqrt(static_cast<float>(channels));
-  const Tensor a = ops::attention(ctx, q, k, v, {.heads = 1, .scale = scale});
-  ops::linear_residual(ctx, a, w.out, picture.reshape({pixels, channels}));
+void run_attention(const Strips& strips, const AttentionBlock& w, const Canvas& canvas) {
+  const Plane& x = canvas.current();
+  strips.attend(w, x, canvas.room({2 * x.shape[0] * x.shape[1], 1, x.shape[2]}));
 }
 
-// Elements of the largest picture that a stage reads or writes.
-int64_t largest_picture(const Config& config, int64_t latent_pixels) {
+// Values of the largest two pictures that a stage needs at a time.
+int64_t largest_pair(const Config& config, int64_t latent_pixels) {
   const std::vector<int64_t>& channels = config.block_out_channels;
   int64_t pixels = latent_pixels, in = channels.back();
-  int64_t largest = pixels * std::max(in, config.latent_channels);
+  int64_t largest = pixels * (config.mid_block_add_attention ? 3 * in : 2 * in);
+  largest = std::max(largest, pixels * (config.latent_channels + std::max(in, config.latent_channels)));
   for (std::size_t level = 0; level < channels.size(); ++level) {
     const int64_t out = channels[channels.size() - 1 - level];
-    largest = std::max({largest, pixels * in, pixels * out});
-    if (level + 1 < channels.size()) pixels *= 4;
+    largest = std::max({largest, pixels * (in + out), pixels * 2 * out});
+    if (level + 1 < channels.size()) {
+      largest = std::max(largest, pixels * out * 5);  // upsampling makes four of one
+      pixels *= 4;
+    }
     in = out;
-    largest = std::max(largest, pixels * in);
   }
-  return std::max(largest, pixels * config.out_channels);
+  return largest;
 }
 
 }  // namespace
 
-Tensor decode(const Context& ctx, const Config& config, const DecoderWeights& weights, const Tensor& z) {
-  const int64_t up = config.upscale();
-  const Tensor out = ctx.allocate({z.shape[0] * up, z.shape[1] * up, config.out_channels});
+std::size_t canvas_bytes(const Config& config, int64_t latent_pixels, DType activation) {
+  return static_cast<std::size_t>(largest_pair(config, latent_pixels)) * dtype_bytes(activation);
+}
+
+void decode(const Context& ctx, const Config& config, const DecoderWeights& weights, const Tensor& z,
+            const StripPlan& plan, const ScratchFile* scratch, const RowsFn& finished) {
   const Arena::Scope scope(ctx.arena);
-  Canvas canvas(ctx, largest_picture(config, z.shape[0] * z.shape[1]));
-  canvas.flip_to(z);
-  if (config.use_post_quant_conv) run_conv(ctx, weights.post_quant, 1, canvas);
-  run_conv(ctx, weights.conv_in, 1, canvas);
-  run_resnet(ctx, config, weights.mid[0], canvas);
-  if (config.mid_block_add_attention) run_attention(ctx, config, weights.mid_attention, canvas);
-  run_resnet(ctx, config, weights.mid[1], canvas);
+  const int64_t height = z.shape[0] * config.upscale(), width = z.shape[1] * config.upscale();
+  Canvas canvas(ctx, largest_pair(config, z.shape[0] * z.shape[1]), height, config.norm_num_groups,
+                plan.in_file, scratch);
+  const Strips strips(ctx, config.norm_num_groups, plan.strip_bytes);
+  canvas.flip_to(plane_of(z));
+  if (config.use_post_quant_conv) run_conv(strips, weights.post_quant, 1, canvas);
+  run_conv(strips, weights.conv_in, 1, canvas);
+  run_resnet(strips, weights.mid[0], canvas);
+  if (config.mid_block_add_attention) run_attention(strips, weights.mid_attention, canvas);
+  run_resnet(strips, weights.mid[1], canvas);
   for (const UpBlock& block : weights.ups) {
-    for (const ResBlock& resnet : block.resnets) run_resnet(ctx, config, resnet, canvas);
-    if (block.upsample.weight.present()) run_conv(ctx, block.upsample, 2, canvas);
+    for (const ResBlock& resnet : block.resnets) run_resnet(strips, resnet, canvas);
+    if (block.upsample.weight.present()) run_conv(strips, block.upsample, 2, canvas);
   }
-  ops::group_norm_in_place(ctx, canvas.current(), weights.norm_out.weight, weights.norm_out.bias,
-                           {.groups = config.norm_num_groups, .epsilon = kEpsilon, .silu = true});
-  ops::conv2d_into(ctx, canvas.current(), weights.conv_out, {}, out);
-  return out;
+  Plane picture;
+  picture.shape = {height, width, config.out_channels};
+  picture.dtype = ctx.activation;
+  picture.taker = &finished;
+  strips.convolve(canvas.current(), {.conv = weights.conv_out, .norm = &weights.norm_out}, picture);
 }
 
 }  // namespace darkroom::vae

@@ -3,11 +3,14 @@
 // All tensors are [height, width, channels]. Called by the pipeline's last phase.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
+#include "base/scratch_file.h"
 #include "nn/modules.h"
 
 namespace darkroom::vae {
@@ -59,8 +62,24 @@ struct DecoderWeights {
 // latents [h, w, latent_channels] as the sampler leaves them -> the VAE's own scale: z/scaling_factor + shift_factor.
 void unscale_latents(const Config& config, std::span<float> latents);
 
+// How a decode spends memory. No byte of the picture depends on it.
+struct StripPlan {
+  // Of the rows that a stage works on at a time, about: at least one row is needed. Taller strips are no faster.
+  std::size_t strip_bytes = std::size_t{16} << 20;
+  // The pictures between stages lie in a scratch file instead of in ctx.arena.
+  bool in_file = false;
+};
+
+// What the pictures between stages take, in the file or in memory, for latents of that many pixels.
+std::size_t canvas_bytes(const Config& config, int64_t latent_pixels, DType activation);
+
+// Takes rows [n, W, out_channels] of the finished picture from `first_row` on. They are valid during the call only.
+using RowsFn = std::function<void(int64_t first_row, const Tensor& rows)>;
+
 // z [h, w, latent_channels] in ctx.activation, already unscaled -> [h·upscale, w·upscale, out_channels], about −1 to 1,
-// not clamped. Errors: kCancelled between blocks.
-Tensor decode(const Context& ctx, const Config& config, const DecoderWeights& weights, const Tensor& z);
+// not clamped, handed over in strips from the top to the bottom. scratch: of canvas_bytes() or more if plan.in_file,
+// except on the dry-run backend. Errors: kCancelled between strips; kOutput when the disk fails; what `finished` throws.
+void decode(const Context& ctx, const Config& config, const DecoderWeights& weights, const Tensor& z,
+            const StripPlan& plan, const ScratchFile* scratch, const RowsFn& finished);
 
 }  // namespace darkroom::vae
