@@ -14,7 +14,7 @@ std::size_t weight_bytes(const Model& model, Part part,
   std::size_t bytes = 0;
   const std::unique_ptr<WeightSource> source = model.weights_for_planning(part);
   model.visit(part, [&](const std::string& name, Tensor&, const Shape& shape) {
-    if (counts(name)) bytes += source->describe(name, shape).bytes();
+    if (counts(name)) bytes += source->describe(name, shape).bytes_with_scales();
   });
   return bytes;
 }
