@@ -9,6 +9,7 @@
 #include "text/clip_tokenizer.h"
 #include "text/t5_tokenizer.h"
 #include "weights/catalog.h"
+#include "weights/scales.h"
 
 namespace darkroom {
 namespace {
@@ -41,15 +42,21 @@ std::optional<WeightFiles> find_files(const fs::path& folder) {
 
 bool complete(const std::optional<WeightFiles>& files) { return files && files->missing.empty(); }
 
-// The dtype that most bytes of a part are stored in. Without weight files the index still tells their size.
-DType stored_dtype(const fs::path& folder, int64_t parameters) {
+// The dtype that most bytes of a part are stored in, and notes on the files. Without weight files the index
+// still tells their size.
+DType stored_dtype(const fs::path& folder, int64_t parameters, std::vector<std::string>& notes) {
   const std::optional<WeightFiles> files = find_files(folder);
   if (complete(files)) {
     const Catalog catalog(*files);
     std::map<DType, std::size_t> bytes;
     for (const std::string_view name : catalog.names()) {
       const StoredTensor* stored = catalog.stored(name);
-      if (stored->dtype && is_float(*stored->dtype)) bytes[*stored->dtype] += stored->bytes;
+      if (stored->dtype && is_matrix_storage(*stored->dtype)) bytes[*stored->dtype] += stored->bytes;
+    }
+    if (std::ranges::any_of(catalog.names(), is_input_scale_name)) {
+      notes.push_back(
+          fmt::format("{}: the file's scales for activations are not used, activations are never quantised",
+                      folder.filename().string()));
     }
     const auto most = std::ranges::max_element(bytes, {}, [](const auto& entry) { return entry.second; });
     return most == bytes.end() ? DType::kBF16 : most->first;
@@ -146,7 +153,8 @@ Model Model::open(const fs::path& path) {
     if (!model.has_part(part)) continue;
     int64_t parameters = 0;
     model.visit(part, [&](const std::string&, Tensor&, const Shape& shape) { parameters += shape.numel(); });
-    model.dtypes_[static_cast<std::size_t>(part)] = stored_dtype(path / part_folder(part), parameters);
+    model.dtypes_[static_cast<std::size_t>(part)] =
+        stored_dtype(path / part_folder(part), parameters, model.notes_);
   }
   return model;
 }

@@ -70,6 +70,8 @@ class Model {
   // The dtype most of the part's weights are stored in, from the files' headers or, without files, from the
   // index.
   DType part_dtype(Part part) const { return dtypes_[static_cast<std::size_t>(part)]; }
+  // What the user should know about the files.
+  const std::vector<std::string>& notes() const { return notes_; }
 
   // Maps the weights of a part; they leave memory with the object. Errors: kModel.
   std::unique_ptr<WeightSource> open_weights(Part part) const;
@@ -93,6 +95,7 @@ class Model {
   ModelConfig config_;
   ModelSettings settings_;
   std::array<bool, 4> present_{};
+  std::vector<std::string> notes_;
   std::array<DType, 4> dtypes_{DType::kBF16, DType::kBF16, DType::kBF16, DType::kBF16};
   // Loaded when first used.
   mutable std::unique_ptr<ClipTokenizer> clip_tokenizer_;

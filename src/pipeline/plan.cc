@@ -141,7 +141,9 @@ void check_budget(const Plan& plan) {
 DryRun dry_run(const Model& model, Part part, DType precision, const PhaseWork& work) {
   DryRunBackend backend;
   Arena arena = Arena::counting();
-  PlanSource weights(model.part_dtype(part));
+  // The dtype decides nothing that is counted here; i8 would be one for matrices only.
+  const DType stored = model.part_dtype(part);
+  PlanSource weights(is_float(stored) ? stored : DType::kBF16);
   work({backend, arena, precision}, weights);
   return {arena.peak(), backend.work()};
 }

@@ -165,6 +165,7 @@ void take_texts(const Request& request, Job& job) {
 
 Job decide(const Request& request, const Model& model) {
   Job job;
+  job.notes = model.notes();
   take_texts(request, job);
   decide_size(request, model, job);
   decide_schedule(request, model, job);
