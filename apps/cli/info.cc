@@ -100,7 +100,7 @@ std::string describe_picture(const json& info) {
   static constexpr const char* kKeys[] = {
       "prompt",          "negative",  "width",   "height",   "steps",   "sigmas",
       "guidance",        "cfg",       "seed",    "pictures", "columns", "noise",
-      "max_text_tokens", "precision", "rng",      "model",   "engine"};
+      "max_text_tokens", "precision", "weights", "rng",      "model",   "engine"};
   const json& recipe = info.at("recipe");
   for (const char* key : kKeys) {
     const auto found = recipe.find(key);

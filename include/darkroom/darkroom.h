@@ -156,6 +156,9 @@ typedef struct darkroom_request {
   int sheet_columns;        /* 0: those that make the sheet nearly square */
   darkroom_note_fn on_note;
   void* user;               /* handed to the callbacks */
+  const char* weights;      /* NULL or "as-stored"; "bf16", "fp8", "int8": what the transformer's matrices are turned
+                             * into as they are read, all but the embedders'. fp8 is F8_E4M3 with a scale for each
+                             * matrix, int8 has one for each row; what is of that kind already stays as it is */
 } darkroom_request;
 
 DARKROOM_API void darkroom_request_init(darkroom_request* request);

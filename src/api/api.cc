@@ -99,6 +99,7 @@ darkroom::Request to_request(const darkroom_request& r) {
   out.count = r.count;
   out.precision = or_else(r.precision, "auto");
   out.budget = or_else(r.budget, "auto");
+  out.weights = or_else(r.weights, "as-stored");
   out.rng = or_else(r.rng, "torch-cpu");
   out.noise_path = or_else(r.noise_path, "");
   out.sheet = r.on_sheet != nullptr;

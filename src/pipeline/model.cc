@@ -9,7 +9,6 @@
 #include "text/clip_tokenizer.h"
 #include "text/t5_tokenizer.h"
 #include "weights/catalog.h"
-#include "weights/scales.h"
 
 namespace darkroom {
 namespace {
@@ -107,6 +106,13 @@ std::string cut_note(const char* encoder, int64_t limit) {
                      encoder);
 }
 
+// The transformer's matrices in `storage`; all else as `source` has it.
+std::unique_ptr<WeightSource> in_storage(std::unique_ptr<WeightSource> source, Part part,
+                                         WeightStorage storage) {
+  if (part != Part::kTransformer || storage == WeightStorage::kAsStored) return source;
+  return std::make_unique<RequantizingSource>(std::move(source), storage, flux::is_quantizable_weight);
+}
+
 }  // namespace
 
 std::string_view part_folder(Part part) { return kPartFolders[static_cast<std::size_t>(part)]; }
@@ -175,16 +181,19 @@ Model Model::dummy(const std::string& name) {
   return model;
 }
 
-std::unique_ptr<WeightSource> Model::open_weights(Part part) const {
-  if (dummy_) return std::make_unique<DummySource>(DummyOptions{.dtype = part_dtype(part)});
+std::unique_ptr<WeightSource> Model::open_weights(Part part, WeightStorage storage) const {
+  if (dummy_) {
+    return in_storage(std::make_unique<DummySource>(DummyOptions{.dtype = part_dtype(part)}), part, storage);
+  }
   require(has_part(part), ErrorCode::kModel, "{}: there is no {}/config.json, so this part of the model is missing",
           folder_.string(), part_folder(part));
-  return std::make_unique<CatalogSource>(Catalog(folder_ / part_folder(part)));
+  return in_storage(std::make_unique<CatalogSource>(Catalog(folder_ / part_folder(part))), part, storage);
 }
 
-std::unique_ptr<WeightSource> Model::weights_for_planning(Part part) const {
-  if (!dummy_ && has_part(part) && complete(find_files(folder_ / part_folder(part)))) return open_weights(part);
-  return std::make_unique<PlanSource>(part_dtype(part));
+std::unique_ptr<WeightSource> Model::weights_for_planning(Part part, WeightStorage storage) const {
+  if (!dummy_ && has_part(part) && complete(find_files(folder_ / part_folder(part))))
+    return open_weights(part, storage);
+  return in_storage(std::make_unique<PlanSource>(part_dtype(part)), part, storage);
 }
 
 Tokens Model::tokenize(const std::string& prompt, int64_t max_text_tokens) const {

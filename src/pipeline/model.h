@@ -17,7 +17,7 @@
 #include "models/vae/vae.h"
 #include "pipeline/model_settings.h"
 #include "sampling/schedule.h"
-#include "weights/source.h"
+#include "weights/requantize.h"
 
 namespace darkroom {
 
@@ -73,11 +73,14 @@ class Model {
   // What the user should know about the files.
   const std::vector<std::string>& notes() const { return notes_; }
 
-  // Maps the weights of a part; they leave memory with the object. Errors: kModel.
-  std::unique_ptr<WeightSource> open_weights(Part part) const;
+  // Opens the weights of a part. The transformer's is_quantizable_weight() matrices come in `storage`.
+  // Errors: kModel.
+  std::unique_ptr<WeightSource> open_weights(Part part,
+                                             WeightStorage storage = WeightStorage::kAsStored) const;
 
   // The same for sizes only: the files' headers where there are files, otherwise tensors without data in part_dtype().
-  std::unique_ptr<WeightSource> weights_for_planning(Part part) const;
+  std::unique_ptr<WeightSource> weights_for_planning(Part part,
+                                                     WeightStorage storage = WeightStorage::kAsStored) const;
 
   // Ids as the model sees them: CLIP padded to its positions, T5 padded to max_text_tokens. Errors: kModel
   // when the tokenizer files are missing or invalid.

@@ -142,6 +142,13 @@ DType decide_precision(const std::string& name, const Model& model) {
   return model.part_dtype(Part::kTransformer) == DType::kF32 ? DType::kF32 : DType::kBF16;
 }
 
+WeightStorage decide_weights(const std::string& name) {
+  const std::optional<WeightStorage> storage = parse_storage(name);
+  require(storage.has_value(), ErrorCode::kUsage, "weights is '{}'; there are as-stored, bf16, fp8 and int8",
+          name);
+  return *storage;
+}
+
 std::optional<std::size_t> decide_budget(const std::string& text) {
   if (text == "auto") return std::nullopt;
   const std::optional<std::size_t> bytes = memory::parse_bytes(text);
@@ -178,6 +185,7 @@ Job decide(const Request& request, const Model& model) {
           job.count, kMaxCount);
   decide_sheet(request, job);
   job.precision = decide_precision(request.precision, model);
+  job.weights = decide_weights(request.weights);
   job.budget_bytes = decide_budget(request.budget);
   require(request.rng == "torch-cpu" || request.rng == "torch-cuda", ErrorCode::kUsage,
           "rng is '{}'; there are torch-cpu and torch-cuda", request.rng);

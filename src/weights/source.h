@@ -47,6 +47,8 @@ class WeightSource {
   // bytes_with_scales() of describe() says. Unlike get() it leaves nothing behind in the source. May be
   // called from any number of threads. Errors: as get(), and kModel for a file that fails.
   virtual void read(const std::string& name, const Shape& shape, std::span<std::byte> out) = 0;
+  // Memory that read() takes for this tensor beside `out`, and may keep.
+  virtual std::size_t staging_bytes(const std::string&, const Shape&) { return 0; }
 };
 
 // A visitor that fills each field from `source`, which must outlive it, under prefix + name.

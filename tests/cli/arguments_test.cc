@@ -17,7 +17,7 @@ TEST_F(CliArguments, EachCommandHasHelp) {
         "--threads", "--rng",       "--noise", "--save-latents", "--count",           "--output",
         "--like",    "--overwrite", "--dummy", "--isa",          "--sheet",           "--columns"}},
       {"info", {"PATH", "--json"}},
-      {"plan", {"--model", "--width", "--precision", "--json"}},
+      {"plan", {"--model", "--width", "--precision", "--weights", "--json"}},
       {"tokenize", {"--prompt", "--model", "--max-text-tokens"}},
       {"words", {"--model", "--json"}},
       {"bench", {"--quick", "--json", "--threads", "--isa"}}};
@@ -85,6 +85,7 @@ TEST_F(CliArguments, WrongValuesAreUsageErrors) {
       {{"--sheet", "-n", "1000", "-W", "1024", "-H", "1024"}, "a sheet of 1000 pictures in 32 columns"},
       {{"--threads", "1025"}, "--threads is 1025"},
       {{"--precision", "f64"}, "f64"},
+      {{"--weights", "int4"}, "weights is 'int4'; there are as-stored, bf16, fp8 and int8"},
       {{"--rng", "dice"}, "dice"},
       {{"--isa", "abacus"}, "abacus"},
       {{"-o", ""}, "--output is empty"},
