@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the broken safetensors files, configs and indexes of fuzz/broken; the tests demand an error for each.
+"""Writes the broken safetensors files, scales, configs and indexes of fuzz/broken; the tests demand an error for each.
 
 The files are committed, so nothing needs this script; it says what each of them is and makes more of them.
 """
@@ -150,6 +150,44 @@ SAFETENSORS = {
     "too_many_tensors": file("{" + ",".join('"%x":0' % i for i in range(2000)) + "}", data=0),
 }
 
+
+
+def scaled(scale=(), dtype="I8", shape=(2,), scale_dtype="F32", weight=(2, 3), name="a.weight_scale", kind="f"):
+    """A file of a matrix `a.weight` and its scales."""
+    count, size = weight[0] * weight[1], {"I8": 1, "F8_E4M3": 1, "BF16": 2}[dtype]
+    pad = -count * size % 8
+    data = bytes(count * size + pad) + b"".join(struct.pack("<" + kind, s) for s in scale)
+    tensors = {"a.weight": entry(weight, dtype, (0, count * size)),
+               "pad": entry((pad,), "U8", (count * size, count * size + pad))}
+    if scale:
+        tensors[name] = entry(shape, scale_dtype, (count * size + pad, len(data)))
+    return file(tensors, data=data)
+
+
+NAN, INFINITE = float("nan"), float("inf")
+
+# Good safetensors files whose matrix [2, 3] cannot be used.
+SCALES = {
+    "i8_without": scaled(),
+    "nan": scaled((0.5, NAN)),
+    "infinite": scaled((INFINITE, 0.5)),
+    "zero": scaled((0.5, 0.0)),
+    "minus_zero": scaled((-0.0,), shape=()),
+    "negative": scaled((-0.5,), shape=(1,), dtype="F8_E4M3"),
+    "subnormal": scaled((1e-40,), shape=(1,)),
+    "huge": scaled((2e6,), shape=(1,), dtype="F8_E4M3"),
+    "three_for_two_rows": scaled((0.5, 0.5, 0.5), shape=(3,)),
+    "one_per_column": scaled((0.5, 0.5, 0.5), shape=(1, 3)),
+    "one_per_element": scaled((0.5,) * 6, shape=(2, 3)),
+    "three_extents": scaled((0.5, 0.5), shape=(2, 1, 1)),
+    "row_vector": scaled((0.5, 0.5), shape=(1, 2)),
+    "in_f64": scaled((0.5, 0.5), scale_dtype="F64", kind="d"),
+    "in_f16": scaled((0.5, 0.5), scale_dtype="F16", kind="e"),
+    "in_i32": scaled((1, 1), scale_dtype="I32", kind="i"),
+    "of_bf16": scaled((0.5,), shape=(1,), dtype="BF16"),
+    "other_name_nan": scaled((NAN,), shape=(), dtype="F8_E4M3", name="a.scale_weight"),
+}
+
 CONFIG_GOOD = {"_class_name": "X", "num_layers": 19, "num_attention_heads": 24, "scaling_factor": 0.36,
                "guidance_embeds": True, "axes_dims_rope": [16, 56, 56]}
 
@@ -231,7 +269,8 @@ CONFIG = {
     "index_nested": config(INDEX % ("[" * 9000 + "]" * 9000)),
 }
 
-for folder, files, suffix in (("safetensors", SAFETENSORS, ".safetensors"), ("config", CONFIG, ".json")):
+for folder, files, suffix in (("safetensors", SAFETENSORS, ".safetensors"), ("scales", SCALES, ".safetensors"),
+                              ("config", CONFIG, ".json")):
     (ROOT / folder).mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (ROOT / folder / (name + suffix)).write_bytes(content)

@@ -38,7 +38,7 @@ void add_linear(Cases& cases) {
   }
   cases.push_back({"linear without bias", 64, true, [](const Context& ctx, Operands& in) {
                      const Tensor x = in.activation({20, 64});
-                     return ops::linear(ctx, x, {in.weight({40, 64}, 0.1f), {}});
+                     return ops::linear(ctx, x, {in.matrix({40, 64}, 0.1f), {}});
                    }});
   cases.push_back({"linear_residual", 80, true, [](const Context& ctx, Operands& in) {
                      const Tensor x = in.activation({20, 80}), out = in.activation({20, 24});

@@ -17,19 +17,37 @@ namespace darkroom {
 // Makes the inputs of a case: the same numbers for the same case, whatever the backend.
 class Operands {
  public:
-  Operands(DType activation, DType weight) : activation_(activation), weight_(weight) {}
+  enum class Scales { kNone, kOne, kPerRow };  // of the matrices of linear layers
+  Operands(DType activation, DType weight, Scales scales = Scales::kNone)
+      : activation_(activation), weight_(weight), scales_(scales) {}
 
   // A dense activation, uniform in [−scale, scale].
   Tensor activation(const Shape& shape, float scale = 1) { return fill(activation_, shape, 0, scale, 0); }
   // The same as a column slice of a wider tensor (rank 2 only).
   Tensor strided(const Shape& shape, float scale = 1) { return fill(activation_, shape, 0, scale, 24); }
+  // A weight that is no matrix of a linear layer: i8 would mean nothing there.
+  Tensor vector(const Shape& shape, float scale) {
+    return fill(weight_ == DType::kI8 ? DType::kF32 : weight_, shape, 0, scale, 0);
+  }
   // A weight, uniform around `middle`.
   Tensor weight(const Shape& shape, float scale = 1, float middle = 0) {
     return fill(weight_, shape, middle, scale, 0);
   }
   Tensor f32(const Shape& shape, float scale = 1) { return fill(DType::kF32, shape, 0, scale, 0); }
   Linear linear(int64_t in, int64_t out) {
-    return {weight({out, in}, 1 / std::sqrt(static_cast<float>(in))), weight({out}, 0.5f)};
+    return {matrix({out, in}, 1 / std::sqrt(static_cast<float>(in))), vector({out}, 0.5f)};
+  }
+  // The weight of a linear layer: of the kinds that are stored with scales, with scales.
+  Tensor matrix(const Shape& shape, float scale) {
+    if (scales_ == Scales::kNone) return weight(shape, scale);
+    // Rows of different magnitude, or a power of two would not show that each has its own scale.
+    const Tensor scales = fill(DType::kF32, {scales_ == Scales::kOne ? 1 : shape.rows()}, 1.1f, 0.7f, 0);
+    const float largest = weight_ == DType::kI8 ? 127.0f : 3.0f;
+    for (int64_t i = 0; i < scales.cols(); ++i) scales.row<float>(0)[i] *= scale / largest;
+    Tensor out = weight(shape, largest);
+    out.scale_count = scales.cols();
+    out.scales = scales.row<float>(0);
+    return out;
   }
   Conv2d conv(int64_t in, int64_t out, int64_t kernel) {
     const float scale = 1 / std::sqrt(static_cast<float>(in * kernel * kernel));
@@ -69,6 +87,9 @@ class Operands {
       case DType::kF8E4M3:
         t.row<Float8E4M3>(r)[c] = nearest<Float8E4M3>(value, 0x7E);
         break;
+      case DType::kI8:
+        t.row<int8_t>(r)[c] = static_cast<int8_t>(std::nearbyint(value));
+        break;
       default:
         break;
     }
@@ -83,6 +104,7 @@ class Operands {
   }
 
   DType activation_, weight_;
+  Scales scales_;
   std::list<Buffer> buffers_;
   uint64_t state_ = 88172645463325252u;
 };

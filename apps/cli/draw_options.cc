@@ -45,6 +45,9 @@ void add_size_flags(Arguments& arguments, DrawOptions& options) {
   arguments.add_text({"--precision", "NAME", "auto (default: as the weights are stored), f32 or bf16"},
                      options.precision);
   arguments.add_text(
+      {"--weights", "NAME", "Turn the transformer's matrices into bf16, fp8 or int8 (default as-stored)"},
+      options.weights);
+  arguments.add_text(
       {"--budget", "SIZE", "Memory to stay within: 12GiB, 8G, 6000MiB (default auto: what is free)"},
       options.budget);
 }
@@ -71,6 +74,7 @@ darkroom_request to_request(const DrawOptions& options) {
   request.seed = options.seed.value_or(0);
   request.count = options.count.value_or(request.count);
   request.precision = text(options.precision);
+  request.weights = text(options.weights);
   request.budget = text(options.budget);
   request.scratch = text(options.scratch);
   request.rng = text(options.rng);
@@ -106,6 +110,7 @@ void fill_from_recipe(DrawOptions& options, const std::string& recipe, const std
     fill(options.height, object, "height");
     fill(options.max_text_tokens, object, "max_text_tokens");
     fill(options.precision, object, "precision");
+    fill(options.weights, object, "weights");
     fill(options.rng, object, "rng");
     if (!options.noise) fill(options.seed, object, "seed");
     if (object.value("pictures", 0) > 1) {

@@ -17,7 +17,7 @@ struct DrawOptions {
   std::optional<double> cfg, guidance;
   std::optional<int> width, height, steps, max_text_tokens;
   std::optional<std::vector<double>> sigmas;
-  std::optional<std::string> precision, budget;
+  std::optional<std::string> precision, weights, budget;
   // `generate` only:
   std::optional<uint64_t> seed;
   std::optional<int> count;

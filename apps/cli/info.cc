@@ -21,7 +21,8 @@ std::string dtypes_text(const json& part) {
     out +=
         fmt::format("{}{} {}", out.empty() ? "" : ", ", printable(name), bytes_text(bytes.get<uint64_t>()));
   }
-  return out;
+  const int64_t scales = part.value("scales", int64_t{0});
+  return scales == 0 ? out : out + fmt::format(", {} scales", scales);
 }
 
 std::string weights_text(const json& part) {
@@ -97,8 +98,9 @@ std::string describe_picture(const json& info) {
   if (source == "none") return out + ", without a recipe\n";
   out += source == "darkroom" ? ", with its recipe\n\n" : ", with another program's recipe\n\n";
   static constexpr const char* kKeys[] = {
-      "prompt",   "negative", "width", "height",          "steps",     "sigmas", "guidance", "cfg",   "seed",
-      "pictures", "columns",  "noise", "max_text_tokens", "precision", "rng",    "model",    "engine"};
+      "prompt",          "negative",  "width",   "height",   "steps",   "sigmas",
+      "guidance",        "cfg",       "seed",    "pictures", "columns", "noise",
+      "max_text_tokens", "precision", "weights", "rng",      "model",   "engine"};
   const json& recipe = info.at("recipe");
   for (const char* key : kKeys) {
     const auto found = recipe.find(key);

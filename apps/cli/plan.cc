@@ -1,6 +1,7 @@
 // darkroom plan: what a request would cost, phase by phase, without loading anything.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "command.h"
@@ -36,6 +37,14 @@ std::string phase_table(const json& plan) {
   out += budget.is_null() ? std::string("No budget: the system does not say what is free.")
                           : fmt::format("Budget: {}{}.", bytes_text(budget.get<uint64_t>()),
                                         plan.at("budget") == "auto" ? ", what is free" : "");
+  uint64_t staging = 0;
+  for (const json& phase : plan.at("phases")) {
+    staging = std::max(staging, phase.at("staging_bytes").get<uint64_t>());
+  }
+  if (staging > 0) {
+    out += fmt::format("\nWeights become {} as they are read: modulation and denoise count {} for that.",
+                       plan.at("weights").get<std::string>(), bytes_text(staging));
+  }
   const int64_t kept = plan.at("resident_blocks").get<int64_t>(),
                 streamed = plan.at("streamed_blocks").get<int64_t>();
   if (streamed > 0) {

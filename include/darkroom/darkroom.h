@@ -157,6 +157,9 @@ typedef struct darkroom_request {
   int sheet_columns;        /* 0: those that make the sheet nearly square */
   darkroom_note_fn on_note;
   void* user;               /* handed to the callbacks */
+  const char* weights;      /* NULL or "as-stored"; "bf16", "fp8", "fp8-scaled", "int8", as in
+                             * darkroom_convert_options: what the transformer's matrices, but for the embedders', are
+                             * turned into as they are read; what is 8-bit floating-point already stays so for fp8 */
 } darkroom_request;
 
 DARKROOM_API void darkroom_request_init(darkroom_request* request);

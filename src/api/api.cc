@@ -104,6 +104,7 @@ darkroom::Request to_request(const darkroom_request& r) {
   out.precision = or_else(r.precision, "auto");
   out.budget = or_else(r.budget, "auto");
   out.scratch_folder = or_else(r.scratch, out.scratch_folder.c_str());
+  out.weights = or_else(r.weights, "as-stored");
   out.rng = or_else(r.rng, "torch-cpu");
   out.noise_path = or_else(r.noise_path, "");
   out.sheet = r.on_sheet != nullptr;

@@ -59,11 +59,11 @@ void write_small_files(const Model& model, const fs::path& in, NewFolder& folder
 }
 
 std::vector<PartPlan> plan_parts(const Model& model, const ConvertOptions& options, const auto& note) {
-  const Form weights = parse_form(options.weights, "the kind of weights"),
+  const WeightStorage weights = parse_form(options.weights, "the kind of weights"),
              text_weights = parse_form(options.text_weights, "the kind of the text encoders' weights");
   require(options.shard_bytes >= 1, ErrorCode::kUsage, "files of 0 bytes hold no weights");
   const auto form_of = [&](Part part) {
-    if (part == Part::kVae) return Form::kAsStored;
+    if (part == Part::kVae) return WeightStorage::kAsStored;
     return part == Part::kTransformer ? weights : text_weights;
   };
   std::vector<PartPlan> plans;

@@ -1,7 +1,6 @@
 #include "convert/part_source.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -11,6 +10,7 @@
 #include "base/printable.h"
 #include "tensor/buffer.h"
 #include "weights/catalog.h"
+#include "weights/scales.h"
 #include "weights/source.h"
 
 namespace darkroom {
@@ -19,14 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kWeight = ".weight";
-// What other programs' files hold beside the weights and nobody needs here: the scales for activations, and a
-// mark that the file has scales.
-constexpr std::array<std::string_view, 3> kNotKept = {".input_scale", ".scale_input", "scaled_fp8"};
-
-bool ends_with_any(std::string_view name, const auto& endings) {
-  return std::ranges::any_of(endings, [&](std::string_view ending) { return name.ends_with(ending); });
-}
-
 void check_scale(const SourceTensor& tensor) {
   const StoredTensor& scale = *tensor.scale;
   const bool fits =
@@ -79,7 +71,7 @@ std::vector<SourceTensor> list_files(const Model& model, const fs::path& folder,
   std::vector<SourceTensor> tensors;
   for (const std::string_view view : catalog.names()) {
     const std::string name(view), where = catalog.where(name);
-    if (ends_with_any(name, kScaleEndings) || ends_with_any(name, kNotKept)) continue;
+    if (is_scale_name(name)) continue;
     SourceTensor tensor{where, files.at(where)->stored(name), reader(name)};
     if (const auto scale = scale_name(catalog, name)) {
       tensor.scale = files.at(catalog.where(*scale))->stored(*scale);
@@ -134,7 +126,7 @@ bool is_matrix(const StoredTensor& tensor) {
   static constexpr std::array<std::string_view, 4> kEmbeddings = {
       "embed_tokens.weight", "shared.weight", "embedding.weight", "relative_attention_bias.weight"};
   return tensor.extents.size() == 2 && tensor.name.ends_with(kWeight) &&
-         !ends_with_any(tensor.name, kEmbeddings);
+         std::ranges::none_of(kEmbeddings, [&](std::string_view ending) { return tensor.name.ends_with(ending); });
 }
 
 std::vector<SourceTensor> list_tensors(const Model& model, const fs::path& folder, Part part) {

@@ -32,7 +32,7 @@ struct PartPlan {
 // that is larger. A scale lies in the file of its matrix. Names are those that diffusers and transformers
 // look for. Errors: as list_tensors() and plan_tensor(); kUsage when there would be more files than can be
 // read.
-PartPlan plan_part(Part part, std::vector<SourceTensor> tensors, Form form, std::size_t shard_bytes);
+PartPlan plan_part(Part part, std::vector<SourceTensor> tensors, WeightStorage form, std::size_t shard_bytes);
 
 // Writes the files, and the index if there are several. Errors: as Requantizer::write().
 void write_part(const PartPlan& plan, Requantizer& requantizer, NewFolder& folder);

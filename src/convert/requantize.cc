@@ -11,31 +11,25 @@ namespace {
 
 constexpr std::size_t kTaskBytes = 1 << 20;  // of a block, for one thread at a time
 
-constexpr std::pair<std::string_view, Form> kForms[] = {
-    {"bf16", Form::kBF16}, {"fp8", Form::kF8}, {"fp8-scaled", Form::kF8Scaled}, {"int8", Form::kI8}};
-
-DType dtype_of(Form form) {
-  if (form == Form::kBF16) return DType::kBF16;
-  return form == Form::kI8 ? DType::kI8 : DType::kF8E4M3;
+// How many scales the matrix has in that storage.
+int64_t scales_of(const SourceTensor& source, WeightStorage form) {
+  return storage_scales(form, source.stored.extents[0]);
 }
-
-bool has_scale(Form form) { return form == Form::kF8Scaled || form == Form::kI8; }
 
 // Whether a matrix is what `form` makes of one, so that nothing is to be done.
-bool is_in_form(const SourceTensor& source, Form form) {
-  if (source.stored.dtype != dtype_of(form) || source.scale.has_value() != has_scale(form)) return false;
-  if (!source.scale) return true;
-  const int64_t scales = form == Form::kI8 ? source.stored.extents[0] : 1;
-  return source.scale->dtype == DType::kF32 && source.scale->elements == scales;
+bool is_in_form(const SourceTensor& source, WeightStorage form) {
+  if (source.stored.dtype != storage_dtype(form)) return false;
+  if (!source.scale) return scales_of(source, form) == 0;
+  return source.scale->dtype == DType::kF32 && source.scale->elements == scales_of(source, form);
 }
 
-StoredTensor scale_for(const SourceTensor& source, Form form) {
+StoredTensor scale_for(const SourceTensor& source, WeightStorage form) {
   StoredTensor scale;
   scale.name = source.stored.name + "_scale";
   scale.type = stored_type_name(DType::kF32);
   scale.dtype = DType::kF32;
-  if (form == Form::kI8) scale.extents = {source.stored.extents[0]};
-  scale.elements = form == Form::kI8 ? source.stored.extents[0] : 1;
+  if (form == WeightStorage::kI8) scale.extents = {source.stored.extents[0]};
+  scale.elements = scales_of(source, form);
   scale.bytes = static_cast<std::size_t>(scale.elements) * sizeof(float);
   return scale;
 }
@@ -75,18 +69,18 @@ std::span<const float> scales_of_rows(const std::vector<float>& scales, int64_t 
 
 }  // namespace
 
-Form parse_form(const std::string& name, const std::string& what) {
-  const auto* found = std::ranges::find(kForms, name, &std::pair<std::string_view, Form>::first);
-  if (found == std::end(kForms)) {
+WeightStorage parse_form(const std::string& name, const std::string& what) {
+  const std::optional<WeightStorage> form = parse_storage(name);
+  if (!form || *form == WeightStorage::kAsStored) {
     fail(ErrorCode::kUsage, "{} is '{}'; there are bf16, fp8, fp8-scaled and int8", what, name);
   }
-  return found->second;
+  return *form;
 }
 
-Converted plan_tensor(const SourceTensor& source, Form form) {
+Converted plan_tensor(const SourceTensor& source, WeightStorage form) {
   Converted out{.source = &source, .form = form, .weight = source.stored};
-  if (form == Form::kAsStored || !is_matrix(source.stored) || is_in_form(source, form)) {
-    out.form = Form::kAsStored;
+  if (form == WeightStorage::kAsStored || !is_matrix(source.stored) || is_in_form(source, form)) {
+    out.form = WeightStorage::kAsStored;
     if (source.scale) {
       out.scale = source.scale;
       out.scale->name = source.stored.name + "_scale";
@@ -98,10 +92,10 @@ Converted plan_tensor(const SourceTensor& source, Form form) {
     fail(ErrorCode::kModel, "{} is {}{}: a matrix of this type cannot be converted", source.place(),
          source.stored.describe(), readable ? " without a scale" : "");
   }
-  out.weight.dtype = dtype_of(form);
-  out.weight.type = stored_type_name(dtype_of(form));
-  out.weight.bytes = static_cast<std::size_t>(source.stored.elements) * dtype_bytes(dtype_of(form));
-  if (has_scale(form)) out.scale = scale_for(source, form);
+  out.weight.dtype = storage_dtype(form);
+  out.weight.type = stored_type_name(storage_dtype(form));
+  out.weight.bytes = static_cast<std::size_t>(source.stored.elements) * dtype_bytes(storage_dtype(form));
+  if (scales_of(source, form) > 0) out.scale = scale_for(source, form);
   return out;
 }
 
@@ -171,14 +165,14 @@ float Requantizer::largest(const SourceTensor& source, int64_t first_row, const 
 
 void Requantizer::write(const Converted& tensor, NewFile& file, std::size_t data_begin) {
   const SourceTensor& source = *tensor.source;
-  if (tensor.form == Form::kAsStored) {
+  if (tensor.form == WeightStorage::kAsStored) {
     copy(source.read, tensor.weight, file, data_begin);
     if (tensor.scale) copy(source.read_scale, *tensor.scale, file, data_begin);
     return;
   }
   std::vector<float> scales;
-  if (tensor.form == Form::kI8) scales.resize(static_cast<std::size_t>(source.stored.extents[0]));
-  if (tensor.form == Form::kF8Scaled) {
+  if (tensor.form == WeightStorage::kI8) scales.resize(static_cast<std::size_t>(source.stored.extents[0]));
+  if (tensor.form == WeightStorage::kF8Scaled) {
     float magnitude = 0;
     for_blocks(source, [&](int64_t first, const Tensor& rows) {
       magnitude = std::max(magnitude, largest(source, first, rows));
@@ -187,13 +181,13 @@ void Requantizer::write(const Converted& tensor, NewFile& file, std::size_t data
   }
   bool clamps = false;
   for_blocks(source, [&](int64_t first, const Tensor& rows) {
-    if (tensor.form == Form::kF8) clamps = largest(source, first, rows) > kLargestF8E4M3 || clamps;
+    if (tensor.form == WeightStorage::kF8) clamps = largest(source, first, rows) > kLargestF8E4M3 || clamps;
     const DType dtype = *tensor.weight.dtype;
     const std::size_t bytes = static_cast<std::size_t>(rows.shape.numel()) * dtype_bytes(dtype);
     const Tensor out(room(out_, bytes), dtype, rows.shape);
     for_rows(source, first, rows, [&](int64_t begin, int64_t count) {
       const Tensor part = rows.slice_rows(begin, count);
-      if (tensor.form == Form::kI8) {
+      if (tensor.form == WeightStorage::kI8) {
         i8_scales(part, std::span(scales).subspan(static_cast<std::size_t>(first + begin),
                                                   static_cast<std::size_t>(count)));
       }

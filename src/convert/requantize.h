@@ -9,32 +9,24 @@
 #include "base/threads.h"
 #include "convert/part_source.h"
 #include "tensor/buffer.h"
+#include "weights/storage.h"
 
 namespace darkroom {
 
-// What becomes of a tensor.
-enum class Form : uint8_t {
-  kAsStored,
-  kBF16,
-  kF8,        // e4m3, no scale
-  kF8Scaled,  // e4m3, one scale for the matrix
-  kI8,        // a scale for each row
-};
-
 // "bf16", "fp8", "fp8-scaled", "int8". Errors: kUsage, beginning with `what`.
-Form parse_form(const std::string& name, const std::string& what);
+WeightStorage parse_form(const std::string& name, const std::string& what);
 
 // What a tensor becomes in the output.
 struct Converted {
   const SourceTensor* source = nullptr;
-  Form form = Form::kAsStored;
+  WeightStorage form = WeightStorage::kAsStored;
   StoredTensor weight;
   std::optional<StoredTensor> scale = {};  // "X.weight_scale", f32, [] or [rows]
 };
 
 // `form` is what the matrices of this part shall become; other tensors, and matrices that are there already,
 // stay as they are stored. Errors: kModel for a matrix whose type cannot be converted.
-Converted plan_tensor(const SourceTensor& source, Form form);
+Converted plan_tensor(const SourceTensor& source, WeightStorage form);
 
 // Holds three blocks of memory, about kBlockBytes each (more where a single row has more).
 class Requantizer {

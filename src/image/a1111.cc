@@ -157,6 +157,8 @@ bool store_pair(const std::string& key, const std::string& value, Recipe* recipe
     recipe->columns = parse_number(value, key, 0, 1000, where);
   } else if (key == "Precision") {
     recipe->precision = value;
+  } else if (key == "Weights") {
+    recipe->weights = value;
   } else if (key == "Model") {
     recipe->model = base_name(value);
   } else if (key == "Version") {
@@ -210,6 +212,7 @@ std::string to_a1111_text(const Recipe& recipe) {
   if (recipe.columns != 0) add("Columns", fmt::format("{}", recipe.columns));
   if (recipe.max_text_tokens != 0) add("Max text tokens", fmt::format("{}", recipe.max_text_tokens));
   add("Precision", recipe.precision);
+  add("Weights", recipe.weights);
   if (!recipe.sigmas.empty()) add("Sigmas", fmt::format("{}", fmt::join(recipe.sigmas, ", ")));
   add("Version", recipe.engine);
   text += '\n';

@@ -83,6 +83,7 @@ std::string to_json(const Recipe& recipe) {
   if (!recipe.sigmas.empty()) object["sigmas"] = recipe.sigmas;
   set_count("max_text_tokens", recipe.max_text_tokens);
   set_text("precision", recipe.precision);
+  set_text("weights", recipe.weights);
   set_text("rng", recipe.rng);
   set_text("noise", base_name(recipe.noise));
   set_count("pictures", recipe.pictures);
@@ -118,6 +119,7 @@ Recipe from_json(std::string_view text, const std::string& where) {
     recipe.sigmas = read_sigmas(object, where);
     recipe.max_text_tokens = count("max_text_tokens");
     recipe.precision = fields.text("precision", "");
+    recipe.weights = fields.text("weights", "");
     recipe.rng = fields.text("rng", "");
     recipe.noise = base_name(fields.text("noise", ""));
     recipe.pictures = static_cast<int>(fields.integer("pictures", 0, 0, kMostPictures));

@@ -30,6 +30,7 @@ struct Recipe {
   std::vector<double> sigmas = {};  // given by hand instead of steps
   int max_text_tokens = 0;
   std::string precision = {};  // as --precision
+  std::string weights = {};    // as --weights, unless as they are stored
   std::string rng = {};        // as --rng: torch-cpu or torch-cuda
   std::string noise = {};  // last component of the file of initial latents; then neither seed nor rng counts
   int pictures = 0;  // of a contact sheet, with seeds seed, seed + 1, ...; a picture by itself states none

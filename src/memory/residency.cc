@@ -26,7 +26,7 @@ std::vector<WeightUnit> group_units(std::size_t count,
     field = source.describe(name, shape);
     WeightUnit& unit = units.at(index);
     unit.entries.push_back({name, &field, unit.bytes});
-    unit.bytes += (field.bytes() + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
+    unit.bytes += (field.bytes_with_scales() + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
   });
   return units;
 }
@@ -66,7 +66,7 @@ Residency::~Residency() {
   reader_.join();
   for (const WeightUnit& unit : units_) {
     for (const WeightUnit::Entry& entry : unit.entries) {
-      entry.field->data = nullptr;
+      entry.field->lay_into(nullptr);
       entry.field->device = Device::kNone;
     }
   }
@@ -87,7 +87,7 @@ Residency::Lease Residency::lease(std::size_t unit) {
   if (Slot* slot = slot_of(unit)) slot->leased = true;
   std::byte* const memory = memory_of(unit);
   for (const WeightUnit::Entry& entry : units_[unit].entries) {
-    entry.field->data = memory + entry.offset;
+    entry.field->lay_into(memory + entry.offset);
     entry.field->device = Device::kHost;
   }
   return Lease(this, unit);
@@ -100,7 +100,7 @@ void Residency::give_back(std::size_t unit) {
       slot->unit = kNoUnit;
       slot->leased = false;
       ready_[unit] = false;
-      for (const WeightUnit::Entry& entry : units_[unit].entries) entry.field->data = nullptr;
+      for (const WeightUnit::Entry& entry : units_[unit].entries) entry.field->lay_into(nullptr);
     }
   }
   changed_.notify_all();
@@ -138,7 +138,7 @@ std::byte* Residency::memory_of(std::size_t unit) {
 
 void Residency::read_unit(std::size_t unit, std::byte* memory) {
   for (const WeightUnit::Entry& entry : units_[unit].entries) {
-    source_.read(entry.name, entry.field->shape, {memory + entry.offset, entry.field->bytes()});
+    source_.read(entry.name, entry.field->shape, {memory + entry.offset, entry.field->bytes_with_scales()});
   }
 }
 

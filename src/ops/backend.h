@@ -3,7 +3,8 @@
 // A backend may trust shapes, dtypes and devices. "Row" means all extents but the last; rows may be strided
 // (Tensor::row_stride), columns are contiguous. Unless an op says otherwise:
 //   - activations (x, out, residual, q, k, v) share one dtype, f32 or bf16, the precision of the run;
-//   - weights and biases are f32, f16, bf16, f8_e4m3 or f8_e5m2 and are widened, never copied whole;
+//   - weights and biases are f32, f16, bf16, f8_e4m3 or f8_e5m2 and are widened, never copied whole; the
+//     matrix of linear may also be i8, and have scales (Tensor::scales);
 //   - arithmetic accumulates in f32 and each output element is rounded once, when it is stored;
 //   - `out` does not overlap an input, except where "in place" is allowed by name;
 //   - results do not depend on the number of threads.
@@ -25,10 +26,12 @@ enum class Activation : uint8_t {
   kSilu,       // x·sigmoid(x)
 };
 
-// out[M,N] = residual + gate ⊙ act(x[M,K]·weight[N,K]ᵀ + bias). Absent parts are skipped. `out` may be `residual`.
+// out[M,N] = residual + gate ⊙ act((x[M,K]·weight[N,K]ᵀ) ⊙ scales + bias). Absent parts are skipped; one
+// scale counts for all N. `out` may be `residual`.
 struct LinearArgs {
-  Tensor x, weight;
-  Tensor bias;  // [N] or absent
+  Tensor x;
+  Tensor weight;  // has the scales
+  Tensor bias;    // [N] or absent
   Activation activation = Activation::kNone;
   Tensor gate;      // f32 [N] or absent
   Tensor residual;  // [M,N] or absent

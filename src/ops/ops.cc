@@ -9,6 +9,8 @@ namespace {
 
 void check_on(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t) {
   require(t.present(), ErrorCode::kFailure, "{}: {} is missing", op, what);
+  require(t.scale_count == 0, ErrorCode::kFailure, "{}: {} ({}) has {} scales, only a matrix of linear may",
+          op, what, describe(t), t.scale_count);
   require(t.device == ctx.backend.device() && (t.data || t.device == Device::kNone || t.shape.numel() == 0),
           ErrorCode::kFailure, "{}: {} ({}) is not where the backend {} computes", op, what, describe(t),
           ctx.backend.name());
@@ -39,6 +41,22 @@ void check_weight(const Context& ctx, std::string_view op, std::string_view what
           describe(t));
 }
 
+// [n, k], in a type for matrices, with scales or without.
+void check_matrix(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t,
+                  const Shape& shape) {
+  Tensor stored = t;
+  stored.scale_count = 0;
+  check_shape(ctx, op, what, stored, shape);
+  const bool scaled = t.scale_count == 1 || t.scale_count == t.rows();
+  require(is_matrix_storage(t.dtype) && (scaled || (t.scale_count == 0 && t.dtype != DType::kI8)),
+          ErrorCode::kFailure,
+          "{}: {} is {} with {} scales, expected a floating-point type, or i8 with a scale, one in all or "
+          "one for each row",
+          op, what, describe(t), t.scale_count);
+  require(!scaled || t.scales || !t.data, ErrorCode::kFailure, "{}: {} ({}) has lost its scales", op, what,
+          describe(t));
+}
+
 void check_optional_weight(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t,
                            const Shape& shape) {
   if (t.present()) check_weight(ctx, op, what, t, shape);
@@ -61,11 +79,10 @@ Tensor allocate_like(const Context& ctx, const Tensor& x, const Shape& shape) {
 void run_linear(const Context& ctx, const LinearArgs& a) {
   const char* op = "linear";
   check_activation(ctx, op, "x", a.x, 2);
-  check_on(ctx, op, "weight", a.weight);
   require(a.weight.shape.rank() == 2, ErrorCode::kFailure, "linear: weight is {}, expected [out, in]",
           describe(a.weight));
   const int64_t m = a.x.rows(), n = a.weight.shape[0];
-  check_weight(ctx, op, "weight", a.weight, {n, a.x.cols()});
+  check_matrix(ctx, op, "weight", a.weight, {n, a.x.cols()});
   check_optional_weight(ctx, op, "bias", a.bias, {n});
   if (a.gate.present()) check_f32(ctx, op, "gate", a.gate, {n});
   if (a.residual.present()) check_like(ctx, op, "residual", a.residual, a.x, {m, n});

@@ -14,7 +14,7 @@ namespace darkroom {
 
 // The parameters of a linear layer as the model files store them.
 struct Linear {
-  Tensor weight;  // [out, in]
+  Tensor weight;  // [out, in]; may be quantised, with scales
   Tensor bias;    // [out], or absent
   int64_t out_features() const { return weight.shape[0]; }
   int64_t in_features() const { return weight.shape[1]; }

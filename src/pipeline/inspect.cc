@@ -9,7 +9,7 @@
 #include "image/png.h"
 #include "image/recipe.h"
 #include "image/sheet.h"
-#include "weights/catalog.h"
+#include "weights/scales.h"
 
 namespace darkroom {
 namespace {
@@ -30,7 +30,9 @@ void add_weight_files(const fs::path& part_path, json& out) {
     const WeightFiles files = find_weight_files(part_path);
     for (const fs::path& file : files.present) out["files"].push_back(file.filename().string());
     if (files.missing.empty()) {
-      out["dtypes"] = Catalog(files).bytes_by_type();
+      const Catalog catalog(files);
+      out["dtypes"] = catalog.bytes_by_type();
+      out["scales"] = std::ranges::count_if(catalog.names(), is_scale_name);
       out["weights"] = "found";
     } else {
       out["missing"] = files.missing.front().filename().string();
@@ -66,15 +68,17 @@ json inspect_model(const fs::path& path) {
 json inspect_safetensors(const fs::path& path) {
   const Catalog catalog(path);
   json tensors = json::array();
+  int64_t scales = 0, parameters = catalog.parameters();
   for (const std::string_view name : catalog.names()) {
     const StoredTensor* stored = catalog.stored(name);
+    if (is_scale_name(name)) {
+      scales += 1;
+      parameters -= stored->elements;
+    }
     tensors.push_back({{"name", name}, {"dtype", stored->type}, {"shape", stored->extents}});
   }
-  return {{"type", "safetensors"},
-          {"name", path.filename().string()},
-          {"parameters", catalog.parameters()},
-          {"bytes", catalog.total_bytes()},
-          {"dtypes", catalog.bytes_by_type()},
+  return {{"type", "safetensors"}, {"name", path.filename().string()}, {"parameters", parameters},
+          {"scales", scales},      {"bytes", catalog.total_bytes()},   {"dtypes", catalog.bytes_by_type()},
           {"tensors", tensors}};
 }
 
@@ -136,6 +140,7 @@ json to_json(const Model& model, const Job& job, const Plan& plan) {
                       {"resident_bytes", phase.resident_bytes},
                       {"slot_bytes", phase.slot_bytes},
                       {"streamed_bytes", phase.streamed_bytes},
+                      {"staging_bytes", phase.staging_bytes},
                       {"activation_bytes", phase.activation_bytes},
                       {"picture_bytes", phase.picture_bytes},
                       {"peak_bytes", phase.peak_bytes()},
@@ -148,6 +153,7 @@ json to_json(const Model& model, const Job& job, const Plan& plan) {
   return {{"model", model.name()},
           {"kind", model.config().is_dev() ? "dev" : "schnell"},
           {"precision", dtype_name(job.precision)},
+          {"weights", storage_name(job.weights)},
           {"width", job.width},
           {"height", job.height},
           {"steps", job.steps()},

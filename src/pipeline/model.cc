@@ -41,15 +41,21 @@ std::optional<WeightFiles> find_files(const fs::path& folder) {
 
 bool complete(const std::optional<WeightFiles>& files) { return files && files->missing.empty(); }
 
-// The dtype that most bytes of a part are stored in. Without weight files the index still tells their size.
-DType stored_dtype(const fs::path& folder, int64_t parameters) {
+// The dtype that most bytes of a part are stored in, and notes on the files. Without weight files the index
+// still tells their size.
+DType stored_dtype(const fs::path& folder, int64_t parameters, std::vector<std::string>& notes) {
   const std::optional<WeightFiles> files = find_files(folder);
   if (complete(files)) {
     const Catalog catalog(*files);
     std::map<DType, std::size_t> bytes;
     for (const std::string_view name : catalog.names()) {
       const StoredTensor* stored = catalog.stored(name);
-      if (stored->dtype && is_float(*stored->dtype)) bytes[*stored->dtype] += stored->bytes;
+      if (stored->dtype && is_matrix_storage(*stored->dtype)) bytes[*stored->dtype] += stored->bytes;
+    }
+    if (std::ranges::any_of(catalog.names(), is_input_scale_name)) {
+      notes.push_back(
+          fmt::format("{}: the file's scales for activations are not used, activations are never quantised",
+                      folder.filename().string()));
     }
     const auto most = std::ranges::max_element(bytes, {}, [](const auto& entry) { return entry.second; });
     return most == bytes.end() ? DType::kBF16 : most->first;
@@ -100,6 +106,13 @@ std::string cut_note(const char* encoder, int64_t limit) {
                      encoder);
 }
 
+// The transformer's matrices in `storage`; all else as `source` has it.
+std::unique_ptr<WeightSource> in_storage(std::unique_ptr<WeightSource> source, Part part,
+                                         WeightStorage storage) {
+  if (part != Part::kTransformer || storage == WeightStorage::kAsStored) return source;
+  return std::make_unique<RequantizingSource>(std::move(source), storage, flux::is_quantizable_weight);
+}
+
 }  // namespace
 
 std::string_view part_folder(Part part) { return kPartFolders[static_cast<std::size_t>(part)]; }
@@ -146,7 +159,8 @@ Model Model::open(const fs::path& path) {
     if (!model.has_part(part)) continue;
     int64_t parameters = 0;
     model.visit(part, [&](const std::string&, Tensor&, const Shape& shape) { parameters += shape.numel(); });
-    model.dtypes_[static_cast<std::size_t>(part)] = stored_dtype(path / part_folder(part), parameters);
+    model.dtypes_[static_cast<std::size_t>(part)] =
+        stored_dtype(path / part_folder(part), parameters, model.notes_);
   }
   return model;
 }
@@ -167,16 +181,19 @@ Model Model::dummy(const std::string& name) {
   return model;
 }
 
-std::unique_ptr<WeightSource> Model::open_weights(Part part) const {
-  if (dummy_) return std::make_unique<DummySource>(DummyOptions{.dtype = part_dtype(part)});
+std::unique_ptr<WeightSource> Model::open_weights(Part part, WeightStorage storage) const {
+  if (dummy_) {
+    return in_storage(std::make_unique<DummySource>(DummyOptions{.dtype = part_dtype(part)}), part, storage);
+  }
   require(has_part(part), ErrorCode::kModel, "{}: there is no {}/config.json, so this part of the model is missing",
           folder_.string(), part_folder(part));
-  return std::make_unique<CatalogSource>(Catalog(folder_ / part_folder(part)));
+  return in_storage(std::make_unique<CatalogSource>(Catalog(folder_ / part_folder(part))), part, storage);
 }
 
-std::unique_ptr<WeightSource> Model::weights_for_planning(Part part) const {
-  if (!dummy_ && has_part(part) && complete(find_files(folder_ / part_folder(part)))) return open_weights(part);
-  return std::make_unique<PlanSource>(part_dtype(part));
+std::unique_ptr<WeightSource> Model::weights_for_planning(Part part, WeightStorage storage) const {
+  if (!dummy_ && has_part(part) && complete(find_files(folder_ / part_folder(part))))
+    return open_weights(part, storage);
+  return in_storage(std::make_unique<PlanSource>(part_dtype(part)), part, storage);
 }
 
 Tokens Model::tokenize(const std::string& prompt, int64_t max_text_tokens) const {

@@ -17,7 +17,7 @@
 #include "models/vae/vae.h"
 #include "pipeline/model_settings.h"
 #include "sampling/schedule.h"
-#include "weights/source.h"
+#include "weights/requantizing_source.h"
 
 namespace darkroom {
 
@@ -70,12 +70,17 @@ class Model {
   // The dtype most of the part's weights are stored in, from the files' headers or, without files, from the
   // index.
   DType part_dtype(Part part) const { return dtypes_[static_cast<std::size_t>(part)]; }
+  // What the user should know about the files.
+  const std::vector<std::string>& notes() const { return notes_; }
 
-  // Maps the weights of a part; they leave memory with the object. Errors: kModel.
-  std::unique_ptr<WeightSource> open_weights(Part part) const;
+  // Opens the weights of a part. The transformer's is_quantizable_weight() matrices come in `storage`.
+  // Errors: kModel.
+  std::unique_ptr<WeightSource> open_weights(Part part,
+                                             WeightStorage storage = WeightStorage::kAsStored) const;
 
   // The same for sizes only: the files' headers where there are files, otherwise tensors without data in part_dtype().
-  std::unique_ptr<WeightSource> weights_for_planning(Part part) const;
+  std::unique_ptr<WeightSource> weights_for_planning(Part part,
+                                                     WeightStorage storage = WeightStorage::kAsStored) const;
 
   // Ids as the model sees them: CLIP padded to its positions, T5 padded to max_text_tokens. Errors: kModel
   // when the tokenizer files are missing or invalid.
@@ -93,6 +98,7 @@ class Model {
   ModelConfig config_;
   ModelSettings settings_;
   std::array<bool, 4> present_{};
+  std::vector<std::string> notes_;
   std::array<DType, 4> dtypes_{DType::kBF16, DType::kBF16, DType::kBF16, DType::kBF16};
   // Loaded when first used.
   mutable std::unique_ptr<ClipTokenizer> clip_tokenizer_;

@@ -155,7 +155,7 @@ std::vector<std::vector<float>> Run::denoise(std::span<const Conditioning> promp
   std::vector<std::vector<float>> waiting;
   begin(Phase::kModulate, {"modulation"});
   Workspace space(backend_, plan_.phase("denoise").activation_bytes, job_.precision, cancel_);
-  const std::unique_ptr<WeightSource> weights = model_.open_weights(Part::kTransformer);
+  const std::unique_ptr<WeightSource> weights = model_.open_weights(Part::kTransformer, job_.weights);
   DenoisePhase denoiser(space.ctx, model_.config(), *weights, job_, prompts, &plan_.blocks);
   memory::Residency::Totals before;
   const auto end_with_totals = [&] {
@@ -194,6 +194,7 @@ Recipe recipe_of(const Model& model, const Job& job, uint64_t seed) {
   recipe.sigmas = job.custom_sigmas;
   recipe.max_text_tokens = static_cast<int>(job.max_text_tokens);
   recipe.precision = dtype_name(job.precision);
+  if (job.weights != WeightStorage::kAsStored) recipe.weights = storage_name(job.weights);
   recipe.rng = job.noise == NoiseKind::kTorchCpu ? "torch-cpu" : "torch-cuda";
   recipe.noise = job.noise_path.string();
   recipe.model = model.name();

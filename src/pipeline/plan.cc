@@ -8,15 +8,25 @@
 namespace darkroom {
 namespace {
 
-// Bytes of a part's weights as the files store them, split by what the name says.
-std::size_t weight_bytes(const Model& model, Part part,
+bool any(const std::string&) { return true; }
+
+// Bytes of a part's weights as they come from `source`, split by what the name says.
+std::size_t weight_bytes(const Model& model, Part part, WeightSource& source,
                          const std::function<bool(const std::string&)>& counts) {
   std::size_t bytes = 0;
-  const std::unique_ptr<WeightSource> source = model.weights_for_planning(part);
   model.visit(part, [&](const std::string& name, Tensor&, const Shape& shape) {
-    if (counts(name)) bytes += source->describe(name, shape).bytes();
+    if (counts(name)) bytes += source.describe(name, shape).bytes_with_scales();
   });
   return bytes;
+}
+
+// What reading a part's weights takes at most, one behind the other.
+std::size_t staging_bytes(const Model& model, Part part, WeightSource& source) {
+  std::size_t most = 0;
+  model.visit(part, [&](const std::string& name, Tensor&, const Shape& shape) {
+    most = std::max(most, source.staging_bytes(name, shape));
+  });
+  return most;
 }
 
 void set_placement(PlannedPhase& phase, const memory::Placement& placement, std::size_t always) {
@@ -29,7 +39,7 @@ void set_placement(PlannedPhase& phase, const memory::Placement& placement, std:
 PlannedPhase plan_phase(const char* name, const Model& model, Part part, const Job& job,
                         const PhaseWork& work) {
   const DryRun run = dry_run(model, part, job.precision, work);
-  const std::size_t bytes = weight_bytes(model, part, [](const std::string&) { return true; });
+  const std::size_t bytes = weight_bytes(model, part, *model.weights_for_planning(part), any);
   return {.name = name,
           .weight_bytes = bytes,
           .resident_bytes = bytes,
@@ -77,26 +87,30 @@ void plan_transformer(const Model& model, const Job& job, Plan& plan) {
         denoiser.run(noise, {});
       });
   flux::Weights weights;
-  const std::unique_ptr<WeightSource> source = model.weights_for_planning(Part::kTransformer);
+  const std::unique_ptr<WeightSource> source = model.weights_for_planning(Part::kTransformer, job.weights);
   const auto sizes = [&](flux::WeightRole role) {
     return memory::sizes_of(transformer_units(weights, config.transformer, *source, role));
   };
+  const std::size_t staging = staging_bytes(model, Part::kTransformer, *source);
   const bool assumed = !model.has_part(Part::kTransformer);
   const auto not_modulation = [](const std::string& name) { return !flux::is_modulation_weight(name); };
-  PlannedPhase modulation{.name = "modulation",
-                          .weight_bytes = weight_bytes(model, Part::kTransformer, flux::is_modulation_weight),
-                          .activation_bytes = until_modulated.activation_bytes,
-                          .flops = until_modulated.work.flops,
-                          .assumed = assumed};
+  PlannedPhase modulation{
+      .name = "modulation",
+      .weight_bytes = weight_bytes(model, Part::kTransformer, *source, flux::is_modulation_weight),
+      .staging_bytes = staging,
+      .activation_bytes = until_modulated.activation_bytes,
+      .flops = until_modulated.work.flops,
+      .assumed = assumed};
   set_placement(modulation, memory::all_streamed(sizes(flux::WeightRole::kModulation)), 0);
   PlannedPhase denoise{.name = "denoise",
-                       .weight_bytes = weight_bytes(model, Part::kTransformer, not_modulation),
+                       .weight_bytes = weight_bytes(model, Part::kTransformer, *source, not_modulation),
+                       .staging_bytes = staging,
                        .activation_bytes = whole.activation_bytes,
                        .flops = whole.work.flops - until_modulated.work.flops,
                        .assumed = assumed};
   const std::vector<std::size_t> blocks = sizes(flux::WeightRole::kBlock);
   const std::size_t ends = sizes(flux::WeightRole::kEnds).at(0);
-  const std::size_t beside = kProcessBytes + ends + denoise.activation_bytes;
+  const std::size_t beside = kProcessBytes + ends + staging + denoise.activation_bytes;
   plan.blocks = memory::all_resident(blocks);
   plan.least_block_bytes = memory::least(blocks).bytes();
   if (plan.budget_bytes) {
@@ -177,7 +191,9 @@ void check_budget(const Model& model, const Job& job, const Plan& plan) {
 DryRun dry_run(const Model& model, Part part, DType precision, const PhaseWork& work) {
   DryRunBackend backend;
   Arena arena = Arena::counting();
-  PlanSource weights(model.part_dtype(part));
+  // The dtype decides nothing that is counted here; i8 would be one for matrices only.
+  const DType stored = model.part_dtype(part);
+  PlanSource weights(is_float(stored) ? stored : DType::kBF16);
   work({backend, arena, precision}, weights);
   return {arena.peak(), backend.work()};
 }
@@ -216,7 +232,7 @@ PartSize part_size(const Model& model, Part part) {
   PartSize size;
   model.visit(part,
               [&](const std::string&, Tensor&, const Shape& shape) { size.parameters += shape.numel(); });
-  size.bytes = weight_bytes(model, part, [](const std::string&) { return true; });
+  size.bytes = weight_bytes(model, part, *model.weights_for_planning(part), any);
   return size;
 }
 

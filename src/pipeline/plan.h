@@ -30,16 +30,19 @@ DryRun dry_run(const Model& model, Part part, DType precision, const PhaseWork& 
 
 struct PlannedPhase {
   std::string name;                // "clip", "t5", "modulation", "denoise", "vae"
-  std::size_t weight_bytes = 0;    // as stored in the files, all that the phase uses
+  std::size_t weight_bytes = 0;    // as they come into memory, all that the phase uses
   std::size_t resident_bytes = 0;  // of weights that stay in memory during the phase
   std::size_t slot_bytes = 0;      // of the slots that the others pass through
   std::size_t streamed_bytes = 0;  // read through the slots in every pass: once, or in every step of denoise
+  std::size_t staging_bytes = 0;   // where weights are requantised: of one as it lies in the file
   std::size_t activation_bytes = 0;  // peak
   std::size_t picture_bytes = 0;     // of the finished picture, where it is made
   double flops = 0;
   bool assumed = false;  // the part's config is missing: FLUX.1's own sizes were taken
   // Of weights, activations and the picture; the process itself comes on top.
-  std::size_t peak_bytes() const { return resident_bytes + slot_bytes + activation_bytes + picture_bytes; }
+  std::size_t peak_bytes() const {
+    return resident_bytes + slot_bytes + staging_bytes + activation_bytes + picture_bytes;
+  }
 };
 
 // What the program itself holds beside a phase's weights and activations: code, tokenizers, scratch memory of

@@ -142,6 +142,13 @@ DType decide_precision(const std::string& name, const Model& model) {
   return model.part_dtype(Part::kTransformer) == DType::kF32 ? DType::kF32 : DType::kBF16;
 }
 
+WeightStorage decide_weights(const std::string& name) {
+  const std::optional<WeightStorage> storage = parse_storage(name);
+  require(storage.has_value(), ErrorCode::kUsage,
+          "weights is '{}'; there are as-stored, bf16, fp8, fp8-scaled and int8", name);
+  return *storage;
+}
+
 std::optional<std::size_t> decide_budget(const std::string& text) {
   if (text == "auto") return std::nullopt;
   const std::optional<std::size_t> bytes = memory::parse_bytes(text);
@@ -165,6 +172,7 @@ void take_texts(const Request& request, Job& job) {
 
 Job decide(const Request& request, const Model& model) {
   Job job;
+  job.notes = model.notes();
   take_texts(request, job);
   decide_size(request, model, job);
   decide_schedule(request, model, job);
@@ -177,6 +185,7 @@ Job decide(const Request& request, const Model& model) {
           job.count, kMaxCount);
   decide_sheet(request, job);
   job.precision = decide_precision(request.precision, model);
+  job.weights = decide_weights(request.weights);
   job.budget_bytes = decide_budget(request.budget);
   job.scratch_folder = request.scratch_folder;
   require(request.rng == "torch-cpu" || request.rng == "torch-cuda", ErrorCode::kUsage,

@@ -28,7 +28,8 @@ struct Request {
   std::optional<uint64_t> seed;
   int64_t count = 1;
   std::string precision = "auto";
-  std::string budget = "auto";  // of memory: "auto", or bytes as parse_bytes() reads them
+  std::string weights = "as-stored";  // or bf16, fp8, int8: storage_name() of the transformer's matrices
+  std::string budget = "auto";        // of memory: "auto", or bytes as parse_bytes() reads them
   std::filesystem::path scratch_folder = "/var/tmp";  // for what a small budget keeps on disk
   std::string rng = "torch-cpu";
   std::filesystem::path noise_path;  // initial latents, packed, instead of drawn noise
@@ -48,7 +49,8 @@ struct Job {
   int64_t max_text_tokens = 0;
   uint64_t seed = 0;
   int64_t count = 1;
-  DType precision = DType::kF32;            // of hidden states: f32 or bf16
+  DType precision = DType::kF32;  // of hidden states: f32 or bf16
+  WeightStorage weights = WeightStorage::kAsStored;
   std::optional<std::size_t> budget_bytes;  // absent: what is free when the run begins
   std::filesystem::path scratch_folder;
   NoiseKind noise = NoiseKind::kTorchCpu;

@@ -69,11 +69,24 @@ Tensor advanced(const Tensor& tensor, int64_t elements) {
 
 }  // namespace
 
+std::size_t Tensor::bytes_with_scales() const {
+  return scale_count == 0 ? bytes() : scales_offset() + static_cast<std::size_t>(scale_count) * sizeof(float);
+}
+
+void Tensor::lay_into(std::byte* memory) {
+  data = memory;
+  scales = memory && scale_count > 0 ? reinterpret_cast<const float*>(memory + scales_offset()) : nullptr;
+}
+
 Tensor Tensor::slice_rows(int64_t first, int64_t count) const {
   require(shape.rank() == 2 && first >= 0 && count >= 0 && count <= rows() - first, ErrorCode::kFailure,
           "{} rows from {} of {}", count, first, describe(*this));
   Tensor out = advanced(*this, first * row_stride);
   out.shape = {count, cols()};
+  if (scale_count == rows()) {
+    out.scale_count = count;
+    if (scales) out.scales += first;
+  }
   return out;
 }
 
@@ -86,8 +99,9 @@ Tensor Tensor::slice_cols(int64_t first, int64_t count) const {
 }
 
 Tensor Tensor::reshape(const Shape& new_shape) const {
-  require(dense() && new_shape.numel() == shape.numel(), ErrorCode::kFailure, "cannot reshape {} to {}",
-          describe(*this), new_shape.str());
+  const bool scales_fit = scale_count <= 1 || new_shape.rows() == rows();
+  require(dense() && new_shape.numel() == shape.numel() && scales_fit, ErrorCode::kFailure,
+          "cannot reshape {} to {}", describe(*this), new_shape.str());
   Tensor out = *this;
   out.shape = new_shape;
   out.row_stride = new_shape.cols();

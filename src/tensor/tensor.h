@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <span>
@@ -51,6 +52,10 @@ struct Tensor {
   Device device = Device::kHost;
   Shape shape;
   int64_t row_stride = 0;  // elements from one row to the next, all extents but the last taken as rows
+  // A quantised matrix: its elements are what is stored times a scale. None (0), one, or one for each row.
+  // Only ops::linear takes such tensors.
+  int64_t scale_count = 0;
+  const float* scales = nullptr;  // null without data
 
   Tensor() = default;
   // A dense view of elements at `memory`.
@@ -62,11 +67,18 @@ struct Tensor {
   int64_t cols() const { return shape.cols(); }
   bool dense() const { return row_stride == cols() || rows() <= 1; }
   std::size_t bytes() const { return static_cast<std::size_t>(shape.numel()) * dtype_bytes(dtype); }
+  // One block of memory for the elements and, behind them, the scales: its size, where the scales begin in
+  // it, and how the tensor is laid into one that is aligned as a Buffer is (null: without data).
+  std::size_t bytes_with_scales() const;
+  std::size_t scales_offset() const { return (bytes() + sizeof(float) - 1) / sizeof(float) * sizeof(float); }
+  void lay_into(std::byte* memory);
 
-  // Rows [first, first + count) of a rank-2 tensor; columns likewise. Errors: kFailure when out of range.
+  // Rows [first, first + count) of a rank-2 tensor, with their scales; columns likewise. Errors: kFailure
+  // when out of range.
   Tensor slice_rows(int64_t first, int64_t count) const;
   Tensor slice_cols(int64_t first, int64_t count) const;
-  // The same numbers under another shape. Errors: kFailure when not dense or the counts differ.
+  // The same numbers under another shape. Errors: kFailure when not dense, the counts differ, or each row has
+  // its scale and the rows differ.
   Tensor reshape(const Shape& new_shape) const;
 
   // Row r as elements of T; T must be the C++ type of dtype (not checked here: backends checked it once).

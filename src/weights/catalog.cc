@@ -114,15 +114,4 @@ void Catalog::release() {
   files_.clear();
 }
 
-std::optional<std::string> scale_name(const Catalog& catalog, const std::string& weight) {
-  constexpr std::string_view kWeight = ".weight";
-  if (!weight.ends_with(kWeight)) return std::nullopt;
-  const std::string layer = weight.substr(0, weight.size() - kWeight.size());
-  for (const std::string_view ending : kScaleEndings) {
-    std::string scale = layer + std::string(ending);
-    if (catalog.stored(scale)) return scale;
-  }
-  return std::nullopt;
-}
-
 }  // namespace darkroom

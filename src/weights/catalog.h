@@ -4,7 +4,6 @@
 // reads headers only; data enters memory when it is touched, and leaves it through drop_pages().
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <filesystem>
 #include <map>
@@ -68,11 +67,5 @@ class Catalog {
   std::vector<SafetensorsFile> files_;
   std::map<std::string, Entry, std::less<>> entries_;
 };
-
-// What the scale of a matrix is called: by darkroom, and by others.
-inline constexpr std::array<std::string_view, 2> kScaleEndings = {".weight_scale", ".scale_weight"};
-
-// The name of the scale that `weight`, such as "X.weight", is to be multiplied by, if the catalog has one.
-std::optional<std::string> scale_name(const Catalog& catalog, const std::string& weight);
 
 }  // namespace darkroom

@@ -96,33 +96,40 @@ std::string CatalogSource::locate(const std::string& name, const Shape& shape) c
   return found;
 }
 
-std::string CatalogSource::checked(const std::string& name, const Shape& shape) const {
+CatalogSource::Found CatalogSource::find(const std::string& name, const Shape& shape) const {
   std::string found = locate(name, shape);
   const StoredTensor& stored = *catalog_.stored(found);
-  if (const auto scale = scale_name(catalog_, found)) {
-    fail(ErrorCode::kModel,
-         "{}: tensor '{}' counts only with its scale '{}', which is not computed with yet; `darkroom convert "
-         "IN "
-         "OUT --weights bf16` writes a model without scales",
-         catalog_.where(found), printable(found), printable(*scale));
-  }
-  if (!stored.dtype || !is_float(*stored.dtype)) {
+  if (!stored.dtype || !is_matrix_storage(*stored.dtype)) {
     fail(ErrorCode::kModel, "{}: tensor '{}' is {}: weights of this type are not supported",
          catalog_.where(found), printable(found), stored.describe());
   }
-  return found;
+  return {found, *stored.dtype, find_scales(catalog_, stored, shape.rank() == 2)};
 }
 
 Tensor CatalogSource::get(const std::string& name, const Shape& shape) {
-  return catalog_.find(checked(name, shape))->reshape(shape);
+  const Found found = find(name, shape);
+  Tensor tensor = catalog_.find(found.name)->reshape(shape);
+  if (found.scales) {
+    tensor.scale_count = static_cast<int64_t>(found.scales->values.size());
+    tensor.scales = catalog_.find(found.scales->name)->row<float>(0);
+  }
+  return tensor;
 }
 
 Tensor CatalogSource::describe(const std::string& name, const Shape& shape) {
-  return Tensor(nullptr, *catalog_.stored(checked(name, shape))->dtype, shape, Device::kNone);
+  const Found found = find(name, shape);
+  Tensor tensor(nullptr, found.dtype, shape, Device::kNone);
+  if (found.scales) tensor.scale_count = static_cast<int64_t>(found.scales->values.size());
+  return tensor;
 }
 
 void CatalogSource::read(const std::string& name, const Shape& shape, std::span<std::byte> out) {
-  catalog_.read(checked(name, shape), out);
+  const Found found = find(name, shape);
+  Tensor tensor(nullptr, found.dtype, shape, Device::kNone);
+  catalog_.read(found.name, out.first(tensor.bytes()));
+  if (!found.scales) return;
+  std::ranges::copy(std::as_bytes(std::span(found.scales->values)),
+                    out.begin() + static_cast<std::ptrdiff_t>(tensor.scales_offset()));
 }
 
 }  // namespace darkroom

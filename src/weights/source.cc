@@ -16,7 +16,7 @@ void WeightTally::add(const Tensor& tensor) {
   Row& row = rows_[tensor.dtype];
   row.tensors += 1;
   row.parameters += tensor.shape.numel();
-  row.bytes += tensor.bytes();
+  row.bytes += tensor.bytes_with_scales();
 }
 
 VisitFn WeightTally::visitor() {

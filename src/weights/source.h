@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "tensor/buffer.h"
 #include "tensor/tensor.h"
 #include "weights/catalog.h"
+#include "weights/scales.h"
 
 namespace darkroom {
 
@@ -34,17 +36,19 @@ using VisitFn = std::function<void(const std::string& name, Tensor& tensor, cons
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
-  // A dense tensor of exactly `shape`, in the source's dtype. Errors: kModel when the source has no such
-  // tensor.
+  // A dense tensor of exactly `shape`, in the source's dtype, with scales where it is a quantised matrix.
+  // Errors: kModel when the source has no such tensor.
   virtual Tensor get(const std::string& name, const Shape& shape) = 0;
   virtual bool has(const std::string& name) const = 0;
 
   // What get() would give, without data (Device::kNone). Errors: as get().
   virtual Tensor describe(const std::string& name, const Shape& shape) = 0;
-  // The bytes of that tensor into `out`, which is as long as describe() says. Unlike get() it leaves nothing
-  // behind in the source. May be called from any number of threads. Errors: as get(), and kModel for a file
-  // that fails.
+  // That tensor, scales included, into `out`, as Tensor::lay_into() finds it there; `out` is as long as
+  // bytes_with_scales() of describe() says. Unlike get() it leaves nothing behind in the source. May be
+  // called from any number of threads. Errors: as get(), and kModel for a file that fails.
   virtual void read(const std::string& name, const Shape& shape, std::span<std::byte> out) = 0;
+  // Memory that read() takes for this tensor beside `out`, and may keep.
+  virtual std::size_t staging_bytes(const std::string&, const Shape&) { return 0; }
 };
 
 // A visitor that fills each field from `source`, which must outlive it, under prefix + name.
@@ -53,7 +57,8 @@ VisitFn bind_from(WeightSource& source, std::string prefix = {});
 // Tensors of a catalog, which it owns; zero copy. get() and has() may be called from any number of threads.
 //
 // Accepts what real files vary in: each of `optional_prefixes` may be there or not; T5's embedding is called
-// shared.weight or encoder.embed_tokens.weight; a 1×1 convolution's weight is [out, in, 1, 1] or [out, in].
+// shared.weight or encoder.embed_tokens.weight; a 1×1 convolution's weight is [out, in, 1, 1] or [out, in]; a
+// matrix may be quantised (weights/scales.h).
 class CatalogSource : public WeightSource {
  public:
   explicit CatalogSource(Catalog catalog, std::vector<std::string> optional_prefixes = {"text_model."});
@@ -71,9 +76,14 @@ class CatalogSource : public WeightSource {
  private:
   // The name in the catalog, empty when none fits.
   std::string resolve(const std::string& name) const;
-  // locate(), of a tensor that can be computed with as it is stored: a float type and no scale. Errors: as
-  // get().
-  std::string checked(const std::string& name, const Shape& shape) const;
+  // A tensor that can be computed with as it is stored, and its scales.
+  struct Found {
+    std::string name;
+    DType dtype = DType::kF32;
+    std::optional<StoredScales> scales;
+  };
+  // Errors: as get().
+  Found find(const std::string& name, const Shape& shape) const;
   Catalog catalog_;
   std::vector<std::string> optional_prefixes_;
 };

@@ -100,7 +100,7 @@ TEST_P(CpuProducts, LinearFewRowsLongK) {
 TEST_P(CpuProducts, PairsOfBfloat16) {
   const CpuOptions options{.threads = 2, .isa = GetParam(), .emulate_bf16_dot = true};
   const cpu::Engine engine(options);
-  for (const DType weight : {DType::kBF16, DType::kF8E4M3, DType::kF8E5M2}) {
+  for (const DType weight : {DType::kBF16, DType::kF8E4M3, DType::kF8E5M2, DType::kI8}) {
     ASSERT_EQ(engine.gemm_kernels(DType::kBF16, weight).form, cpu::Form::kPairs);
     ASSERT_EQ(engine.gemm_kernels(DType::kF32, weight).form, cpu::Form::kF32);
   }
@@ -112,6 +112,50 @@ TEST_P(CpuProducts, PairsOfBfloat16) {
     for (const DType weight : kWeightTypes) check_linear(*backend, c, DType::kBF16, weight);
   }
   check_linear(*backend, {110, 70, 1025}, DType::kBF16, DType::kBF16);
+}
+
+// out[i][j] is code j of the format times a power of two: exact, whichever kernel computes it.
+void check_every_code(Backend& backend, DType stored, DType activation, int64_t m) {
+  SCOPED_TRACE(
+      fmt::format("{} {} {} rows {}", backend.name(), dtype_name(stored), dtype_name(activation), m));
+  constexpr int64_t kCodes = 256, kDepth = 5, kAt = 3;
+  OwnedTensor x(activation, {m, kDepth}), w(stored, {kCodes, kDepth});
+  std::vector<float> scales(kCodes);
+  for (int64_t j = 0; j < kCodes; ++j) {
+    scales[static_cast<std::size_t>(j)] = std::ldexp(1.0f, static_cast<int>(j % 7) - 3);
+    for (int64_t c = 0; c < kDepth; ++c) w.set(j, c, c == kAt ? static_cast<float>(j) : 0);
+  }
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t c = 0; c < kDepth; ++c) x.set(i, c, c == kAt ? 1 : 0);
+  }
+  const OwnedTensor out(activation, {m, kCodes});
+  Tensor scaled = *w;
+  scaled.scale_count = kCodes;
+  scaled.scales = scales.data();
+  backend.linear({.x = *x, .weight = scaled, .bias = {}, .gate = {}, .residual = {}, .out = *out});
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < kCodes; ++j) {
+      const float code =
+          dispatch_matrix_storage(stored, [&]<typename T>() { return to_float(w->row<T>(j)[kAt]); });
+      const float want = code * scales[static_cast<std::size_t>(j)];
+      if (std::isnan(want)) {
+        ASSERT_TRUE(std::isnan(out.get(i, j))) << j;
+      } else {
+        ASSERT_EQ(out.get(i, j), want) << j;
+      }
+    }
+  }
+}
+
+TEST_P(CpuProducts, EveryCodeOfOneByteIsExact) {
+  for (const bool pairs : {false, true}) {
+    const auto backend = make_cpu_backend({.threads = 2, .isa = GetParam(), .emulate_bf16_dot = pairs});
+    for (const DType stored : {DType::kF8E4M3, DType::kF8E5M2, DType::kI8}) {
+      for (const DType activation : {DType::kF32, DType::kBF16}) {
+        for (const int64_t rows : {2, 20}) check_every_code(*backend, stored, activation, rows);
+      }
+    }
+  }
 }
 
 struct ConvCase {

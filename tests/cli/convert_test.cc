@@ -38,21 +38,17 @@ double psnr(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b) {
 TEST_F(CliConvert, AConvertedModelDraws) {
   std::filesystem::create_directory_symlink(fixture_model(), folder() / "in");
   convert({"in", "bf16", "--weights", "bf16", "--shard-size", "100KiB"});
-  convert({"in", "fp8", "--weights", "fp8", "--text-weights", "fp8"});
-  const auto original = draw("in"), bf16 = draw("bf16"), fp8 = draw("fp8");
+  const auto original = draw("in"), bf16 = draw("bf16");
   EXPECT_EQ(bf16, original);
-  EXPECT_NE(fp8, original);
-  EXPECT_GT(psnr(fp8, original), 20);
-}
-
-// Drawing without the scales would give noise.
-TEST_F(CliConvert, WhatIsNotComputedWithYetIsRefusedAndConvertsBack) {
-  for (const std::string kind : {"fp8-scaled", "int8"}) {
-    convert({fixture_model(), kind, "--weights", kind});
-    expect_refusal({"generate", "a red star", "-m", kind, "-W", "32", "-H", "32", "-o", "a.png"}, 3,
-                   "which is not computed with yet; `darkroom convert IN OUT --weights bf16`");
-    convert({kind, kind + "-wide", "--weights", "bf16"});
-    EXPECT_EQ(draw(kind + "-wide").size(), 32u * 32 * 3);
+  // Measured: 23.6, 29.7 and 37.8 dB.
+  for (const auto& [kind, db] : {std::pair("fp8", 21), std::pair("fp8-scaled", 27), std::pair("int8", 35)}) {
+    convert({"in", kind, "--weights", kind, "--text-weights", kind});
+    const auto drawn = draw(kind);
+    EXPECT_NE(drawn, original);
+    EXPECT_GT(psnr(drawn, original), db) << kind;
+    const std::string wide = std::string(kind) + "-wide";
+    convert({kind, wide, "--weights", "bf16"});
+    EXPECT_GT(psnr(draw(wide), drawn), 40) << kind;
   }
 }
 

@@ -109,6 +109,8 @@ TEST_F(CliGenerate, LikeRepeatsThePictureAndFlagsWin) {
                           "torch-cuda",
                           "--precision",
                           "f32",
+                          "--weights",
+                          "int8",
                           "--max-text-tokens",
                           "9",
                           "-o",
@@ -125,9 +127,17 @@ TEST_F(CliGenerate, LikeRepeatsThePictureAndFlagsWin) {
   EXPECT_EQ(pixels("b.png"), pixels("a.png"));
   EXPECT_EQ(darkroom::read_png_text(folder() / "b.png"), darkroom::read_png_text(folder() / "a.png"));
   // Each flag changes the picture, so each value was in the recipe and none was lost on the way.
-  const std::vector<Words> changes = {
-      {"-p", "x"}, {"--negative", "red"},  {"--cfg", "3"},          {"-g", "1"},  {"--steps", "2"},
-      {"-s", "1"}, {"--rng", "torch-cpu"}, {"--precision", "bf16"}, {"-W", "32"}, {"--max-text-tokens", "4"}};
+  const std::vector<Words> changes = {{"-p", "x"},
+                                      {"--negative", "red"},
+                                      {"--cfg", "3"},
+                                      {"-g", "1"},
+                                      {"--steps", "2"},
+                                      {"-s", "1"},
+                                      {"--rng", "torch-cpu"},
+                                      {"--precision", "bf16"},
+                                      {"-W", "32"},
+                                      {"--max-text-tokens", "4"},
+                                      {"--weights", "fp8"}};
   for (std::size_t i = 0; i < changes.size(); ++i) {
     const std::string name = "c" + std::to_string(i) + ".png";
     Words words = {name};

@@ -87,8 +87,8 @@ TEST_F(CliLook, InfoTellsAPicture) {
 TEST_F(CliLook, PlanTellsEachPhase) {
   const json plan = ask({"plan", "--dummy", "dev", "-W", "512", "-H", "768", "--steps", "3", "--json"});
   for (const char* key :
-       {"model", "kind", "precision", "width", "height", "steps", "image_tokens", "text_tokens", "parameters",
-        "phases", "peak_bytes", "budget_bytes", "budget", "streamed_blocks"}) {
+       {"model", "kind", "precision", "weights", "width", "height", "steps", "image_tokens", "text_tokens",
+        "parameters", "phases", "peak_bytes", "budget_bytes", "budget", "streamed_blocks"}) {
     EXPECT_TRUE(plan.contains(key)) << key;
   }
   EXPECT_EQ(plan.at("image_tokens"), 32 * 48);
@@ -107,6 +107,8 @@ TEST_F(CliLook, PlanTellsEachPhase) {
   EXPECT_EQ(names, (Words{"clip", "t5", "modulation", "denoise", "vae"}));
   EXPECT_EQ(plan.at("peak_bytes"), largest + plan.at("process_bytes").get<uint64_t>());
   EXPECT_EQ(ask({"plan", "--dummy", "schnell", "--json"}).at("parameters").at("transformer"), 11891178560);
+  expect_text({"plan", "--dummy", "dev", "--weights", "int8"},
+              {"Weights become int8 as they are read: modulation and denoise count 108.0 MiB for that."});
   expect_text({"plan", "--dummy", "dev"},
               {"11,901,408,320", "4096 image tokens, 512 text tokens", "denoise"});
 }

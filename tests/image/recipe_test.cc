@@ -25,6 +25,7 @@ Recipe full_recipe() {
           .sigmas = {1.0, 0.1 + 0.2, 1.0 / 3.0, 1e-7},
           .max_text_tokens = 512,
           .precision = "bf16",
+          .weights = "int8",
           .rng = "torch-cpu",
           .noise = "latents, 2.safetensors",
           .pictures = 8,
@@ -114,7 +115,7 @@ TEST(RecipeA1111, IsTheExpectedText) {
       "Steps: 20, Sampler: Euler, Schedule type: Simple, CFG scale: 2.25, Distilled CFG Scale: 3.5, "
       "Seed: 123, "
       "Size: 1024x768, Model: flux1-dev, RNG: CPU, Noise file: \"latents, 2.safetensors\", Pictures: 8, "
-      "Columns: 3, Max text tokens: 512, Precision: bf16, Version: "
+      "Columns: 3, Max text tokens: 512, Precision: bf16, Weights: int8, Version: "
       "darkroom 0.1.0");
 }
 

@@ -42,6 +42,26 @@ std::vector<Variant> variants() {
 
 class Conformance : public testing::TestWithParam<Variant> {};
 
+// How a case's weights are stored. i8 and scales are for the matrices of linear layers.
+struct Storage {
+  DType dtype;
+  Operands::Scales scales = Operands::Scales::kNone;
+};
+constexpr Storage kStorages[] = {{DType::kF32},
+                                 {DType::kBF16},
+                                 {DType::kF16},
+                                 {DType::kF8E4M3},
+                                 {DType::kF8E5M2},
+                                 {DType::kF8E4M3, Operands::Scales::kOne},
+                                 {DType::kF8E5M2, Operands::Scales::kPerRow},
+                                 {DType::kI8, Operands::Scales::kOne},
+                                 {DType::kI8, Operands::Scales::kPerRow}};
+
+bool applies(const Storage& storage, const OpCase& c) {
+  if (storage.scales != Operands::Scales::kNone) return c.name.starts_with("linear");
+  return c.uses_weights || storage.dtype == DType::kF32;
+}
+
 TEST_P(Conformance, MatchesReference) {
   const auto reference = make_reference_backend();
   const auto tested = make_backend({.name = GetParam().backend, .isa = GetParam().isa, .threads = 2});
@@ -50,10 +70,11 @@ TEST_P(Conformance, MatchesReference) {
   int checked = 0;
   for (const OpCase& c : op_cases()) {
     for (const DType activation : {DType::kF32, DType::kBF16}) {
-      for (const DType weight : {DType::kF32, DType::kBF16, DType::kF16, DType::kF8E4M3, DType::kF8E5M2}) {
-        if (!c.uses_weights && weight != DType::kF32) continue;
-        SCOPED_TRACE(fmt::format("{} x {} w {}", c.name, dtype_name(activation), dtype_name(weight)));
-        Operands in1(activation, weight), in2(activation, weight);
+      for (const Storage& weight : kStorages) {
+        if (!applies(weight, c)) continue;
+        SCOPED_TRACE(fmt::format("{} x {} w {} scales {}", c.name, dtype_name(activation),
+                                 dtype_name(weight.dtype), static_cast<int>(weight.scales)));
+        Operands in1(activation, weight.dtype, weight.scales), in2(activation, weight.dtype, weight.scales);
         Arena arena1(memory1), arena2(memory2);
         const Context ctx1{*reference, arena1, activation}, ctx2{*tested, arena2, activation};
         const Tensor want_tensor = c.run(ctx1, in1), got_tensor = c.run(ctx2, in2);
@@ -136,6 +157,14 @@ TEST(Checks, NameTheTensorAndBothShapes) {
   } catch (const Error& e) {
     EXPECT_EQ(std::string(e.what()), "linear: weight is f32 [4, 6], expected [4, 5]");
   }
+  Operands quantised(DType::kF32, DType::kI8, Operands::Scales::kPerRow);
+  Linear w = quantised.linear(5, 4);
+  ops::linear(ctx, x, w);
+  EXPECT_THROW(ops::rms_norm(ctx, x, w.weight.slice_rows(0, 1).reshape({5}), 1e-6f), Error);
+  w.weight.scale_count = 3;
+  EXPECT_THROW(ops::linear(ctx, x, w), Error);
+  w.weight.scale_count = 0;  // 8-bit integers without a scale
+  EXPECT_THROW(ops::linear(ctx, x, w), Error);
   EXPECT_THROW(ops::attention(ctx, x, x, x, {.heads = 2}), Error);
   EXPECT_THROW(ops::rms_norm(ctx, x, in.weight({4}), 1e-6f), Error);
   const int32_t bad_ids[] = {7};

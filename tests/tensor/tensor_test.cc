@@ -119,6 +119,30 @@ TEST(Tensor, ReshapesDenseTensorsOnly) {
   expect_error(ErrorCode::kFailure, "cannot reshape", [&] { grid.tensor.slice_cols(0, 4).reshape({24}); });
 }
 
+TEST(Tensor, ScalesFollowTheirRows) {
+  alignas(kBufferAlignment) std::array<std::byte, 64> memory{};
+  Tensor t(nullptr, DType::kI8, {3, 5}, Device::kNone);
+  EXPECT_EQ(t.bytes_with_scales(), 15u);
+  t.scale_count = 3;
+  EXPECT_EQ(t.scales_offset(), 16u);
+  EXPECT_EQ(t.bytes_with_scales(), 28u);
+  EXPECT_EQ(t.slice_rows(1, 1).scales, nullptr);
+  t.lay_into(memory.data());
+  EXPECT_EQ(t.data, memory.data());
+  EXPECT_EQ(static_cast<const void*>(t.scales), memory.data() + 16);
+  const Tensor rows = t.slice_rows(1, 2);
+  EXPECT_EQ(rows.scale_count, 2);
+  EXPECT_EQ(rows.scales, t.scales + 1);
+  EXPECT_EQ(t.slice_cols(1, 2).scales, t.scales);
+  EXPECT_EQ(t.reshape({3, 1, 5}).scale_count, 3);
+  expect_error(ErrorCode::kFailure, "cannot reshape i8 [3, 5] to [15]", [&] { t.reshape({15}); });
+  t.scale_count = 1;
+  EXPECT_EQ(t.slice_rows(1, 2).scales, t.scales);
+  EXPECT_EQ(t.reshape({15}).scale_count, 1);
+  t.lay_into(nullptr);
+  EXPECT_EQ(t.scales, nullptr);
+}
+
 TEST(Buffer, OwnsZeroedMemory) {
   Buffer buffer(10000);
   EXPECT_EQ(buffer.size(), 10000u);

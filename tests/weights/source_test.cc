@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <set>
 #include <string>
 #include <vector>
@@ -127,6 +128,80 @@ TEST(CatalogSource, ScalarsAndIntegers) {
                [&] { source.get("i", {1}); });
   expect_error(ErrorCode::kModel, "tensor 'd' is F64 [1]: weights of this type",
                [&] { source.get("d", {1}); });
+}
+
+// --- Scales ---
+
+// A file with `a.weight` [2, 3] in `type` (one byte an element), its scales, and what others put beside them.
+std::string scaled_file(const std::string& type, const std::string& scale_name,
+                        const std::string& scale_shape, const std::vector<float>& scales) {
+  const std::string end = std::to_string(8 + scales.size() * 4);
+  std::string header = R"({"a.weight":{"dtype":")" + type + R"(","shape":[2,3],"data_offsets":[0,6]},)" +
+                       R"("scaled_fp8":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[6,8]},")" + scale_name +
+                       R"(":{"dtype":"F32","shape":)" + scale_shape + R"(,"data_offsets":[8,)" + end + "]}," +
+                       R"("a.input_scale":{"dtype":"F32","shape":[],"data_offsets":[)" + end + "," +
+                       std::to_string(12 + scales.size() * 4) + "]}}";
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  return safetensors_bytes(header,
+                           std::string("\x01\x02\x03\x04\x05\x06\0\0", 8) + raw(scales) + raw<float>({9}));
+}
+
+TEST(CatalogSource, ScalesComeWithTheirMatrix) {
+  struct Case {
+    const char *type, *name, *shape;
+    std::vector<float> scales;
+  };
+  for (const Case& c :
+       {Case{"F8_E4M3", "a.weight_scale", "[]", {0.5f}}, Case{"F8_E4M3", "a.scale_weight", "[1]", {0.25f}},
+        Case{"I8", "a.weight_scale", "[2]", {0.5f, 2}}, Case{"I8", "a.weight_scale", "[2,1]", {3, 4}},
+        Case{"F8_E5M2", "a.scale_weight", "[1,1]", {1e6f}}}) {
+    SCOPED_TRACE(std::string(c.type) + c.name + c.shape);
+    const TempFolder folder;
+    CatalogSource source{
+        Catalog(folder.write("a.safetensors", scaled_file(c.type, c.name, c.shape, c.scales)))};
+    Tensor described = source.describe("a.weight", {2, 3});
+    EXPECT_EQ(described.scale_count, static_cast<int64_t>(c.scales.size()));
+    EXPECT_EQ(described.bytes_with_scales(), 8 + c.scales.size() * 4);
+    EXPECT_EQ(described.scales, nullptr);
+    Buffer memory(described.bytes_with_scales());
+    source.read("a.weight", {2, 3}, {memory.data(), memory.size()});
+    described.lay_into(memory.data());
+    for (const Tensor& tensor : {described, source.get("a.weight", {2, 3})}) {
+      EXPECT_EQ(std::vector<float>(tensor.scales, tensor.scales + tensor.scale_count), c.scales);
+      EXPECT_EQ(std::memcmp(tensor.data, "\x01\x02\x03\x04\x05\x06", 6), 0);
+    }
+    WeightTally tally;
+    tally.add(described);
+    EXPECT_EQ(tally.bytes(), described.bytes_with_scales());
+    EXPECT_EQ(tally.parameters(), 6);
+  }
+}
+
+TEST(CatalogSource, BrokenScalesAreErrors) {
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(DARKROOM_SOURCE_DIR "/fuzz/broken/scales")) {
+    ++files;
+    SCOPED_TRACE(entry.path().filename().string());
+    CatalogSource source{Catalog(entry.path())};
+    expect_error(ErrorCode::kModel, entry.path().string() + ": tensor 'a.", [&] {
+      source.describe("a.weight", {2, 3});
+    });
+  }
+  EXPECT_GE(files, 15);
+  const auto refuse = [](const char* file, const char* why) {
+    CatalogSource source{Catalog(std::filesystem::path(DARKROOM_SOURCE_DIR "/fuzz/broken/scales") / file)};
+    expect_error(ErrorCode::kModel, why, [&] { source.describe("a.weight", {2, 3}); });
+  };
+  refuse("nan.safetensors", "'a.weight_scale' holds nan at 1; a scale is positive and at most 1e+06");
+  refuse("i8_without.safetensors", "'a.weight' is I8 [2, 3] and has no scale");
+  refuse("one_per_column.safetensors", "F32 [1, 3], expected F32 with one scale, or one for each of 2 rows");
+  refuse("of_bf16.safetensors", "'a.weight' is BF16 [2, 3] and has a scale, 'a.weight_scale'");
+  // A scale for what is no matrix.
+  const TempFolder folder;
+  std::string conv = scaled_file("F8_E4M3", "a.weight_scale", "[]", {0.5f});
+  conv.replace(conv.find("[2,3]"), 5, "[6]  ");
+  CatalogSource source{Catalog(folder.write("a.safetensors", conv))};
+  expect_error(ErrorCode::kModel, "only matrices", [&] { source.describe("a.weight", {6}); });
 }
 
 // A model as the header describes it: two fields and one list.

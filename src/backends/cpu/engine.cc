@@ -30,7 +30,7 @@ Engine::Engine(const CpuOptions& options)
 }
 
 const GemmKernels& Engine::gemm_kernels(DType activation, DType weight) const {
-  const bool fits = weight == DType::kBF16 || weight == DType::kF8E4M3 || weight == DType::kF8E5M2;
+  const bool fits = weight == DType::kBF16 || dtype_bytes(weight) == 1;
   return has_pairs_ && activation == DType::kBF16 && fits ? pairs_ : kernels_.gemm;
 }
 
@@ -80,8 +80,17 @@ const float* Engine::as_f32(const Tensor& tensor) {
   return wide;
 }
 
+const float* Engine::column_scales(const Tensor& weight) {
+  const int64_t n = weight.rows();
+  if (weight.scale_count == 0 || weight.scale_count == n) return weight.scales;
+  float* same = static_cast<float*>(take_shared(shared_bytes(n)));
+  std::fill_n(same, n, *weight.scales);
+  return same;
+}
+
 EpilogueArgs advanced(EpilogueArgs e, int64_t row, int64_t col) {
   const int64_t bytes = static_cast<int64_t>(dtype_bytes(e.dtype));
+  if (e.scale) e.scale += col;
   if (e.bias) e.bias += col;
   if (e.gate) e.gate += col;
   if (e.residual)

@@ -44,6 +44,9 @@ class Engine {
   void* take_shared(std::size_t bytes);
   // A vector of any dtype as f32, in shared memory unless it is f32 already; null if absent.
   const float* as_f32(const Tensor& tensor);
+  // The scales of a matrix, one for each of its rows, in shared memory unless they are that already; null if
+  // it has none.
+  const float* column_scales(const Tensor& weight);
   // What take_shared uses up for this many floats.
   static std::size_t shared_bytes(int64_t floats);
 
@@ -66,12 +69,12 @@ class RowSource {
   virtual void pack(int64_t row, int64_t first, int64_t depth, Form form, void* out) const = 0;
 };
 
-// out = residual + gate·act(A·Wᵀ + bias).
+// out = residual + gate·act((A·Wᵀ)·scale + bias).
 struct Gemm {
   const RowSource* a = nullptr;
   int64_t m = 0, n = 0, k = 0;
   Tensor weight;          // [n, k], rows may be strided
-  EpilogueArgs epilogue;  // bias, gate, residual and out of the first row and column
+  EpilogueArgs epilogue;  // scale, bias, gate, residual and out of the first row and column
 };
 void gemm(Engine& engine, const GemmKernels& kernels, const Gemm& job);
 std::size_t gemm_scratch_floats(const GemmKernels& kernels);  // per worker

@@ -143,9 +143,10 @@ void gemm(Engine& engine, const GemmKernels& kernels, const Gemm& job) {
 void linear(Engine& engine, const LinearArgs& args) {
   const int64_t m = args.x.rows(), n = args.weight.shape[0], k = args.x.cols();
   if (m == 0 || n == 0) return;
-  engine.reset_shared(2 * Engine::shared_bytes(n));
+  engine.reset_shared(3 * Engine::shared_bytes(n));
   EpilogueArgs epilogue;
   epilogue.activation = args.activation;
+  epilogue.scale = engine.column_scales(args.weight);
   epilogue.bias = engine.as_f32(args.bias);
   epilogue.gate = engine.as_f32(args.gate);
   epilogue.dtype = args.out.dtype;

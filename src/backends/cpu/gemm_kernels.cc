@@ -166,7 +166,7 @@ HWY_INLINE void pack_sixteen_bytes(const uint8_t* const* rows, int64_t offset, i
         emit(u, hn::BitCast(d, units[u]));
       } else {
         DARKROOM_UNROLL
-        for (int i = 0; i < kPerUnit; i += 2) {  // f8 fits the upper half of an f32 exactly
+        for (int i = 0; i < kPerUnit; i += 2) {  // f8 and i8 fit the upper half of an f32
           const VU low = hn::BitCast(du, widen_element<T>(units[u], i));
           const VU high = hn::BitCast(du, widen_element<T>(units[u], i + 1));
           emit((u * kPerUnit + i) / 2, hn::BitCast(d, hn::Or(high, hn::ShiftRight<16>(low))));
@@ -203,8 +203,9 @@ void pack_b_as(const T* begin, int64_t stride, int64_t rows, int64_t depth, floa
 }
 
 void pack_b_f32(DType dtype, const void* begin, int64_t stride, int64_t rows, int64_t depth, float* out) {
-  with_type(dtype, begin,
-            [&](const auto* typed) HWY_ATTR { pack_b_as<Form::kF32>(typed, stride, rows, depth, out); });
+  with_matrix_type(dtype, begin, [&](const auto* typed) HWY_ATTR {
+    pack_b_as<Form::kF32>(typed, stride, rows, depth, out);
+  });
 }
 
 void pack_b_pairs(DType dtype, const void* begin, int64_t stride, int64_t rows, int64_t depth, float* out) {
@@ -213,6 +214,7 @@ void pack_b_pairs(DType dtype, const void* begin, int64_t stride, int64_t rows, 
   if (dtype == DType::kBF16) return pack(static_cast<const BFloat16*>(begin));
   if (dtype == DType::kF8E4M3) return pack(static_cast<const Float8E4M3*>(begin));
   if (dtype == DType::kF8E5M2) return pack(static_cast<const Float8E5M2*>(begin));
+  if (dtype == DType::kI8) return pack(static_cast<const int8_t*>(begin));
 }
 
 void epilogue(const EpilogueArgs& e, const float* c, int64_t ldc, int64_t rows, int64_t cols) {
@@ -222,6 +224,7 @@ void epilogue(const EpilogueArgs& e, const float* c, int64_t ldc, int64_t rows, 
     for (int64_t r = 0; r < rows; ++r, c += ldc, out += e.out_stride) {
       map(cols, out, [&](int64_t i, auto read) HWY_ATTR {
         V v = read(c + i);
+        if (e.scale) v = hn::Mul(v, read(e.scale + i));
         if (e.bias) v = hn::Add(v, read(e.bias + i));
         v = activation_of(e.activation, v);
         if (e.gate) v = hn::Mul(v, read(e.gate + i));
@@ -269,7 +272,7 @@ HWY_INLINE void dot_group(const T* const (&w)[kDotRows], const float* x, int64_t
 
 void dot(DType dtype, const void* w, int64_t w_stride, int64_t rows, const float* x, int64_t x_stride,
          int64_t m, int64_t depth, float* out, int64_t out_stride, bool accumulate) {
-  with_type(dtype, w, [&](const auto* typed) HWY_ATTR {
+  with_matrix_type(dtype, w, [&](const auto* typed) HWY_ATTR {
     using T = std::remove_pointer_t<decltype(typed)>;
     T* pointers[kDotRows];
     for (int64_t r = 0; r < kDotRows; ++r) pointers[r] = typed + std::min(r, rows - 1) * w_stride;

@@ -22,10 +22,11 @@ inline constexpr int64_t kDepth = 256;
 
 enum class Form : uint8_t { kF32, kPairs };
 
-// out[r][c] = residual + gate·act(c[r][c] + bias) for a small tile.
+// out[r][c] = residual + gate·act(c[r][c]·scale + bias) for a small tile.
 struct EpilogueArgs {
   Activation activation = Activation::kNone;
-  const float* bias = nullptr;  // of the tile's first column; the others likewise; null if absent
+  const float* scale = nullptr;  // of the tile's first column; the others likewise; null if absent
+  const float* bias = nullptr;
   const float* gate = nullptr;
   DType dtype = DType::kF32;  // of residual and out
   const void* residual = nullptr;
@@ -43,8 +44,8 @@ struct GemmKernels {
   Form form;
   MicroKernel micro;
   // Columns of B from `rows` <= nr rows of a row-major matrix, `depth` elements each (at most kDepth, or
-  // 2·kDepth in pairs), into [steps][nr]; what is missing becomes zero. Pairs take bf16 and f8 only (f8 fits
-  // bf16 exactly).
+  // 2·kDepth in pairs), into [steps][nr]; what is missing becomes zero. Pairs take bf16, f8 and i8 only (f8
+  // and i8 fit bf16 exactly).
   void (*pack_b)(DType dtype, const void* begin, int64_t stride, int64_t rows, int64_t depth, float* out);
 };
 

@@ -75,6 +75,8 @@ HWY_INLINE V from_bits(VU bits) {
     const VU nan = hn::Set(du, 0x7Fu);
     const auto special = hn::RebindMask(d, hn::Eq(hn::And(bits, nan), nan));
     return hn::IfThenElse(special, hn::Or(finite, hn::BitCast(d, hn::Set(du, 0x7FC00000u))), finite);
+  } else if constexpr (std::is_same_v<T, int8_t>) {
+    return hn::ConvertTo(d, hn::ShiftRight<24>(hn::BitCast(DI(), hn::ShiftLeft<24>(bits))));
   } else {
     static_assert(std::is_same_v<T, Float8E5M2>);
     return from_bits<Float16>(hn::ShiftLeft<8>(bits));
@@ -161,6 +163,12 @@ HWY_INLINE void with_type(DType dtype, const void* p, F f) {
     default:
       return;
   }
+}
+// The same for whatever is_matrix_storage() allows.
+template <typename F>
+HWY_INLINE void with_matrix_type(DType dtype, const void* p, F f) {
+  if (dtype == DType::kI8) return f(static_cast<const int8_t*>(p));
+  with_type(dtype, p, f);
 }
 // The same for the two types of activations.
 template <typename F>

@@ -12,10 +12,10 @@ namespace {
 
 using Floats = std::vector<float>;
 
-// All elements of a tensor as f32, row by row.
+// All elements of a tensor as they are stored, as f32, row by row.
 Floats load(const Tensor& t) {
   Floats out(static_cast<std::size_t>(t.shape.numel()));
-  dispatch_float(t.dtype, [&]<typename T>() {
+  dispatch_matrix_storage(t.dtype, [&]<typename T>() {
     std::size_t i = 0;
     for (int64_t r = 0; r < t.rows(); ++r) {
       for (int64_t c = 0; c < t.cols(); ++c) out[i++] = to_float(t.row<T>(r)[c]);
@@ -63,6 +63,7 @@ class ReferenceBackend final : public Backend {
       for (int64_t j = 0; j < n; ++j) {
         double sum = 0;
         for (int64_t p = 0; p < k; ++p) sum += static_cast<double>(x[at(i, p, k)]) * w[at(j, p, k)];
+        if (a.weight.scale_count > 0) sum *= a.weight.scales[a.weight.scale_count == 1 ? 0 : j];
         float y = static_cast<float>(sum);
         if (a.bias.present()) y += bias[at(0, j, n)];
         y = activate_one(y, a.activation);

@@ -106,6 +106,12 @@ bool is_modulation_weight(const std::string& name) {
   return name.starts_with("time_text_embed.") || name.find(".linear.") != std::string::npos;
 }
 
+bool is_quantizable_weight(const std::string& name) {
+  const bool embedder = name.starts_with("x_embedder.") || name.starts_with("context_embedder.") ||
+                        name.starts_with("time_text_embed.");
+  return !embedder && name.ends_with(".weight");
+}
+
 int64_t modulation_units(const Config& config) { return config.num_blocks() + 2; }
 
 WeightPlace place_of(const Config& config, const std::string& name) {

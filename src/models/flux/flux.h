@@ -70,6 +70,10 @@ struct Weights {
 // after it.
 bool is_modulation_weight(const std::string& name);
 
+// Whether a tensor (by its name in visit()) is a matrix that does well in eight bits: all but the embedders
+// of latents, text, time, guidance and pooled text, which are small.
+bool is_quantizable_weight(const std::string& name);
+
 // Which weights are needed together. Ends: the embedders and the last projection. Modulation: unit 0 embeds
 // time, guidance and pooled text, unit 1 + b is block b's modulation, the last one that of norm_out. Block:
 // unit b is the rest of block b.

@@ -1,0 +1,42 @@
+// The scales of quantised matrices in a catalog: which tensor they are, and whether they make sense.
+//
+// A matrix `X.weight` in F8_E4M3, F8_E5M2 or I8 may have `X.weight_scale`, or `X.scale_weight` as ComfyUI
+// calls it, in F32: one number ([] or [1]) or one for each row ([rows] or [rows, 1]). Its elements are what
+// is stored times the scale. Files of that kind also hold a marker, `scaled_fp8`, and scales for activations,
+// which are never quantised here: both are left alone. Called by CatalogSource, and by whoever tells about
+// files.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weights/catalog.h"
+
+namespace darkroom {
+
+// What the scale of a matrix is called: by darkroom, and by others.
+inline constexpr std::array<std::string_view, 2> kScaleEndings = {".weight_scale", ".scale_weight"};
+
+// The name of the scale that `weight`, such as "X.weight", is to be multiplied by, if the catalog has one.
+std::optional<std::string> scale_name(const Catalog& catalog, const std::string& weight);
+
+struct StoredScales {
+  std::string name;           // in the catalog
+  std::vector<float> values;  // one, or one for each row
+};
+
+// The scales of a tensor of the catalog; nothing when it has none. is_matrix: what the model takes it for.
+// Errors: kModel, naming file, tensor and number: scales of another type or shape, NaN, infinite, not
+// positive, subnormal or beyond 1e6; for a tensor that is no matrix, or in a type that needs none; I8 without
+// scales.
+std::optional<StoredScales> find_scales(const Catalog& catalog, const StoredTensor& weight, bool is_matrix);
+
+// Whether a tensor, by its name, belongs to the quantisation of others and holds no parameters.
+bool is_scale_name(std::string_view name);
+// Whether a tensor, by its name, is a scale for activations.
+bool is_input_scale_name(std::string_view name);
+
+}  // namespace darkroom

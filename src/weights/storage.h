@@ -1,0 +1,29 @@
+// The storages that the matrices of a model part can be brought into, and what they are called.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "tensor/tensor.h"
+
+namespace darkroom {
+
+enum class WeightStorage : uint8_t {
+  kAsStored,
+  kBF16,
+  kF8,        // F8_E4M3 without a scale
+  kF8Scaled,  // F8_E4M3 with one scale for each matrix
+  kI8,        // with a scale for each row
+};
+
+// "as-stored", "bf16", "fp8", "fp8-scaled", "int8".
+std::string_view storage_name(WeightStorage storage);
+// Nothing for another text.
+std::optional<WeightStorage> parse_storage(std::string_view name);
+
+// Not of kAsStored: the type of the elements, and how many scales a matrix of so many rows has.
+DType storage_dtype(WeightStorage storage);
+int64_t storage_scales(WeightStorage storage, int64_t rows);
+
+}  // namespace darkroom

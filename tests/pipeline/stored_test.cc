@@ -1,0 +1,173 @@
+// Quantised weights through the whole pipeline: read from files, and made on the way into memory.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "backends/registry.h"
+#include "base/expect_error.h"
+#include "base/temp_folder.h"
+#include "expected.h"
+#include "pipeline/inspect.h"
+#include "pipeline/pipeline.h"
+#include "pipeline/plan.h"
+#include "stored_models.h"
+
+namespace darkroom {
+namespace {
+
+Request small_request(const std::string& weights = "as-stored") {
+  Request request;
+  request.prompt = "a red circle on the left";
+  request.width = request.height = 64;
+  request.steps = 3;
+  request.seed = 9;
+  request.max_text_tokens = 12;
+  request.precision = "f32";  // nothing but the weights differs
+  request.weights = weights;
+  return request;
+}
+
+struct Drawn {
+  Picture picture;
+  std::vector<std::string> notes;
+};
+
+Drawn draw(const Model& model, const Request& request) {
+  const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
+  const std::atomic<bool> cancel{false};
+  Drawn drawn;
+  Listeners listeners;
+  listeners.on_picture = [&](const Picture& picture) { drawn.picture = picture; };
+  listeners.on_note = [&](const std::string& note) { drawn.notes.push_back(note); };
+  generate(model, *backend, decide(request, model), listeners, cancel);
+  return drawn;
+}
+
+// Measured: 36.3, 33.8 and 48.9 dB.
+TEST(StoredWeights, QuantisedFilesDrawNearlyTheSamePicture) {
+  const TempFolder folder;
+  write_stored_model(folder / "bf16", WeightStorage::kBF16, true);
+  const Drawn exact = draw(Model::open(folder / "bf16"), small_request());
+  EXPECT_TRUE(exact.notes.empty());
+  struct Case {
+    const char* name;
+    WeightStorage as;
+    DType dtype;
+    double db;
+  };
+  for (const Case& c : {Case{"plain", WeightStorage::kF8, DType::kF8E4M3, 33},
+                        Case{"scaled", WeightStorage::kF8Scaled, DType::kF8E4M3, 31},
+                        Case{"int8", WeightStorage::kI8, DType::kI8, 45}}) {
+    SCOPED_TRACE(c.name);
+    write_stored_model(folder / c.name, c.as, true);
+    const Model model = Model::open(folder / c.name);
+    EXPECT_EQ(model.part_dtype(Part::kTransformer), c.dtype);
+    EXPECT_EQ(model.part_dtype(Part::kT5), c.dtype);
+    EXPECT_EQ(decide({}, model).precision, DType::kBF16);  // auto
+    const Drawn drawn = draw(model, small_request());
+    const double db = psnr(drawn.picture.image.rgb, exact.picture.image.rgb);
+    RecordProperty(c.name, std::to_string(db));
+    EXPECT_GE(db, c.db);
+    EXPECT_NE(drawn.picture.latents, exact.picture.latents);
+    // Once for each part, not for each tensor.
+    EXPECT_EQ(drawn.notes.size(), c.as == WeightStorage::kF8Scaled ? 2u : 0u);
+    // What is counted is what lies in the file, without the scales that nobody reads.
+    const Plan plan = make_plan(model, decide(small_request(), model));
+    EXPECT_EQ(plan.phase("denoise").weight_bytes + plan.phase("modulation").weight_bytes,
+              part_size(model, Part::kTransformer).bytes);
+    EXPECT_LT(part_size(model, Part::kTransformer).bytes,
+              part_size(Model::open(folder / "bf16"), Part::kTransformer).bytes * 6 / 10);
+    EXPECT_EQ(part_size(model, Part::kTransformer).parameters,
+              part_size(Model::open(folder / "bf16"), Part::kTransformer).parameters);
+    EXPECT_EQ(plan.phase("denoise").staging_bytes, 0u);
+  }
+  const nlohmann::json info = inspect(folder / "int8");
+  EXPECT_EQ(info.at("parts").at(2).at("dtype"), "i8");
+  EXPECT_GT(info.at("parts").at(2).at("scales"), 0);
+  const nlohmann::json file = inspect(folder / "scaled/transformer");
+  EXPECT_EQ(file.at("parameters"), info.at("parts").at(2).at("parameters"));
+  EXPECT_GT(file.at("scales"), 0);
+}
+
+TEST(StoredWeights, MadeOnTheWayInIsWhatTheFileHolds) {
+  const TempFolder folder;
+  write_stored_model(folder / "bf16", WeightStorage::kBF16, false);
+  const Model plain = Model::open(folder / "bf16");
+  for (const auto& [name, as] : {std::pair("fp8", WeightStorage::kF8), std::pair("fp8-scaled", WeightStorage::kF8Scaled),
+                                 std::pair("int8", WeightStorage::kI8)}) {
+    SCOPED_TRACE(name);
+    write_stored_model(folder / name, as, false);
+    const Model stored = Model::open(folder / name);
+    const auto made = plain.open_weights(Part::kTransformer, *parse_storage(name));
+    const auto want = stored.open_weights(Part::kTransformer);
+    int scaled = 0;
+    stored.visit(Part::kTransformer, [&](const std::string& tensor, Tensor&, const Shape& shape) {
+      const Tensor described = made->describe(tensor, shape), expected = want->describe(tensor, shape);
+      ASSERT_EQ(described.dtype, expected.dtype) << tensor;
+      ASSERT_EQ(described.scale_count, expected.scale_count) << tensor;
+      Buffer a(described.bytes_with_scales()), b(described.bytes_with_scales());
+      made->read(tensor, shape, {a.data(), described.bytes_with_scales()});
+      want->read(tensor, shape, {b.data(), described.bytes_with_scales()});
+      EXPECT_EQ(std::memcmp(a.data(), b.data(), described.bytes_with_scales()), 0) << tensor;
+      scaled += described.scale_count > 0 ? 1 : 0;
+    });
+    EXPECT_EQ(scaled > 30, as != WeightStorage::kF8);
+    const Drawn from_file = draw(stored, small_request()), on_the_way = draw(plain, small_request(name));
+    EXPECT_EQ(from_file.picture.latents, on_the_way.picture.latents);
+    EXPECT_EQ(on_the_way.picture.recipe.weights, name);
+    EXPECT_EQ(from_file.picture.recipe.weights, "");
+    // The other way round, and what is there already.
+    EXPECT_EQ(draw(stored, small_request(name)).picture.latents, from_file.picture.latents);
+  }
+  EXPECT_EQ(draw(plain, small_request("bf16")).picture.latents, draw(plain, small_request()).picture.latents);
+}
+
+TEST(StoredWeights, ThePlanKnowsTheSmallerSizes) {
+  const Model dev = Model::dummy("dev");
+  Request request;
+  request.budget = "1T";
+  const Plan bf16 = make_plan(dev, decide(request, dev));
+  for (const char* weights : {"fp8", "fp8-scaled", "int8"}) {
+    request.weights = weights;
+    const Plan plan = make_plan(dev, decide(request, dev));
+    for (const char* phase : {"modulation", "denoise"}) {
+      const PlannedPhase &small = plan.phase(phase), &large = bf16.phase(phase);
+      EXPECT_NEAR(static_cast<double>(small.weight_bytes) / static_cast<double>(large.weight_bytes), 0.5,
+                  0.02)
+          << phase;
+      // A modulation layer of a double block as the formula gives it, in bf16, is the largest.
+      EXPECT_EQ(small.staging_bytes, std::size_t{6 * 3072 * 3072 * 2});
+      EXPECT_EQ(small.peak_bytes(),
+                small.resident_bytes + small.slot_bytes + small.staging_bytes + small.activation_bytes);
+      EXPECT_EQ(small.activation_bytes, large.activation_bytes);
+    }
+    EXPECT_LT(plan.peak_bytes(), bf16.peak_bytes() * 6 / 10);
+    EXPECT_EQ(plan.phase("t5").weight_bytes, bf16.phase("t5").weight_bytes);
+    EXPECT_EQ(to_json(dev, decide(request, dev), plan).at("weights"), weights);
+  }
+  request.weights = "int4";
+  expect_error(ErrorCode::kUsage, "weights is 'int4'; there are as-stored, bf16, fp8, fp8-scaled and int8",
+               [&] { decide(request, dev); });
+}
+
+// Streamed blocks are requantised again and again, resident ones once: the same picture.
+TEST(StoredWeights, EveryBudgetDrawsTheSamePicture) {
+  const Model model = Model::dummy("tiny");
+  for (const char* weights : {"fp8", "fp8-scaled", "int8"}) {
+    Request request = small_request(weights);
+    request.max_text_tokens = 1024;  // or decoding, which keeps its weights, would need more than denoising
+    request.budget = "1T";
+    const Plan all = make_plan(model, decide(request, model));
+    const std::vector<float> expected = draw(model, request).picture.latents;
+    const std::size_t most = all.phase("denoise").peak_bytes() + kProcessBytes;
+    request.budget = std::to_string(std::max(most - all.blocks.bytes() + all.least_block_bytes,
+                                             all.phase("vae").peak_bytes() + kProcessBytes));
+    EXPECT_GT(make_plan(model, decide(request, model)).blocks.streamed_bytes, 0u);
+    EXPECT_EQ(draw(model, request).picture.latents, expected);
+  }
+}
+
+}  // namespace
+}  // namespace darkroom

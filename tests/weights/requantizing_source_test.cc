@@ -1,0 +1,199 @@
+// Weights that are requantised as they are read, against quantize.h on the whole matrix.
+#include "weights/requantizing_source.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "base/expect_error.h"
+#include "base/temp_folder.h"
+#include "weights/quantize.h"
+
+namespace darkroom {
+namespace {
+
+// More elements than one piece of a matrix that must be widened first.
+constexpr int64_t kRows = 301, kCols = 1001;
+
+// A tensor and its memory, as a phase holds it.
+struct Loaded {
+  Buffer memory;
+  Tensor tensor;
+  std::vector<float> scales() const { return {tensor.scales, tensor.scales + tensor.scale_count}; }
+};
+
+Loaded load(WeightSource& source, const std::string& name, const Shape& shape) {
+  Tensor tensor = source.describe(name, shape);
+  Buffer memory(tensor.bytes_with_scales());
+  source.read(name, shape, {memory.data(), tensor.bytes_with_scales()});
+  tensor.lay_into(memory.data());
+  return {std::move(memory), tensor};
+}
+
+std::vector<float> widened(const Tensor& matrix) {
+  std::vector<float> values(static_cast<std::size_t>(matrix.shape.numel()));
+  dequantize_rows(matrix, {matrix.scales, static_cast<std::size_t>(matrix.scale_count)},
+                  Tensor(values.data(), DType::kF32, matrix.shape));
+  return values;
+}
+
+class Requantize : public testing::Test {
+ protected:
+  Requantize() {
+    std::mt19937 random(7);
+    std::normal_distribution<float> normal;
+    for (std::size_t i = 0; i < values_.size(); ++i) {
+      values_[i] = normal(random) * std::ldexp(0.02f, static_cast<int>(i / kCols) % 5);
+    }
+    Tensor as_i8(i8_.data(), DType::kI8, {kRows, kCols}), as_f8(f8_.data(), DType::kF8E4M3, {kRows, kCols});
+    i8_scales(f32(), i8_scales_);
+    quantize_rows(f32(), i8_scales_, as_i8);
+    f8_scale_ = f8_scale(absmax(f32()));
+    quantize_rows(f32(), {&f8_scale_, 1}, as_f8);
+    write_safetensors(folder_ / "model.safetensors",
+                      std::vector<NamedTensor>{
+                          {"f32.weight", f32()},
+                          {"i8.weight", as_i8},
+                          {"i8.weight_scale", Tensor(i8_scales_.data(), DType::kF32, {kRows})},
+                          {"f8.weight", as_f8},
+                          {"f8.scale_weight", Tensor(&f8_scale_, DType::kF32, {1})},
+                          {"norm.weight", Tensor(values_.data(), DType::kF32, {kCols})},
+                          {"embed.weight", f32()}});
+  }
+
+  Tensor f32() { return Tensor(values_.data(), DType::kF32, {kRows, kCols}); }
+  std::unique_ptr<CatalogSource> files() const {
+    return std::make_unique<CatalogSource>(Catalog(folder_ / "model.safetensors"));
+  }
+  RequantizingSource source(WeightStorage storage) const {
+    return {files(), storage, [](const std::string& name) { return name != "embed.weight"; }};
+  }
+
+  const Shape shape_{kRows, kCols};
+  TempFolder folder_;
+  std::vector<float> values_ = std::vector<float>(kRows * kCols);
+  std::vector<int8_t> i8_ = std::vector<int8_t>(kRows * kCols);
+  std::vector<Float8E4M3> f8_ = std::vector<Float8E4M3>(kRows * kCols);
+  std::vector<float> i8_scales_ = std::vector<float>(kRows);
+  float f8_scale_ = 0;
+};
+
+TEST_F(Requantize, IsWhatQuantizeRowsGives) {
+  RequantizingSource to_i8 = source(WeightStorage::kI8), to_f8 = source(WeightStorage::kF8Scaled),
+                     to_bf16 = source(WeightStorage::kBF16);
+  const Loaded i8 = load(to_i8, "f32.weight", shape_);
+  EXPECT_EQ(i8.tensor.dtype, DType::kI8);
+  EXPECT_EQ(i8.scales(), i8_scales_);
+  EXPECT_EQ(std::memcmp(i8.tensor.data, i8_.data(), i8_.size()), 0);
+  const Loaded f8 = load(to_f8, "f32.weight", shape_);
+  EXPECT_EQ(f8.tensor.dtype, DType::kF8E4M3);
+  EXPECT_EQ(f8.scales(), std::vector<float>{f8_scale_});
+  EXPECT_EQ(std::memcmp(f8.tensor.data, f8_.data(), f8_.size()), 0);
+  std::vector<Float8E4M3> codes(values_.size());
+  quantize_rows(f32(), {}, Tensor(codes.data(), DType::kF8E4M3, shape_));
+  RequantizingSource to_plain_f8 = source(WeightStorage::kF8);
+  const Loaded plain = load(to_plain_f8, "f32.weight", shape_);
+  EXPECT_EQ(plain.tensor.scale_count, 0);
+  EXPECT_EQ(std::memcmp(plain.tensor.data, codes.data(), codes.size()), 0);
+  const Loaded bf16 = load(to_bf16, "f32.weight", shape_);
+  EXPECT_EQ(bf16.tensor.scale_count, 0);
+  for (std::size_t i = 0; i < values_.size(); ++i) {
+    ASSERT_EQ(bf16.tensor.row<BFloat16>(0)[i].bits, to_bfloat16(values_[i]).bits);
+  }
+}
+
+// From one quantised form to another: through f32, in pieces.
+TEST_F(Requantize, TakesQuantisedMatrices) {
+  for (const std::string from : {"i8.weight", "f8.weight"}) {
+    const std::unique_ptr<CatalogSource> stored = files();
+    std::vector<float> exact = widened(load(*stored, from, shape_).tensor);
+    const Tensor matrix(exact.data(), DType::kF32, shape_);
+    RequantizingSource to_i8 = source(WeightStorage::kI8), to_f8 = source(WeightStorage::kF8Scaled),
+                       to_bf16 = source(WeightStorage::kBF16);
+    if (from == "f8.weight") {
+      std::vector<float> scales(kRows);
+      std::vector<int8_t> codes(exact.size());
+      i8_scales(matrix, scales);
+      quantize_rows(matrix, scales, Tensor(codes.data(), DType::kI8, shape_));
+      const Loaded got = load(to_i8, from, shape_);
+      EXPECT_EQ(got.scales(), scales);
+      EXPECT_EQ(std::memcmp(got.tensor.data, codes.data(), codes.size()), 0);
+    } else {
+      const float scale = f8_scale(absmax(matrix));
+      std::vector<Float8E4M3> codes(exact.size());
+      quantize_rows(matrix, {&scale, 1}, Tensor(codes.data(), DType::kF8E4M3, shape_));
+      const Loaded got = load(to_f8, from, shape_);
+      EXPECT_EQ(got.scales(), std::vector<float>{scale});
+      EXPECT_EQ(std::memcmp(got.tensor.data, codes.data(), codes.size()), 0);
+    }
+    const Loaded bf16 = load(to_bf16, from, shape_);
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      ASSERT_EQ(bf16.tensor.row<BFloat16>(0)[i].bits, to_bfloat16(exact[i]).bits) << from << i;
+    }
+  }
+}
+
+TEST_F(Requantize, LeavesTheRestAlone) {
+  const std::unique_ptr<CatalogSource> stored = files();
+  for (const auto& [storage, name, shape] :
+       {std::tuple(WeightStorage::kI8, "norm.weight", Shape{kCols}),
+        std::tuple(WeightStorage::kI8, "embed.weight", shape_),
+        std::tuple(WeightStorage::kI8, "i8.weight", shape_), std::tuple(WeightStorage::kF8, "f8.weight", shape_),
+        std::tuple(WeightStorage::kF8Scaled, "f8.weight", shape_),
+        std::tuple(WeightStorage::kAsStored, "f32.weight", shape_)}) {
+    RequantizingSource same = source(storage);
+    const Loaded got = load(same, name, shape), want = load(*stored, name, shape);
+    EXPECT_EQ(got.tensor.dtype, want.tensor.dtype) << name;
+    EXPECT_EQ(got.scales(), want.scales()) << name;
+    EXPECT_EQ(std::memcmp(got.tensor.data, want.tensor.data, want.tensor.bytes()), 0) << name;
+    EXPECT_EQ(same.staging_bytes(name, shape), 0u) << name;
+  }
+  RequantizingSource to_i8 = source(WeightStorage::kI8);
+  EXPECT_TRUE(to_i8.has("f32.weight"));
+  EXPECT_FALSE(to_i8.has("other.weight"));
+}
+
+TEST_F(Requantize, SaysWhatReadingTakes) {
+  RequantizingSource to_i8 = source(WeightStorage::kI8), to_f8 = source(WeightStorage::kF8Scaled);
+  EXPECT_EQ(to_i8.staging_bytes("f32.weight", shape_), static_cast<std::size_t>(kRows * kCols * 4));
+  // As stored, with the scales; and less than 2^18 widened elements.
+  const std::size_t stored = to_i8.describe("i8.weight", shape_).bytes_with_scales();
+  EXPECT_GT(to_f8.staging_bytes("i8.weight", shape_), stored);
+  EXPECT_LE(to_f8.staging_bytes("i8.weight", shape_), stored + (std::size_t{4} << 18));
+}
+
+TEST_F(Requantize, GetGivesTheSame) {
+  RequantizingSource to_i8 = source(WeightStorage::kI8);
+  const Tensor got = to_i8.get("f32.weight", shape_);
+  EXPECT_EQ(std::memcmp(got.data, i8_.data(), i8_.size()), 0);
+  EXPECT_EQ(std::vector<float>(got.scales, got.scales + got.scale_count), i8_scales_);
+  EXPECT_EQ(to_i8.get("norm.weight", {kCols}).dtype, DType::kF32);
+}
+
+TEST(RequantizeErrors, NameTheWeight) {
+  const TempFolder folder;
+  float values[] = {1, 2, std::numeric_limits<float>::quiet_NaN(), 4};
+  write_safetensors(folder / "a.safetensors",
+                    std::vector<NamedTensor>{{"a.weight", Tensor(values, DType::kF32, {2, 2})}});
+  RequantizingSource source(std::make_unique<CatalogSource>(Catalog(folder / "a.safetensors")), WeightStorage::kI8,
+                            [](const std::string&) { return true; });
+  expect_error(ErrorCode::kModel, "'a.weight' as int8: row 1, column 0 is nan, a weight must be finite",
+               [&] { load(source, "a.weight", {2, 2}); });
+  expect_error(ErrorCode::kModel, "there is no tensor 'b.weight'", [&] { load(source, "b.weight", {2, 2}); });
+}
+
+TEST(StorageNames, AreReadBack) {
+  for (const WeightStorage storage :
+       {WeightStorage::kAsStored, WeightStorage::kBF16, WeightStorage::kF8,
+        WeightStorage::kF8Scaled, WeightStorage::kI8}) {
+    EXPECT_EQ(parse_storage(storage_name(storage)), storage);
+  }
+  for (const char* name : {"", "FP8", "fp16", "int8 ", "q4"}) EXPECT_EQ(parse_storage(name), std::nullopt) << name;
+}
+
+}  // namespace
+}  // namespace darkroom
