@@ -27,6 +27,32 @@ void add_engine_flags(Arguments& arguments, EngineOptions& options) {
                      options.backend);
 }
 
+void add_embed_cache_flags(Arguments& arguments, EngineOptions& options) {
+  arguments.group("Embedding cache");
+  arguments.add_text(
+      {"--embed-cache", "FOLDER", "Where texts' embeddings are kept (default: the user's cache)"},
+      options.embed_cache);
+  arguments.add_text({"--embed-cache-size", "SIZE", "At most so much of them (default 256MiB)"},
+                     options.embed_cache_size);
+  arguments.add_switch("--no-embed-cache", options.no_embed_cache, "Neither look there nor keep anything");
+}
+
+void find_embed_cache(EngineOptions& options) {
+  if (options.no_embed_cache) {
+    if (options.embed_cache)
+      fail(DARKROOM_USAGE, "--embed-cache and --no-embed-cache are both given; leave one out");
+    return;
+  }
+  if (options.embed_cache) return;
+  const auto cache = environment("XDG_CACHE_HOME"), home = environment("HOME");
+  // The XDG base directory specification: relative paths there are to be ignored.
+  if (cache && cache->starts_with('/')) {
+    options.embed_cache = *cache + "/darkroom/embeddings";
+  } else if (home) {
+    options.embed_cache = *home + "/.cache/darkroom/embeddings";
+  }
+}
+
 Engine::Engine(const EngineOptions& options) {
   darkroom_options c;
   darkroom_options_init(&c);
@@ -38,6 +64,8 @@ Engine::Engine(const EngineOptions& options) {
   const std::optional<std::string> isa = options.isa ? options.isa : environment("DARKROOM_ISA");
   if (isa) c.isa = isa->c_str();
   if (options.backend) c.backend = options.backend->c_str();
+  if (options.embed_cache) c.embed_cache = options.embed_cache->c_str();
+  if (options.embed_cache_size) c.embed_cache_size = options.embed_cache_size->c_str();
   const darkroom_status status = darkroom_create(&c, &engine_);
   try {
     check(status);

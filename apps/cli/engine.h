@@ -16,9 +16,16 @@ struct EngineOptions {
   std::optional<int> threads;      // else DARKROOM_THREADS
   std::optional<std::string> isa;  // else DARKROOM_ISA
   std::optional<std::string> backend;
+  // Where embeddings are kept; unset: nowhere. add_embed_cache_flags() and find_embed_cache() set it.
+  std::optional<std::string> embed_cache, embed_cache_size;
+  bool no_embed_cache = false;
 };
 
 void add_engine_flags(Arguments& arguments, EngineOptions& options);
+void add_embed_cache_flags(Arguments& arguments, EngineOptions& options);
+// The folder of the flags, else that of the environment: $XDG_CACHE_HOME/darkroom/embeddings, else
+// ~/.cache/darkroom/embeddings, else none. Errors: DARKROOM_USAGE for flags that contradict.
+void find_embed_cache(EngineOptions& options);
 
 // Owns a darkroom_engine. Ctrl-C reaches the engine that was made last, while it lives.
 class Engine {

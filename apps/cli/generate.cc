@@ -68,6 +68,7 @@ void add_flags(Arguments& arguments, GenerateOptions& options) {
                        "Replace existing files instead of adding -2, -3, ..");
   arguments.add_switch("--no-metadata", options.no_metadata, "Leave the recipe out of the PNG");
   arguments.add_switch("-q,--quiet", options.quiet, "Nothing on standard error but errors");
+  add_embed_cache_flags(arguments, options.engine);
   add_engine_flags(arguments, options.engine);
   arguments.footer(
       "Standard output gets the paths of the pictures, one a line. docs/CLI.md has the details.");
@@ -222,7 +223,8 @@ void Run::finish_picture(const darkroom_picture& picture) {
   picture_start_ = now;
   progress_.line(fmt::format("seed {}, {}x{}, {} steps, {}, peak {}", picture.seed, picture.width,
                              picture.height, json::parse(picture.recipe).value("steps", 0),
-                             seconds_text(seconds.count()), bytes_text(progress_.peak_bytes())));
+                             seconds_text(seconds.count()), bytes_text(progress_.peak_bytes())) +
+                 (progress_.text_cached() ? ", text from the cache" : ""));
   if (!path.empty()) write_stdout(path + "\n");
 }
 
@@ -278,6 +280,7 @@ void run_generate(const Command& self, const std::vector<std::string>& arguments
   if (!parser.parse(arguments)) return;
   Progress progress(progress_style(options.quiet));
   decide_prompt(options);
+  find_embed_cache(options.engine);
   const Engine engine(options.engine);
   const std::string recipe_model = options.like ? repeat_recipe(engine, options, progress) : "";
   if (options.draw.columns && !options.draw.sheet) fail(DARKROOM_USAGE, "--columns needs --sheet");

@@ -57,6 +57,13 @@ std::string read_text(const darkroom_progress& event) {
                      seconds_text(event.wait_seconds));
 }
 
+// ", from the cache" or ", 1 of 2 texts from the cache", if any of them was there.
+std::string cache_text(const darkroom_progress& event) {
+  if (event.phase != DARKROOM_ENCODE_TEXT || event.cached_prompts == 0) return "";
+  if (event.cached_prompts == event.prompts) return ", from the cache";
+  return fmt::format(", {} of {} texts from the cache", event.cached_prompts, event.prompts);
+}
+
 std::size_t terminal_columns() {
   winsize size{};
   if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 20) return 80;
@@ -75,11 +82,13 @@ ProgressStyle progress_style(bool quiet) {
 
 void Progress::on_event(const darkroom_progress& event) {
   peak_bytes_ = std::max(peak_bytes_, event.peak_bytes);
+  text_cached_ = event.prompts > 0 && event.cached_prompts == event.prompts;
   if (style_ == ProgressStyle::kLines && event.finished) {
     const bool stepped = event.phase == DARKROOM_DENOISE;
-    line(fmt::format("{}{}: {}{}, {} of {} planned{}", picture_text(event), phase_name(event.phase),
+    line(fmt::format("{}{}: {}{}, {} of {} planned{}{}", picture_text(event), phase_name(event.phase),
                      stepped ? fmt::format("{} steps, ", event.steps) : "", seconds_text(event.phase_seconds),
-                     bytes_text(event.phase_peak_bytes), bytes_text(event.planned_bytes), read_text(event)));
+                     bytes_text(event.phase_peak_bytes), bytes_text(event.planned_bytes), read_text(event),
+                     cache_text(event)));
   }
   const bool phase_begins = event.step == 0 && event.block == 0 && !event.finished;
   if (phase_begins) last_shown_ = {};

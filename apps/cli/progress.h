@@ -33,6 +33,8 @@ class Progress {
   void line(const std::string& text);
 
   uint64_t peak_bytes() const { return peak_bytes_; }
+  // Whether no text had to be encoded.
+  bool text_cached() const { return text_cached_; }
 
  private:
   void clear();
@@ -42,6 +44,7 @@ class Progress {
   bool shown_ = false;  // the updating line is on the screen
   std::chrono::steady_clock::time_point last_shown_{};
   uint64_t peak_bytes_ = 0;
+  bool text_cached_ = false;
 };
 
 }  // namespace cli

@@ -46,6 +46,8 @@ typedef struct darkroom_options {
   int threads;         /* 0: one per processor that this process may use */
   const char* backend; /* NULL or "cpu"; "reference" is the slow oracle */
   const char* isa;     /* NULL or "auto"; otherwise forces an instruction set, see darkroom_describe_cpu() */
+  const char* embed_cache;      /* NULL: none; a folder that keeps what the text encoders say of prompts, as digests */
+  const char* embed_cache_size; /* NULL: "256MiB"; what is used the longest ago goes when there is more */
 } darkroom_options;
 
 DARKROOM_API void darkroom_options_init(darkroom_options* options);
@@ -107,6 +109,8 @@ typedef struct darkroom_progress {
   uint64_t planned_bytes;    /* what the plan says of the phase */
   uint64_t bytes_read;       /* in the last event of modulate and denoise: of weights, */
   double wait_seconds;       /* and how long the work waited for them */
+  int prompts, cached_prompts; /* texts of the request, and those that the embedding cache had; from the last event
+                                  of encode_text on */
 } darkroom_progress;
 
 /* A finished picture, or a sheet of pictures. Valid during the callback only. */

@@ -35,6 +35,7 @@ struct darkroom_model {
 
 struct darkroom_engine {
   darkroom::BackendOptions backend_options;
+  darkroom::EmbedCacheOptions embeddings;
   std::unique_ptr<darkroom::Backend> backend;
   std::string last_error;
   std::atomic<bool> cancel{false};
@@ -150,7 +151,9 @@ darkroom::Listeners listeners_of(const darkroom_request& r) {
                                   .phase_peak_bytes = p.phase_peak_bytes,
                                   .planned_bytes = p.planned_bytes,
                                   .bytes_read = p.bytes_read,
-                                  .wait_seconds = p.wait_seconds};
+                                  .wait_seconds = p.wait_seconds,
+                                  .prompts = p.prompts,
+                                  .cached_prompts = p.cached_prompts};
     stop_if(r.on_progress(&event, r.user) != 0);
   };
   listeners.on_picture = [&r](const darkroom::Picture& p) { hand_over(p, r.on_picture, r.user); };
@@ -212,8 +215,9 @@ extern "C" {
 const char* darkroom_version(void) { return DARKROOM_VERSION; }
 
 void darkroom_options_init(darkroom_options* options) {
-  if (options)
-    *options = {.struct_size = sizeof(darkroom_options), .threads = 0, .backend = nullptr, .isa = nullptr};
+  if (!options) return;
+  *options = {};
+  options->struct_size = sizeof(darkroom_options);
 }
 
 darkroom_status darkroom_create(const darkroom_options* options, darkroom_engine** engine) {
@@ -228,6 +232,8 @@ darkroom_status darkroom_create(const darkroom_options* options, darkroom_engine
       (*engine)->backend_options = {.name = or_else(options->backend, "cpu"),
                                     .isa = or_else(options->isa, "auto"),
                                     .threads = options->threads};
+      (*engine)->embeddings = darkroom::embed_cache_options(or_else(options->embed_cache, ""),
+                                                            or_else(options->embed_cache_size, "256MiB"));
     }
     (*engine)->backend = darkroom::make_backend((*engine)->backend_options);
   });
@@ -289,7 +295,7 @@ darkroom_status darkroom_generate(darkroom_engine* engine, darkroom_model* model
     require_argument(engine->backend != nullptr, "the backend: darkroom_create() failed");
     engine->cancel = false;
     const darkroom::Job job = decide(to_request(*request), model->model);
-    generate(model->model, *engine->backend, job, listeners_of(*request), engine->cancel);
+    generate(model->model, *engine->backend, job, listeners_of(*request), engine->cancel, engine->embeddings);
   });
 }
 

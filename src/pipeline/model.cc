@@ -196,6 +196,18 @@ std::unique_ptr<WeightSource> Model::weights_for_planning(Part part, WeightStora
   return in_storage(std::make_unique<PlanSource>(part_dtype(part)), part, storage);
 }
 
+std::vector<fs::path> Model::files(Part part) const {
+  std::vector<fs::path> out;
+  if (dummy_) return out;
+  const fs::path folder = folder_ / part_folder(part);
+  const WeightFiles files = find_weight_files(folder);
+  require(files.missing.empty(), ErrorCode::kModel, "{}: weight files are missing", folder.string());
+  out.push_back(folder / "config.json");
+  if (!files.index_path.empty()) out.push_back(files.index_path);
+  out.insert(out.end(), files.present.begin(), files.present.end());
+  return out;
+}
+
 Tokens Model::tokenize(const std::string& prompt, int64_t max_text_tokens) const {
   Tokens tokens;
   const int64_t clip_length = config_.clip.max_positions;

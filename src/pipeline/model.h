@@ -78,9 +78,14 @@ class Model {
   std::unique_ptr<WeightSource> open_weights(Part part,
                                              WeightStorage storage = WeightStorage::kAsStored) const;
 
-  // The same for sizes only: the files' headers where there are files, otherwise tensors without data in part_dtype().
+  // The same for sizes only: the files' headers where there are files, otherwise tensors without data in
+  // part_dtype().
   std::unique_ptr<WeightSource> weights_for_planning(Part part,
                                                      WeightStorage storage = WeightStorage::kAsStored) const;
+
+  // The files that say what a part computes: config.json, the index and the weight files. None for a dummy.
+  // Errors: kModel when there are no weights, or some are missing.
+  std::vector<std::filesystem::path> files(Part part) const;
 
   // Ids as the model sees them: CLIP padded to its positions, T5 padded to max_text_tokens. Errors: kModel
   // when the tokenizer files are missing or invalid.

@@ -28,12 +28,13 @@ struct Workspace {
 class Run {
  public:
   Run(const Model& model, Backend& backend, const Job& job, const Listeners& listeners,
-      const std::atomic<bool>& cancel)
+      const std::atomic<bool>& cancel, const EmbedCacheOptions& embeddings)
       : model_(model),
         backend_(backend),
         job_(job),
         listeners_(listeners),
         cancel_(cancel),
+        embeddings_(embeddings),
         plan_(make_plan(model, job)) {
     // Now, so that a disk without room shows before the long work begins.
     if (plan_.scratch_bytes > 0) scratch_.emplace(job.scratch_folder, plan_.scratch_bytes);
@@ -47,7 +48,9 @@ class Run {
   void draw();
 
  private:
-  std::vector<Conditioning> encode_text();
+  // What the encoders, or the cache, say of the prompt and, for true CFG, the negative prompt.
+  std::vector<Conditioning> condition();
+  std::vector<Conditioning> encode(const std::vector<Tokens>& texts);
   std::vector<float> initial_latents(uint64_t seed) const;
   // Denoises all pictures, and decodes each at once if the plan lets the transformer stay meanwhile. Returns
   // the latents of those that are still to be decoded.
@@ -66,6 +69,7 @@ class Run {
   const Job& job_;
   const Listeners& listeners_;
   const std::atomic<bool>& cancel_;
+  const EmbedCacheOptions& embeddings_;
   const Plan plan_;
   std::optional<ScratchFile> scratch_;
   std::optional<Sheet> sheet_;
@@ -103,14 +107,39 @@ void Run::read_noise() {
   given_noise_ = read_latents(job_.noise_path, job_.image_tokens(), 4 * model_.config().vae.latent_channels);
 }
 
-std::vector<Conditioning> Run::encode_text() {
-  std::vector<std::vector<int32_t>> clip_ids, t5_ids;
+std::vector<Conditioning> Run::condition() {
+  const EmbeddingCache cache(embeddings_, model_, job_, backend_.name(),
+                             [this](const std::string& text) { note(text); });
+  std::vector<Conditioning> prompts;
+  std::vector<Tokens> unknown;
+  std::vector<std::size_t> places;  // of the unknown among the prompts
   for (const std::string* text : {&job_.prompt, &job_.negative}) {
     if (text == &job_.negative && !job_.true_cfg) continue;
     Tokens tokens = model_.tokenize(*text, job_.max_text_tokens);
     for (const std::string& message : tokens.notes) note(message);
-    clip_ids.push_back(std::move(tokens.clip));
-    t5_ids.push_back(std::move(tokens.t5));
+    std::optional<Conditioning> found = cache.find(tokens);
+    if (!found) {
+      places.push_back(prompts.size());
+      unknown.push_back(std::move(tokens));
+    }
+    prompts.push_back(found ? std::move(*found) : Conditioning{});
+  }
+  progress_.prompts = static_cast<int>(prompts.size());
+  progress_.cached_prompts = static_cast<int>(prompts.size() - unknown.size());
+  if (unknown.empty()) return prompts;
+  std::vector<Conditioning> encoded = encode(unknown);
+  for (std::size_t i = 0; i < unknown.size(); ++i) {
+    cache.store(unknown[i], encoded[i]);
+    prompts[places[i]] = std::move(encoded[i]);
+  }
+  return prompts;
+}
+
+std::vector<Conditioning> Run::encode(const std::vector<Tokens>& texts) {
+  std::vector<std::vector<int32_t>> clip_ids, t5_ids;
+  for (const Tokens& tokens : texts) {
+    clip_ids.push_back(tokens.clip);
+    t5_ids.push_back(tokens.t5);
   }
   const ModelConfig& config = model_.config();
   std::vector<std::vector<float>> pooled, states;
@@ -239,7 +268,7 @@ void Run::draw() {
   read_noise();
   if (job_.sheet) sheet_.emplace(*job_.sheet);
   begin(Phase::kEncodeText, {"clip", "t5"});
-  const std::vector<Conditioning> prompts = encode_text();
+  const std::vector<Conditioning> prompts = condition();
   end();
   std::vector<std::vector<float>> waiting = denoise(prompts);
   for (std::size_t i = 0; i < waiting.size(); ++i) decode(static_cast<int>(i), std::move(waiting[i]));
@@ -249,8 +278,8 @@ void Run::draw() {
 }  // namespace
 
 void generate(const Model& model, Backend& backend, const Job& job, const Listeners& listeners,
-              const std::atomic<bool>& cancel) {
-  Run(model, backend, job, listeners, cancel).draw();
+              const std::atomic<bool>& cancel, const EmbedCacheOptions& embeddings) {
+  Run(model, backend, job, listeners, cancel, embeddings).draw();
 }
 
 }  // namespace darkroom

@@ -11,6 +11,7 @@
 #include "image/image.h"
 #include "image/recipe.h"
 #include "ops/backend.h"
+#include "pipeline/embeddings.h"
 #include "pipeline/model.h"
 #include "pipeline/request.h"
 
@@ -26,11 +27,12 @@ struct Progress {
   int step = 0, steps = 0;        // steps finished
   int block = 0, blocks = 0;      // transformer blocks finished in this step
   double phase_seconds = 0;
-  std::size_t peak_bytes = 0;        // the largest resident set of this process during the run so far
-  std::size_t phase_peak_bytes = 0;  // and during the phase so far
-  std::size_t planned_bytes = 0;     // what the plan says of the phase
-  uint64_t bytes_read = 0;           // of weights in this phase, known at its end
-  double wait_seconds = 0;           // of which time was spent waiting for them
+  std::size_t peak_bytes = 0;           // the largest resident set of this process during the run so far
+  std::size_t phase_peak_bytes = 0;     // and during the phase so far
+  std::size_t planned_bytes = 0;        // what the plan says of the phase
+  uint64_t bytes_read = 0;              // of weights in this phase, known at its end
+  double wait_seconds = 0;              // of which time was spent waiting for them
+  int prompts = 0, cached_prompts = 0;  // texts of the job, and those whose embedding was in the cache
 };
 
 struct Picture {
@@ -52,9 +54,11 @@ struct Listeners {
 // Draws job.count pictures with seeds job.seed, job.seed + 1, …; hands each over as soon as it is finished.
 // The weights are read once for all of them, or once a step for blocks that the budget does not let stay;
 // where it does not let the transformer stay beside the VAE, all pictures are denoised before the first is
-// decoded. Errors: those of make_plan(), kModel for weights, kFailure when the arithmetic leaves the finite
-// numbers, kCancelled once `cancel` is true; whatever a listener throws passes through.
+// decoded. Embeddings of prompts are taken from the cache that `embeddings` names, and stored there; the
+// pictures are the same with it and without. Errors: those of make_plan(), kModel for weights, kFailure when
+// the arithmetic leaves the finite numbers, kCancelled once `cancel` is true; whatever a listener throws
+// passes through.
 void generate(const Model& model, Backend& backend, const Job& job, const Listeners& listeners,
-              const std::atomic<bool>& cancel);
+              const std::atomic<bool>& cancel, const EmbedCacheOptions& embeddings = {});
 
 }  // namespace darkroom

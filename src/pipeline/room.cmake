@@ -1,2 +1,13 @@
-darkroom_room(pipeline SOURCES model_settings.cc prompt_words.cc model.cc request.cc phases.cc plan.cc pipeline.cc latents_file.cc inspect.cc
-  DEPS memory models sampling image text backends/dry_run)
+darkroom_room(pipeline
+  SOURCES model_settings.cc prompt_words.cc model.cc request.cc phases.cc embeddings.cc plan.cc pipeline.cc
+          latents_file.cc inspect.cc
+  DEPS memory cache models sampling image text backends/dry_run)
+
+# Cached embeddings are those of one state of the code: a kernel that adds in another order gives other bytes.
+file(GLOB_RECURSE library_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*.h ${PROJECT_SOURCE_DIR}/src/*.cc)
+set(compiler "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION} ${CMAKE_CXX_FLAGS} ${CMAKE_BUILD_TYPE}")
+add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/code_digest.cc
+  COMMAND ${CMAKE_COMMAND} -DSOURCE=${PROJECT_SOURCE_DIR}/src "-DCOMPILER=${compiler}"
+          -DOUTPUT=${CMAKE_BINARY_DIR}/code_digest.cc -P ${PROJECT_SOURCE_DIR}/cmake/code_digest.cmake
+  DEPENDS ${library_sources} ${PROJECT_SOURCE_DIR}/cmake/code_digest.cmake VERBATIM)
+target_sources(darkroom_pipeline PRIVATE ${CMAKE_BINARY_DIR}/code_digest.cc)

@@ -20,7 +20,7 @@ std::string contents(const fs::path& path) {
   return text.str();
 }
 
-Words environment_for(const RunOptions& options) {
+Words environment_for(const RunOptions& options, const fs::path& cache) {
   std::map<std::string, std::string> all;
   for (char** entry = environ; *entry; ++entry) {
     const std::string text = *entry;
@@ -29,6 +29,7 @@ Words environment_for(const RunOptions& options) {
       all[text.substr(0, equals)] = text.substr(equals + 1);
     }
   }
+  all["XDG_CACHE_HOME"] = cache.string();
   for (const auto& [name, value] : options.environment) all[name] = value;
   Words out;
   for (const auto& [name, value] : all) out.push_back(name + "=" + value);
@@ -53,7 +54,7 @@ void redirect(int stream, const fs::path& path, int flags) {
 pid_t ProgramTest::start(const Words& words, const RunOptions& options) const {
   Words arguments = {DARKROOM_PROGRAM};
   arguments.insert(arguments.end(), words.begin(), words.end());
-  Words environment = environment_for(options);
+  Words environment = environment_for(options, logs_ / "cache");
   const std::vector<char*> argv = pointers(arguments), envp = pointers(environment);
   const fs::path input = logs_.write("in", options.input);
   const fs::path out = options.standard_output.empty() ? logs_ / "out" : fs::path(options.standard_output);

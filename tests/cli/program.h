@@ -23,7 +23,8 @@ struct Result {
 // How a run differs from the plainest one.
 struct RunOptions {
   std::string input = {};                               // standard input
-  std::map<std::string, std::string> environment = {};  // on top of this process's, without DARKROOM_*
+  std::map<std::string, std::string> environment = {};  // on top of this process's, without DARKROOM_*;
+                                                        // XDG_CACHE_HOME is a folder of the test
   std::string standard_output = {};                     // where it goes; "": into Result::out
   std::size_t memory_limit = 0;                         // bytes of address space; 0: none
 };

@@ -1,8 +1,8 @@
 # The built program, run as a user runs it.
 darkroom_test(cli_test
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/program.cc ${CMAKE_CURRENT_LIST_DIR}/arguments_test.cc
-    ${CMAKE_CURRENT_LIST_DIR}/convert_test.cc ${CMAKE_CURRENT_LIST_DIR}/generate_test.cc ${CMAKE_CURRENT_LIST_DIR}/installed_test.cc
-    ${CMAKE_CURRENT_LIST_DIR}/look_test.cc ${CMAKE_CURRENT_LIST_DIR}/sheet_test.cc
+    ${CMAKE_CURRENT_LIST_DIR}/cache_test.cc ${CMAKE_CURRENT_LIST_DIR}/convert_test.cc ${CMAKE_CURRENT_LIST_DIR}/generate_test.cc
+    ${CMAKE_CURRENT_LIST_DIR}/installed_test.cc ${CMAKE_CURRENT_LIST_DIR}/look_test.cc ${CMAKE_CURRENT_LIST_DIR}/sheet_test.cc
   DEPS image weights)
 target_compile_definitions(cli_test PRIVATE DARKROOM_PROGRAM="$<TARGET_FILE:darkroom_program>")
 add_dependencies(cli_test darkroom_program)

@@ -9,6 +9,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 prefix=$folder/prefix
 unset DARKROOM_ASSETS
+export XDG_CACHE_HOME=$folder/cache
 "$cmake" --install "$build" --prefix "$prefix" >"$folder/install.log" || fail "$(cat "$folder/install.log")"
 for file in bin/darkroom lib/libdarkroom.so include/darkroom/darkroom.h share/doc/darkroom/LICENSE; do
   [ -e "$prefix/$file" ] || fail "$file is not installed"

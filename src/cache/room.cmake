@@ -1,0 +1,1 @@
+darkroom_room(cache SOURCES disk_cache.cc DEPS base)
