@@ -291,8 +291,9 @@ darkroom_status darkroom_plan(darkroom_engine* engine, darkroom_model* model, co
                               char** text) {
   return guarded(engine, [&] {
     require_argument(model && request, "the model or the request");
+    require_argument(engine->backend != nullptr, "the backend: darkroom_create() failed");
     const darkroom::Job job = decide(to_request(*request), model->model);
-    hand_out(to_json(model->model, job, make_plan(model->model, job)), text);
+    hand_out(to_json(model->model, job, make_plan(model->model, job, engine->backend->workspace())), text);
   });
 }
 
