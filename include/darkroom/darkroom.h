@@ -194,8 +194,17 @@ DARKROOM_API darkroom_status darkroom_read_recipe(darkroom_engine* engine, const
 /* {"name", "isa", "supported": [...], "processors"}. */
 DARKROOM_API darkroom_status darkroom_describe_cpu(darkroom_engine* engine, char** text);
 
-/* Measures this machine: ceilings first, then ops on FLUX's shapes as fractions of them. quick: within 40 s. */
-DARKROOM_API darkroom_status darkroom_bench(darkroom_engine* engine, int quick, char** text);
+typedef struct darkroom_bench_options {
+  size_t struct_size;
+  int quick;             /* not 0: within 40 s, a step under a budget aside */
+  const char* budget;    /* NULL: none; else as in a request: also runs steps of the transformer within it */
+  darkroom_model* model; /* whose steps those are; NULL: full-width blocks with weights from a formula */
+} darkroom_bench_options;
+
+DARKROOM_API void darkroom_bench_options_init(darkroom_bench_options* options);
+
+/* Measures this machine: ceilings first, then ops on FLUX's shapes as fractions of them. options may be NULL. */
+DARKROOM_API darkroom_status darkroom_bench(darkroom_engine* engine, const darkroom_bench_options* options, char** text);
 
 #ifdef __cplusplus
 }

@@ -325,14 +325,26 @@ darkroom_status darkroom_describe_cpu(darkroom_engine* engine, char** text) {
   });
 }
 
-darkroom_status darkroom_bench(darkroom_engine* engine, int quick, char** text) {
+void darkroom_bench_options_init(darkroom_bench_options* options) {
+  if (!options) return;
+  *options = {};
+  options->struct_size = sizeof(darkroom_bench_options);
+}
+
+darkroom_status darkroom_bench(darkroom_engine* engine, const darkroom_bench_options* options, char** text) {
   return guarded(engine, [&] {
     engine->cancel = false;
-    hand_out(darkroom::run_bench({.quick = quick != 0,
-                                  .threads = engine->backend_options.threads,
-                                  .isa = engine->backend_options.isa,
-                                  .cancel = &engine->cancel}),
-             text);
+    darkroom::BenchOptions bench{.threads = engine->backend_options.threads,
+                                 .isa = engine->backend_options.isa,
+                                 .cancel = &engine->cancel};
+    if (options) {
+      require_argument(options->struct_size >= sizeof(darkroom_bench_options),
+                       "the size of darkroom_bench_options");
+      bench.quick = options->quick != 0;
+      if (options->budget) bench.budget = options->budget;
+      if (options->model) bench.model = &options->model->model;
+    }
+    hand_out(darkroom::run_bench(bench), text);
   });
 }
 

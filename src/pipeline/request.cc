@@ -142,14 +142,6 @@ DType decide_precision(const std::string& name, const Model& model) {
   return model.part_dtype(Part::kTransformer) == DType::kF32 ? DType::kF32 : DType::kBF16;
 }
 
-std::optional<std::size_t> decide_budget(const std::string& text) {
-  if (text == "auto") return std::nullopt;
-  const std::optional<std::size_t> bytes = memory::parse_bytes(text);
-  require(bytes.has_value(), ErrorCode::kUsage,
-          "budget is '{}'; expected auto or an amount of memory such as 12GiB, 8G or 6000MiB", text);
-  return bytes;
-}
-
 void take_texts(const Request& request, Job& job) {
   job.prompt = request.prompt;
   job.negative = request.negative.value_or("");
@@ -162,6 +154,14 @@ void take_texts(const Request& request, Job& job) {
 }
 
 }  // namespace
+
+std::optional<std::size_t> decide_budget(const std::string& text) {
+  if (text == "auto") return std::nullopt;
+  const std::optional<std::size_t> bytes = memory::parse_bytes(text);
+  require(bytes.has_value(), ErrorCode::kUsage,
+          "budget is '{}'; expected auto or an amount of memory such as 12GiB, 8G or 6000MiB", text);
+  return bytes;
+}
 
 Job decide(const Request& request, const Model& model) {
   Job job;

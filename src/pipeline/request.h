@@ -60,6 +60,9 @@ struct Job {
   int64_t steps() const { return schedule.steps(); }
 };
 
+// Bytes; nothing for "auto". Errors: kUsage.
+std::optional<std::size_t> decide_budget(const std::string& text);
+
 // Decides every value. A seed that was not given is drawn from the system. Errors: kUsage, naming the option,
 // its value and what is allowed.
 Job decide(const Request& request, const Model& model);

@@ -20,7 +20,7 @@ TEST_F(CliArguments, EachCommandHasHelp) {
       {"plan", {"--model", "--width", "--precision", "--json"}},
       {"tokenize", {"--prompt", "--model", "--max-text-tokens"}},
       {"words", {"--model", "--json"}},
-      {"bench", {"--quick", "--json", "--threads", "--isa"}}};
+      {"bench", {"--quick", "--json", "--threads", "--isa", "--budget", "--dummy"}}};
   for (const auto& [command, names] : flags) {
     EXPECT_NE(top.out.find("\n  " + command + " "), std::string::npos) << command;
     const Result help = run({command, "--help"});
@@ -58,6 +58,7 @@ TEST_F(CliArguments, WrongFlagsAreUsageErrors) {
   expect_refusal({"info"}, 2, "there is no path");
   expect_refusal({"tokenize"}, 2, "there is no prompt");
   expect_refusal({"bench", "--backend", "abacus"}, 2, "abacus");
+  expect_refusal({"bench", "--dummy", "dev"}, 2, "--budget");
 }
 
 TEST_F(CliArguments, WrongValuesAreUsageErrors) {
