@@ -5,6 +5,8 @@
 
 #include "command.h"
 #include "engine.h"
+#include "failure.h"
+#include "model_choice.h"
 #include "text.h"
 
 namespace cli {
@@ -14,6 +16,25 @@ using nlohmann::json;
 
 std::string number_text(const json& value, const char* format) {
   return value.is_number() ? fmt::format(fmt::runtime(format), value.get<double>()) : "-";
+}
+
+std::string describe_budget(const json& budget) {
+  const json& model = budget.at("model");
+  Table table;
+  table.add(
+      {"step", "kept", "streamed", "planned", "seconds", "computing", "waited", "read", "reading", "ratio"});
+  table.left(0);
+  for (const json& row : budget.at("rows")) {
+    table.add({row.at("shape").get<std::string>(), row.at("kept_blocks").dump(),
+               row.at("streamed_blocks").dump(), bytes_text(row.at("planned_bytes").get<uint64_t>()),
+               number_text(row.at("seconds"), "{:.2f}"), number_text(row.at("compute_seconds"), "{:.2f}"),
+               number_text(row.at("wait_seconds"), "{:.2f}"),
+               bytes_text(row.at("bytes_read").get<uint64_t>()),
+               number_text(row.at("read_seconds"), "{:.2f}"), number_text(row.at("ratio"), "{:.2f}")});
+  }
+  return fmt::format("\nwithin {}, {}\n{}", bytes_text(budget.at("bytes").get<uint64_t>()),
+                     model.is_string() ? printable(model.get<std::string>()) : "weights from a formula",
+                     table.text());
 }
 
 std::string describe(const json& bench) {
@@ -36,22 +57,36 @@ std::string describe(const json& bench) {
                number_text(row.at("seconds"), "{:.4f}"), number_text(row.at("gflops"), "{:.1f}"),
                fraction.is_number() ? fmt::format("{:.0f} %", 100 * fraction.get<double>()) : "-"});
   }
-  return out + table.text();
+  return out + table.text() + (bench.contains("budget") ? describe_budget(bench.at("budget")) : "");
 }
 
 }  // namespace
 
 void run_bench(const Command& self, const std::vector<std::string>& arguments) {
   EngineOptions options;
+  ModelOptions chosen;
+  std::optional<std::string> budget;
   bool quick = false, as_json = false;
   Arguments parser(self);
   parser.add_switch("--quick", quick, "Fewer and smaller shapes: within 40 s on a slow machine");
   parser.add_switch("--json", as_json, "Print JSON");
+  parser.add_text({"--budget", "SIZE", "Also run steps of the transformer within this much memory, or auto"},
+                  budget);
+  add_model_flags(parser, chosen);
   add_engine_flags(parser, options);
   if (!parser.parse(arguments)) return;
+  const bool with_model = chosen.model || chosen.dummy;
+  if (with_model && !budget)
+    fail(DARKROOM_USAGE, "--model and --dummy are for the steps of --budget, which is not given");
   const Engine engine(options);
+  const ModelHandle model = with_model ? open_model(engine, chosen) : nullptr;
+  darkroom_bench_options bench;
+  darkroom_bench_options_init(&bench);
+  bench.quick = quick ? 1 : 0;
+  bench.budget = budget ? budget->c_str() : nullptr;
+  bench.model = model.get();
   const std::string text =
-      take_text(engine, [&](char** out) { return darkroom_bench(engine.get(), quick ? 1 : 0, out); });
+      take_text(engine, [&](char** out) { return darkroom_bench(engine.get(), &bench, out); });
   write_stdout(as_json ? text + "\n" : describe(json::parse(text)));
 }
 

@@ -20,19 +20,21 @@ std::string phase_table(const json& plan) {
     return bytes_text(object.at(field).get<uint64_t>());
   };
   Table table;
-  table.add({"phase", "weights", "kept", "slots", "streamed", "activations", "peak", "TFLOP"});
+  table.add({"phase", "weights", "kept", "slots", "streamed", "activations", "host", "peak", "TFLOP"});
   double flops = 0;
   for (const json& phase : plan.at("phases")) {
     const bool assumed = phase.at("assumed").get<bool>();
     flops += phase.at("flops").get<double>();
     table.add({phase.at("name").get<std::string>() + (assumed ? " *" : ""), bytes(phase, "weight_bytes"),
                bytes(phase, "resident_bytes"), bytes(phase, "slot_bytes"), bytes(phase, "streamed_bytes"),
-               bytes(phase, "activation_bytes"), bytes(phase, "peak_bytes"),
+               bytes(phase, "activation_bytes"), bytes(phase, "host_bytes"), bytes(phase, "peak_bytes"),
                fmt::format("{:.3f}", phase.at("flops").get<double>() / 1e12)});
   }
-  table.add({"all", "", "", "", "", "", bytes(plan, "peak_bytes"), fmt::format("{:.3f}", flops / 1e12)});
+  table.add({"all", "", "", "", "", "", "", bytes(plan, "peak_bytes"), fmt::format("{:.3f}", flops / 1e12)});
   std::string out = table.text();
-  out += fmt::format("\nThe peak of all counts {} for the program itself. ", bytes(plan, "process_bytes"));
+  out += fmt::format(
+      "\nThe peak of all counts {} for the program itself: code, tokenizers, the threads' scratch memory. ",
+      bytes(plan, "process_bytes"));
   const json& budget = plan.at("budget_bytes");
   out += budget.is_null() ? std::string("No budget: the system does not say what is free.")
                           : fmt::format("Budget: {}{}.", bytes_text(budget.get<uint64_t>()),
@@ -84,15 +86,17 @@ std::string describe(const json& plan) {
 void run_plan(const Command& self, const std::vector<std::string>& arguments) {
   DrawOptions draw;
   ModelOptions options;
+  EngineOptions machine;
   bool as_json = false;
   Arguments parser(self);
   add_model_flags(parser, options);
   add_size_flags(parser, draw);
   parser.group("Results");
   parser.add_switch("--json", as_json, "Print JSON");
+  add_engine_flags(parser, machine);
   if (!parser.parse(arguments)) return;
   if (draw.negative) require_text("the negative prompt", *draw.negative);
-  const Engine engine;
+  const Engine engine(machine);
   const ModelHandle model = open_model(engine, options);
   const darkroom_request request = to_request(draw);
   const std::string text =

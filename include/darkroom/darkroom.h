@@ -161,7 +161,7 @@ typedef struct darkroom_request {
   int sheet_columns;        /* 0: those that make the sheet nearly square */
   darkroom_note_fn on_note;
   void* user;               /* handed to the callbacks */
-  const char* weights;      /* NULL or "as-stored"; "bf16", "fp8", "fp8-scaled", "int8", as in
+  const char* weights;      /* NULL or "as-stored"; "auto"; "bf16", "fp8", "fp8-scaled", "int8", as in
                              * darkroom_convert_options: what the transformer's matrices, but for the embedders', are
                              * turned into as they are read; what is 8-bit floating-point already stays so for fp8 */
 } darkroom_request;
@@ -240,8 +240,17 @@ DARKROOM_API darkroom_status darkroom_read_recipe(darkroom_engine* engine, const
 /* {"name", "isa", "supported": [...], "processors"}. */
 DARKROOM_API darkroom_status darkroom_describe_cpu(darkroom_engine* engine, char** text);
 
-/* Measures this machine: ceilings first, then ops on FLUX's shapes as fractions of them. quick: within 40 s. */
-DARKROOM_API darkroom_status darkroom_bench(darkroom_engine* engine, int quick, char** text);
+typedef struct darkroom_bench_options {
+  size_t struct_size;
+  int quick;             /* not 0: within 40 s, a step under a budget aside */
+  const char* budget;    /* NULL: none; else as in a request: also runs steps of the transformer within it */
+  darkroom_model* model; /* whose steps those are; NULL: full-width blocks with weights from a formula */
+} darkroom_bench_options;
+
+DARKROOM_API void darkroom_bench_options_init(darkroom_bench_options* options);
+
+/* Measures this machine: ceilings first, then ops on FLUX's shapes as fractions of them. options may be NULL. */
+DARKROOM_API darkroom_status darkroom_bench(darkroom_engine* engine, const darkroom_bench_options* options, char** text);
 
 #ifdef __cplusplus
 }

@@ -294,7 +294,8 @@ darkroom_status darkroom_generate(darkroom_engine* engine, darkroom_model* model
     require_argument(model && request, "the model or the request");
     require_argument(engine->backend != nullptr, "the backend: darkroom_create() failed");
     engine->cancel = false;
-    const darkroom::Job job = decide(to_request(*request), model->model);
+    darkroom::Job job = decide(to_request(*request), model->model);
+    settle_weights(model->model, engine->backend->workspace(), job);
     generate(model->model, *engine->backend, job, listeners_of(*request), engine->cancel, engine->embeddings);
   });
 }
@@ -353,8 +354,10 @@ darkroom_status darkroom_plan(darkroom_engine* engine, darkroom_model* model, co
                               char** text) {
   return guarded(engine, [&] {
     require_argument(model && request, "the model or the request");
-    const darkroom::Job job = decide(to_request(*request), model->model);
-    hand_out(to_json(model->model, job, make_plan(model->model, job)), text);
+    require_argument(engine->backend != nullptr, "the backend: darkroom_create() failed");
+    darkroom::Job job = decide(to_request(*request), model->model);
+    settle_weights(model->model, engine->backend->workspace(), job);
+    hand_out(to_json(model->model, job, make_plan(model->model, job, engine->backend->workspace())), text);
   });
 }
 
@@ -386,14 +389,26 @@ darkroom_status darkroom_describe_cpu(darkroom_engine* engine, char** text) {
   });
 }
 
-darkroom_status darkroom_bench(darkroom_engine* engine, int quick, char** text) {
+void darkroom_bench_options_init(darkroom_bench_options* options) {
+  if (!options) return;
+  *options = {};
+  options->struct_size = sizeof(darkroom_bench_options);
+}
+
+darkroom_status darkroom_bench(darkroom_engine* engine, const darkroom_bench_options* options, char** text) {
   return guarded(engine, [&] {
     engine->cancel = false;
-    hand_out(darkroom::run_bench({.quick = quick != 0,
-                                  .threads = engine->backend_options.threads,
-                                  .isa = engine->backend_options.isa,
-                                  .cancel = &engine->cancel}),
-             text);
+    darkroom::BenchOptions bench{.threads = engine->backend_options.threads,
+                                 .isa = engine->backend_options.isa,
+                                 .cancel = &engine->cancel};
+    if (options) {
+      require_argument(options->struct_size >= sizeof(darkroom_bench_options),
+                       "the size of darkroom_bench_options");
+      bench.quick = options->quick != 0;
+      if (options->budget) bench.budget = options->budget;
+      if (options->model) bench.model = &options->model->model;
+    }
+    hand_out(darkroom::run_bench(bench), text);
   });
 }
 

@@ -1,11 +1,13 @@
 #include "bench/bench.h"
 
 #include "bench/meter.h"
+#include "pipeline/request.h"
 
 namespace darkroom {
 namespace bench {
 
 nlohmann::json run_plan(const BenchOptions& options, const Plan& plan) {
+  if (options.budget) decide_budget(*options.budget);  // a wrong one shows before the long work begins
   Meter meter(options, plan.pace);
   const CpuCeilings& ceilings = meter.ceilings();
   const auto or_null = [](const std::optional<double>& value) {
@@ -22,6 +24,7 @@ nlohmann::json run_plan(const BenchOptions& options, const Plan& plan) {
   measure_ops(meter, plan, rows);
   measure_models(meter, plan, rows);
   result["rows"] = rows.json();
+  if (options.budget) result["budget"] = measure_budget(meter, options, plan, rows);
   return result;
 }
 

@@ -1,8 +1,10 @@
 // The bench: what this machine reaches at best, then how much of that darkroom's ops, blocks and decoder
 // reach.
 //
-// It measures the cpu backend through ops/ops.h and models/, on random numbers in the shapes of FLUX.1; it
-// checks no results (the tests do) and reads no files. Called by the C API's darkroom_bench.
+// It measures the cpu backend through ops/ops.h and models/, on random numbers in the shapes of FLUX.1. With
+// a budget it also runs steps of the transformer as `generate` would within that much memory, weights that
+// are read again in every step included. It checks no results (the tests do) and reads no files but those of
+// a model that is to be run under a budget. Called by the C API's darkroom_bench.
 //
 // Method. Processors shared with neighbours drift, so a rate means nothing beside an old ceiling:
 //   - Before the first run of a row and after each of its runs, the ceilings that bound the row are probed
@@ -22,14 +24,19 @@
 #include <atomic>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 namespace darkroom {
 
+class Model;
+
 struct BenchOptions {
-  bool quick = false;        // a subset that ends within 40 s on 2 slow cores, else 10 minutes
-  int threads = 0;           // 0: one per available processor
-  std::string isa = "auto";  // "auto" (or "") or a name of supported_isa_names()
+  bool quick = false;                      // a subset that ends within 40 s on 2 slow cores, else 10 minutes
+  int threads = 0;                         // 0: one per available processor
+  std::string isa = "auto";                // "auto" (or "") or a name of supported_isa_names()
+  std::optional<std::string> budget = {};  // steps run within it, too: "auto" or bytes, as a request's
+  const Model* model = nullptr;  // whose steps those are; absent: full-width blocks of a formula's weights
   const std::atomic<bool>* cancel = nullptr;   // set from any thread to stop
   std::function<void(std::string)> note = {};  // if set, called with one line per finished or left-out row
 };
@@ -38,6 +45,13 @@ struct BenchOptions {
 //   {"cpu": {"name", "isa", "threads"},
 //    "ceiling": {"f32_gflops", "bf16_gflops", "int8_gops", "read_gbps"},
 //    "rows": [{"name", "dtype", "shape", "seconds", "gflops", "gbps", "fraction", "runs"}]}
+// and with a budget
+//    "budget": {"bytes", "model", "rows": [{"dtype", "shape", "planned_bytes", "kept_blocks",
+//      "streamed_blocks", "slots", "seconds", "gflops", "bytes_read", "read_seconds", "compute_seconds",
+//      "wait_seconds", "ratio"}]}
+// of a step in the middle of a run: bytes read and how long the reading thread took for them; wait_seconds
+// that the work stood still for them, compute_seconds the rest of the step; ratio is the step's time over
+// the longer of computing and reading, so 1 means that one hides the other.
 // The ceiling is the one measured first; null stands for what the CPU lacks.
 // dtype is that of the activations; weights are bf16 in every row. seconds: the fastest run, of `runs`.
 // gflops is null for rows without counted FLOPs, gbps for rows that no memory ceiling is applied to. Rows:
@@ -45,7 +59,8 @@ struct BenchOptions {
 //   conv2d IN->OUT KxK [up2] @HxW (input pixels); norm_modulate, qk_norm_rope LxD; group_norm HxWxC (with
 //   SiLU); double_block, single_block, step (all of a step's blocks) by tokens; vae_decode by pixels.
 // Errors: kUsage for an unknown instruction set, one that this processor lacks, or a thread count out of
-// range; kCancelled between runs or blocks; kOutOfMemory.
+// range, or what is no budget; kOutOfMemory for a budget that is too small; kCancelled between runs or
+// blocks; kOutOfMemory.
 nlohmann::json run_bench(const BenchOptions& options);
 
 }  // namespace darkroom

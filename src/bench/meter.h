@@ -112,5 +112,7 @@ class Rows {
 // Each adds its rows of the plan.
 void measure_ops(Meter& meter, const Plan& plan, Rows& rows);
 void measure_models(Meter& meter, const Plan& plan, Rows& rows);
+// What stands under "budget" in the result; options.budget must be given. `rows` says what is left out.
+nlohmann::json measure_budget(Meter& meter, const BenchOptions& options, const Plan& plan, Rows& rows);
 
 }  // namespace darkroom::bench

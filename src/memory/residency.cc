@@ -121,9 +121,15 @@ void Residency::redirect(std::size_t unit) {
   changed_.notify_all();
 }
 
+// Taken in turn: how far ahead the reader is should not decide how much memory is touched.
 Residency::Slot* Residency::free_slot() {
-  const auto it = std::ranges::find(slots_, kNoUnit, &Slot::unit);
-  return it == slots_.end() ? nullptr : &*it;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const std::size_t index = (next_slot_ + i) % slots_.size();
+    if (slots_[index].unit != kNoUnit) continue;
+    next_slot_ = index + 1;
+    return &slots_[index];
+  }
+  return nullptr;
 }
 
 Residency::Slot* Residency::slot_of(std::size_t unit) {

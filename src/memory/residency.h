@@ -112,6 +112,7 @@ class Residency {
   std::vector<Buffer> resident_;  // per unit; empty for streamed ones
   std::vector<bool> ready_;       // per unit: its fields may get data
   std::vector<Slot> slots_;
+  std::size_t next_slot_ = 0;
   uint64_t next_read_ = 0;  // positions in the endless sequence 0 … units−1, 0 …
   uint64_t next_lease_ = 0;
   uint64_t end_;             // no reading ahead beyond it

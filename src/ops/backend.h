@@ -168,6 +168,13 @@ class Backend {
   // Between the host and tensors of this backend; `host` holds exactly tensor.shape.numel() values, row by row.
   virtual void upload(std::span<const float> host, const Tensor& out) = 0;
   virtual void download(const Tensor& x, std::span<float> host) = 0;
+
+  // Memory that the backend holds for itself beside tensors, at most, for the shapes of FLUX.1: of all its
+  // threads together, and what the decoder's convolutions add once they have run.
+  struct Workspace {
+    std::size_t bytes = 0, conv_bytes = 0;
+  };
+  virtual Workspace workspace() const { return {}; }
 };
 
 }  // namespace darkroom

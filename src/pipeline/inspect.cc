@@ -142,7 +142,7 @@ json to_json(const Model& model, const Job& job, const Plan& plan) {
                       {"streamed_bytes", phase.streamed_bytes},
                       {"staging_bytes", phase.staging_bytes},
                       {"activation_bytes", phase.activation_bytes},
-                      {"picture_bytes", phase.picture_bytes},
+                      {"host_bytes", phase.host_bytes},
                       {"peak_bytes", phase.peak_bytes()},
                       {"flops", whole_number(phase.flops)},
                       {"assumed", phase.assumed}});
@@ -161,7 +161,7 @@ json to_json(const Model& model, const Job& job, const Plan& plan) {
           {"text_tokens", job.max_text_tokens},
           {"parameters", parameters},
           {"phases", phases},
-          {"process_bytes", kProcessBytes},
+          {"process_bytes", plan.process_bytes},
           {"budget_bytes", plan.budget_bytes ? json(*plan.budget_bytes) : json()},
           {"budget", plan.automatic ? "auto" : "given"},
           {"resident_blocks", std::ranges::count(plan.blocks.streamed, false)},

@@ -91,6 +91,9 @@ class Model {
   // when the tokenizer files are missing or invalid.
   Tokens tokenize(const std::string& prompt, int64_t max_text_tokens) const;
 
+  // About what the tokenizers hold in memory, from the sizes of their files; 0 for a dummy.
+  std::size_t tokenizer_bytes() const;
+
   // Visits every tensor of a part as its model names it, with the shapes of config(). What is bound goes
   // nowhere: this is for counting and listing.
   void visit(Part part, const VisitFn& visit) const;

@@ -35,7 +35,7 @@ class Run {
         listeners_(listeners),
         cancel_(cancel),
         embeddings_(embeddings),
-        plan_(make_plan(model, job)) {
+        plan_(make_plan(model, job, backend.workspace())) {
     // Now, so that a disk without room shows before the long work begins.
     if (plan_.scratch_bytes > 0) scratch_.emplace(job.scratch_folder, plan_.scratch_bytes);
     progress_.pictures = static_cast<int>(job.count);
@@ -54,7 +54,7 @@ class Run {
   std::vector<float> initial_latents(uint64_t seed) const;
   // Denoises all pictures, and decodes each at once if the plan lets the transformer stay meanwhile. Returns
   // the latents of those that are still to be decoded.
-  std::vector<std::vector<float>> denoise(std::span<const Conditioning> prompts);
+  std::vector<std::vector<float>> denoise(std::vector<Conditioning> prompts);
   void decode(int index, std::vector<float> latents);
 
   void begin(Phase phase, std::initializer_list<const char*> planned);
@@ -173,7 +173,7 @@ std::vector<float> Run::initial_latents(uint64_t seed) const {
   return pack_latents(noise, size);
 }
 
-std::vector<std::vector<float>> Run::denoise(std::span<const Conditioning> prompts) {
+std::vector<std::vector<float>> Run::denoise(std::vector<Conditioning> prompts) {
   DenoiseHooks hooks;
   hooks.on_block = [&](int step, int block, int blocks) {
     progress_.step = step + (block == blocks ? 1 : 0);
@@ -186,6 +186,7 @@ std::vector<std::vector<float>> Run::denoise(std::span<const Conditioning> promp
   Workspace space(backend_, plan_.phase("denoise").activation_bytes, job_.precision, cancel_);
   const std::unique_ptr<WeightSource> weights = model_.open_weights(Part::kTransformer, job_.weights);
   DenoisePhase denoiser(space.ctx, model_.config(), *weights, job_, prompts, &plan_.blocks);
+  prompts = {};  // it has them on the device
   memory::Residency::Totals before;
   const auto end_with_totals = [&] {
     const memory::Residency::Totals now = denoiser.totals();
@@ -268,9 +269,9 @@ void Run::draw() {
   read_noise();
   if (job_.sheet) sheet_.emplace(*job_.sheet);
   begin(Phase::kEncodeText, {"clip", "t5"});
-  const std::vector<Conditioning> prompts = condition();
+  std::vector<Conditioning> prompts = condition();
   end();
-  std::vector<std::vector<float>> waiting = denoise(prompts);
+  std::vector<std::vector<float>> waiting = denoise(std::move(prompts));
   for (std::size_t i = 0; i < waiting.size(); ++i) decode(static_cast<int>(i), std::move(waiting[i]));
   if (sheet_ && listeners_.on_sheet) listeners_.on_sheet(sheet_picture(model_, job_, sheet_->take()));
 }

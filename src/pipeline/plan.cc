@@ -8,25 +8,34 @@
 namespace darkroom {
 namespace {
 
-bool any(const std::string&) { return true; }
-
-// Bytes of a part's weights as they come from `source`, split by what the name says.
-std::size_t weight_bytes(const Model& model, Part part, WeightSource& source,
-                         const std::function<bool(const std::string&)>& counts) {
+// Bytes of a part's weights as they come into memory.
+std::size_t weight_bytes(const Model& model, Part part) {
   std::size_t bytes = 0;
+  const std::unique_ptr<WeightSource> source = model.weights_for_planning(part);
   model.visit(part, [&](const std::string& name, Tensor&, const Shape& shape) {
-    if (counts(name)) bytes += source.describe(name, shape).bytes_with_scales();
+    bytes += source->describe(name, shape).bytes_with_scales();
   });
   return bytes;
 }
 
-// What reading a part's weights takes at most, one behind the other.
-std::size_t staging_bytes(const Model& model, Part part, WeightSource& source) {
-  std::size_t most = 0;
-  model.visit(part, [&](const std::string& name, Tensor&, const Shape& shape) {
-    most = std::max(most, source.staging_bytes(name, shape));
-  });
-  return most;
+std::size_t count(int64_t n) { return static_cast<std::size_t>(n); }
+
+// What the program keeps on the host, in f32: see Run in pipeline.cc and the phases' functions.
+std::size_t embedding_bytes(const flux::Config& config, const Job& job) {
+  const std::size_t prompts = job.true_cfg ? 2 : 1;
+  return prompts * sizeof(float) *
+         count(config.pooled_projection_dim + job.max_text_tokens * config.joint_attention_dim);
+}
+
+std::size_t latent_bytes(const flux::Config& config, const Job& job) {
+  return sizeof(float) * count(job.image_tokens() * config.in_channels);
+}
+
+// The noise of all pictures, or those that wait to be decoded, and the sheet.
+std::size_t picture_bytes(const flux::Config& config, const Job& job) {
+  const std::size_t sheet = job.sheet ? 3 * count(job.sheet->width * job.sheet->height) : 0;
+  const bool given = !job.noise_path.empty();
+  return sheet + (count(job.count - 1) + (given ? 1 : 0)) * latent_bytes(config, job);
 }
 
 void set_placement(PlannedPhase& phase, const memory::Placement& placement, std::size_t always) {
@@ -38,8 +47,8 @@ void set_placement(PlannedPhase& phase, const memory::Placement& placement, std:
 // A part whose weights are in memory as a whole.
 PlannedPhase plan_phase(const char* name, const Model& model, Part part, const Job& job,
                         const PhaseWork& work) {
-  const DryRun run = dry_run(model, part, job.precision, work);
-  const std::size_t bytes = weight_bytes(model, part, *model.weights_for_planning(part), any);
+  const DryRun run = dry_run(model.part_dtype(part), job.precision, work);
+  const std::size_t bytes = weight_bytes(model, part);
   return {.name = name,
           .weight_bytes = bytes,
           .resident_bytes = bytes,
@@ -51,10 +60,9 @@ PlannedPhase plan_phase(const char* name, const Model& model, Part part, const J
 void plan_text(const Model& model, const Job& job, Plan& plan) {
   const ModelConfig& config = model.config();
   const std::size_t prompts = job.true_cfg ? 2 : 1;
-  const std::vector<std::vector<int32_t>> clip_ids(
-      prompts, std::vector<int32_t>(static_cast<std::size_t>(config.clip.max_positions)));
-  const std::vector<std::vector<int32_t>> t5_ids(
-      prompts, std::vector<int32_t>(static_cast<std::size_t>(job.max_text_tokens)));
+  const std::vector<std::vector<int32_t>> clip_ids(prompts,
+                                                   std::vector<int32_t>(count(config.clip.max_positions)));
+  const std::vector<std::vector<int32_t>> t5_ids(prompts, std::vector<int32_t>(count(job.max_text_tokens)));
   plan.phases.push_back(plan_phase(
       "clip", model, Part::kClip, job,
       [&](const Context& ctx, WeightSource& weights) { encode_clip(ctx, config, weights, clip_ids); }));
@@ -67,61 +75,8 @@ void plan_text(const Model& model, const Job& job, Plan& plan) {
   const memory::Placement layers =
       memory::all_streamed(memory::sizes_of(t5_layer_units(weights, config.t5, *source)));
   set_placement(t5, layers, t5.weight_bytes - layers.streamed_bytes);
+  t5.host_bytes = embedding_bytes(config.transformer, job);
   plan.phases.push_back(std::move(t5));
-}
-
-// The transformer phase in two: what it needs until the modulation vectors are there, and from then on.
-void plan_transformer(const Model& model, const Job& job, Plan& plan) {
-  const ModelConfig& config = model.config();
-  const auto width = [](int64_t n) { return static_cast<std::size_t>(n); };
-  const Conditioning prompt{
-      std::vector<float>(width(config.transformer.pooled_projection_dim)),
-      std::vector<float>(width(job.max_text_tokens * config.transformer.joint_attention_dim))};
-  const std::vector<Conditioning> prompts(job.true_cfg ? 2 : 1, prompt);
-  const std::vector<float> noise(width(job.image_tokens() * config.transformer.in_channels));
-  DryRun until_modulated;
-  const DryRun whole =
-      dry_run(model, Part::kTransformer, job.precision, [&](const Context& ctx, WeightSource& weights) {
-        DenoisePhase denoiser(ctx, config, weights, job, prompts, nullptr);
-        until_modulated = {ctx.arena.peak(), static_cast<const DryRunBackend&>(ctx.backend).work()};
-        denoiser.run(noise, {});
-      });
-  flux::Weights weights;
-  const std::unique_ptr<WeightSource> source = model.weights_for_planning(Part::kTransformer, job.weights);
-  const auto sizes = [&](flux::WeightRole role) {
-    return memory::sizes_of(transformer_units(weights, config.transformer, *source, role));
-  };
-  const std::size_t staging = staging_bytes(model, Part::kTransformer, *source);
-  const bool assumed = !model.has_part(Part::kTransformer);
-  const auto not_modulation = [](const std::string& name) { return !flux::is_modulation_weight(name); };
-  PlannedPhase modulation{
-      .name = "modulation",
-      .weight_bytes = weight_bytes(model, Part::kTransformer, *source, flux::is_modulation_weight),
-      .staging_bytes = staging,
-      .activation_bytes = until_modulated.activation_bytes,
-      .flops = until_modulated.work.flops,
-      .assumed = assumed};
-  set_placement(modulation, memory::all_streamed(sizes(flux::WeightRole::kModulation)), 0);
-  PlannedPhase denoise{.name = "denoise",
-                       .weight_bytes = weight_bytes(model, Part::kTransformer, *source, not_modulation),
-                       .staging_bytes = staging,
-                       .activation_bytes = whole.activation_bytes,
-                       .flops = whole.work.flops - until_modulated.work.flops,
-                       .assumed = assumed};
-  const std::vector<std::size_t> blocks = sizes(flux::WeightRole::kBlock);
-  const std::size_t ends = sizes(flux::WeightRole::kEnds).at(0);
-  const std::size_t beside = kProcessBytes + ends + staging + denoise.activation_bytes;
-  plan.blocks = memory::all_resident(blocks);
-  plan.least_block_bytes = memory::least(blocks).bytes();
-  if (plan.budget_bytes) {
-    const std::size_t limit = *plan.budget_bytes - std::min(*plan.budget_bytes, beside);
-    const std::optional<memory::Placement> placed = memory::place(blocks, limit);
-    // Too small for any: the least, which the check at the end then refuses.
-    plan.blocks = placed ? *placed : memory::least(blocks);
-  }
-  set_placement(denoise, plan.blocks, ends);
-  plan.phases.push_back(std::move(modulation));
-  plan.phases.push_back(std::move(denoise));
 }
 
 // Ways to decode, the fastest first; the last needs the least memory.
@@ -133,25 +88,27 @@ std::vector<vae::StripPlan> ways_to_decode() {
   return ways;
 }
 
-PlannedPhase plan_decode(const Model& model, const Job& job, const vae::StripPlan& strips) {
+PlannedPhase plan_decode(const Model& model, const Job& job, const Backend::Workspace& workspace,
+                         const vae::StripPlan& strips) {
   const ModelConfig& config = model.config();
-  const std::vector<float> latents(
-      static_cast<std::size_t>(job.image_tokens() * config.transformer.in_channels));
+  const std::vector<float> latents(count(job.image_tokens() * config.transformer.in_channels));
   PlannedPhase vae =
       plan_phase("vae", model, Part::kVae, job, [&](const Context& ctx, WeightSource& weights) {
         decode(ctx, config, weights, job, latents, strips, nullptr);
       });
-  vae.picture_bytes = static_cast<std::size_t>(job.width * job.height * 3);
+  // Latents as tokens and as an image; the finished picture.
+  vae.host_bytes = 2 * latent_bytes(config.transformer, job) + picture_bytes(config.transformer, job) +
+                   3 * count(job.width * job.height) + workspace.conv_bytes;
   return vae;
 }
 
 // The first way within the budget; if there is none, the last, which the check at the end then refuses.
-void plan_vae(const Model& model, const Job& job, Plan& plan) {
+void plan_vae(const Model& model, const Job& job, const Backend::Workspace& workspace, Plan& plan) {
   PlannedPhase vae;
   for (const vae::StripPlan& way : ways_to_decode()) {
     plan.strips = way;
-    vae = plan_decode(model, job, way);
-    if (!plan.budget_bytes || vae.peak_bytes() + kProcessBytes <= *plan.budget_bytes) break;
+    vae = plan_decode(model, job, workspace, way);
+    if (!plan.budget_bytes || vae.peak_bytes() + plan.process_bytes <= *plan.budget_bytes) break;
   }
   if (plan.strips.in_file) {
     plan.scratch_bytes = vae::canvas_bytes(model.config().vae, 4 * job.image_tokens(), job.precision);
@@ -160,42 +117,94 @@ void plan_vae(const Model& model, const Job& job, Plan& plan) {
 }
 
 // The smallest budget that works: every phase with as little in memory as it can do with.
-std::size_t smallest_budget(const Model& model, const Job& job, const Plan& plan) {
+std::size_t smallest_budget(const Model& model, const Job& job, const Backend::Workspace& workspace,
+                            const Plan& plan) {
   std::size_t smallest = 0;
   for (const PlannedPhase& phase : plan.phases) {
     std::size_t bytes = phase.peak_bytes();
-    if (phase.name == "vae") bytes = plan_decode(model, job, ways_to_decode().back()).peak_bytes();
+    if (phase.name == "vae") bytes = plan_decode(model, job, workspace, ways_to_decode().back()).peak_bytes();
     if (phase.name == "denoise") bytes -= plan.blocks.bytes() - plan.least_block_bytes;
-    smallest = std::max(smallest, bytes + kProcessBytes);
+    smallest = std::max(smallest, bytes + plan.process_bytes);
   }
   return smallest;
 }
 
-void check_budget(const Model& model, const Job& job, const Plan& plan) {
+void check_budget(const Model& model, const Job& job, const Backend::Workspace& workspace, const Plan& plan) {
   if (!plan.budget_bytes) return;
   for (const PlannedPhase& phase : plan.phases) {
-    if (phase.peak_bytes() + kProcessBytes <= *plan.budget_bytes) continue;
-    const std::size_t smallest = smallest_budget(model, job, plan);
+    if (phase.peak_bytes() + plan.process_bytes <= *plan.budget_bytes) continue;
+    const std::size_t smallest = smallest_budget(model, job, workspace, plan);
     fail(
         ErrorCode::kOutOfMemory,
         "{} {} is too little: '{}' needs {}; the smallest budget for this request is {} bytes ({}), less for "
         "a smaller picture",
         plan.automatic ? "the free memory of" : "a budget of", memory::byte_text(*plan.budget_bytes),
-        phase.name, memory::byte_text(phase.peak_bytes() + kProcessBytes), smallest,
+        phase.name, memory::byte_text(phase.peak_bytes() + plan.process_bytes), smallest,
         memory::byte_text(smallest));
   }
 }
 
 }  // namespace
 
-DryRun dry_run(const Model& model, Part part, DType precision, const PhaseWork& work) {
+DryRun dry_run(DType stored, DType precision, const PhaseWork& work) {
   DryRunBackend backend;
   Arena arena = Arena::counting();
   // The dtype decides nothing that is counted here; i8 would be one for matrices only.
-  const DType stored = model.part_dtype(part);
   PlanSource weights(is_float(stored) ? stored : DType::kBF16);
   work({backend, arena, precision}, weights);
   return {arena.peak(), backend.work()};
+}
+
+TransformerPlan plan_transformer(const ModelConfig& config, WeightSource& source, DType stored,
+                                 const Job& job, std::optional<std::size_t> limit,
+                                 std::size_t process_bytes) {
+  const flux::Config& transformer = config.transformer;
+  const Conditioning prompt{std::vector<float>(count(transformer.pooled_projection_dim)),
+                            std::vector<float>(count(job.max_text_tokens * transformer.joint_attention_dim))};
+  const std::vector<Conditioning> prompts(job.true_cfg ? 2 : 1, prompt);
+  DryRun until_modulated;
+  const DryRun whole = dry_run(stored, job.precision, [&](const Context& ctx, WeightSource& weights) {
+    DenoisePhase denoiser(ctx, config, weights, job, prompts, nullptr);
+    until_modulated = {ctx.arena.peak(), static_cast<const DryRunBackend&>(ctx.backend).work()};
+    denoiser.run(std::vector<float>(count(job.image_tokens() * transformer.in_channels)), {});
+  });
+  flux::Weights weights;
+  const auto sizes = [&](flux::WeightRole role) {
+    return memory::sizes_of(transformer_units(weights, transformer, source, role));
+  };
+  TransformerPlan plan{
+      .modulation = {.name = "modulation",
+                     .activation_bytes = until_modulated.activation_bytes,
+                     .host_bytes = embedding_bytes(transformer, job) + picture_bytes(transformer, job),
+                     .flops = until_modulated.work.flops},
+      // The sampler's latents, velocity and negative velocity; before them the noise, twice.
+      .denoise = {.name = "denoise",
+                  .activation_bytes = whole.activation_bytes,
+                  .host_bytes = (job.true_cfg ? 3 : 2) * latent_bytes(transformer, job) +
+                                picture_bytes(transformer, job),
+                  .flops = whole.work.flops - until_modulated.work.flops},
+      .blocks = {},
+      .least_block_bytes = 0};
+  std::size_t staging = 0;  // weights are read one behind the other
+  weights.visit(transformer, [&](const std::string& name, Tensor&, const Shape& shape) {
+    PlannedPhase& phase = flux::is_modulation_weight(name) ? plan.modulation : plan.denoise;
+    phase.weight_bytes += source.describe(name, shape).bytes_with_scales();
+    staging = std::max(staging, source.staging_bytes(name, shape));
+  });
+  plan.modulation.staging_bytes = plan.denoise.staging_bytes = staging;
+  set_placement(plan.modulation, memory::all_streamed(sizes(flux::WeightRole::kModulation)), 0);
+  const std::vector<std::size_t> blocks = sizes(flux::WeightRole::kBlock);
+  const std::size_t ends = sizes(flux::WeightRole::kEnds).at(0);
+  plan.blocks = memory::all_resident(blocks);
+  plan.least_block_bytes = memory::least(blocks).bytes();
+  if (limit) {
+    const std::size_t beside =
+        process_bytes + ends + staging + plan.denoise.activation_bytes + plan.denoise.host_bytes;
+    const std::optional<memory::Placement> placed = memory::place(blocks, *limit - std::min(*limit, beside));
+    plan.blocks = placed ? *placed : memory::least(blocks);
+  }
+  set_placement(plan.denoise, plan.blocks, ends);
+  return plan;
 }
 
 const PlannedPhase& Plan::phase(const std::string& name) const {
@@ -206,7 +215,7 @@ const PlannedPhase& Plan::phase(const std::string& name) const {
 
 std::size_t Plan::phase_bytes(const PlannedPhase& planned) const {
   const bool beside = decode_beside_denoise && planned.name == "vae";
-  return planned.peak_bytes() + (beside ? phase("denoise").peak_bytes() : 0) + kProcessBytes;
+  return planned.peak_bytes() + (beside ? phase("denoise").peak_bytes() : 0) + process_bytes;
 }
 
 std::size_t Plan::peak_bytes() const {
@@ -215,24 +224,56 @@ std::size_t Plan::peak_bytes() const {
   return peak;
 }
 
-Plan make_plan(const Model& model, const Job& job) {
+Plan make_plan(const Model& model, const Job& job, const Backend::Workspace& workspace) {
+  const ModelConfig& config = model.config();
   Plan plan;
+  plan.process_bytes = kProgramBytes + model.tokenizer_bytes() + workspace.bytes;
   plan.automatic = !job.budget_bytes;
   plan.budget_bytes = job.budget_bytes ? job.budget_bytes : memory::automatic_budget();
   plan_text(model, job, plan);
-  plan_transformer(model, job, plan);
-  plan_vae(model, job, plan);
-  check_budget(model, job, plan);
+  TransformerPlan transformer =
+      plan_transformer(config, *model.weights_for_planning(Part::kTransformer, job.weights),
+                       model.part_dtype(Part::kTransformer), job, plan.budget_bytes, plan.process_bytes);
+  plan.blocks = std::move(transformer.blocks);
+  plan.least_block_bytes = transformer.least_block_bytes;
+  for (PlannedPhase* phase : {&transformer.modulation, &transformer.denoise}) {
+    phase->assumed = !model.has_part(Part::kTransformer);
+    plan.phases.push_back(std::move(*phase));
+  }
+  plan_vae(model, job, workspace, plan);
+  check_budget(model, job, workspace, plan);
   plan.decode_beside_denoise = job.count > 1;
   if (plan.budget_bytes && plan.peak_bytes() > *plan.budget_bytes) plan.decode_beside_denoise = false;
   return plan;
+}
+
+void settle_weights(const Model& model, const Backend::Workspace& workspace, Job& job) {
+  if (!job.weights_by_budget) return;
+  job.weights_by_budget = false;
+  const std::size_t streamed = make_plan(model, job, workspace).blocks.streamed_bytes;
+  if (streamed == 0) {
+    job.notes.emplace_back("weights: as stored, which stay in memory within the budget");
+    return;
+  }
+  Job smaller = job;
+  smaller.weights = WeightStorage::kI8;
+  bool stays = false;
+  try {
+    stays = make_plan(model, smaller, workspace).blocks.streamed_bytes == 0;
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::kOutOfMemory) throw;
+  }
+  if (stays) job.weights = smaller.weights;
+  job.notes.push_back(fmt::format(
+      "weights: {}; as stored, {} would be read in every step, in int8 {}", stays ? "int8" : "as stored",
+      memory::byte_text(streamed), stays ? "nothing" : "not all would stay either"));
 }
 
 PartSize part_size(const Model& model, Part part) {
   PartSize size;
   model.visit(part,
               [&](const std::string&, Tensor&, const Shape& shape) { size.parameters += shape.numel(); });
-  size.bytes = weight_bytes(model, part, *model.weights_for_planning(part), any);
+  size.bytes = weight_bytes(model, part);
   return size;
 }
 

@@ -25,8 +25,8 @@ struct DryRun {
 // A phase without its result: phases.h, bound to its inputs.
 using PhaseWork = std::function<void(const Context& ctx, WeightSource& weights)>;
 
-// Runs `work` without data on weights of the part's stored dtype.
-DryRun dry_run(const Model& model, Part part, DType precision, const PhaseWork& work);
+// Runs `work` without data on weights that are stored as `stored`.
+DryRun dry_run(DType stored, DType precision, const PhaseWork& work);
 
 struct PlannedPhase {
   std::string name;                // "clip", "t5", "modulation", "denoise", "vae"
@@ -36,22 +36,32 @@ struct PlannedPhase {
   std::size_t streamed_bytes = 0;  // read through the slots in every pass: once, or in every step of denoise
   std::size_t staging_bytes = 0;   // where weights are requantised: of one as it lies in the file
   std::size_t activation_bytes = 0;  // peak
-  std::size_t picture_bytes = 0;     // of the finished picture, where it is made
+  std::size_t host_bytes = 0;  // beside them: embeddings, latents and pictures, scratch of convolutions
   double flops = 0;
   bool assumed = false;  // the part's config is missing: FLUX.1's own sizes were taken
-  // Of weights, activations and the picture; the process itself comes on top.
+  // The process itself comes on top.
   std::size_t peak_bytes() const {
-    return resident_bytes + slot_bytes + staging_bytes + activation_bytes + picture_bytes;
+    return resident_bytes + slot_bytes + staging_bytes + activation_bytes + host_bytes;
   }
 };
 
-// What the program itself holds beside a phase's weights and activations: code, tokenizers, scratch memory of
-// the kernels, files while they are written. Measured: 9 to 18 MiB with Pinhole or a dummy, 27 MiB once
-// FLUX.1's own tokenizers are loaded.
-inline constexpr std::size_t kProcessBytes = std::size_t{32} << 20;
+// What the program holds before it has read anything: code, libraries, configs, stacks. Measured: 5 to 6 MiB.
+inline constexpr std::size_t kProgramBytes = std::size_t{6} << 20;
+
+// What the transformer needs for a job, in two: until the modulation vectors are there, and from then on.
+struct TransformerPlan {
+  PlannedPhase modulation, denoise;
+  memory::Placement blocks;
+  std::size_t least_block_bytes = 0;  // of the blocks in memory, when every one passes through one slot
+};
+// `weights` describes them, `stored` is the dtype of most; `limit` is what denoise may hold, all together,
+// and `process_bytes` what of it is not the phase's own. Where no placement fits, the result is the least.
+TransformerPlan plan_transformer(const ModelConfig& config, WeightSource& weights, DType stored,
+                                 const Job& job, std::optional<std::size_t> limit, std::size_t process_bytes);
 
 struct Plan {
   std::vector<PlannedPhase> phases;
+  std::size_t process_bytes = 0;  // of the program itself, in every phase: code, tokenizers, scratch memory
   std::optional<std::size_t> budget_bytes;  // given, or what is free; nothing where the system does not tell
   bool automatic = false;                   // the budget was not given
   memory::Placement blocks;                 // of the transformer, for denoise
@@ -69,7 +79,12 @@ struct Plan {
 
 // Decides what stays in memory and what is streamed. Errors: those of the models for impossible shapes;
 // kOutOfMemory when the budget cannot work, with the phase, its bytes and the smallest budget that would.
-Plan make_plan(const Model& model, const Job& job);
+// `workspace` is that of the backend that will run.
+Plan make_plan(const Model& model, const Job& job, const Backend::Workspace& workspace);
+
+// Decides weights that were left to the budget, and says so in the job's notes: int8 where the transformer then
+// stays in memory and as stored it would not, else as stored. Errors: those of make_plan().
+void settle_weights(const Model& model, const Backend::Workspace& workspace, Job& job);
 
 // Parameters of a part, and its bytes as stored.
 struct PartSize {

@@ -142,19 +142,13 @@ DType decide_precision(const std::string& name, const Model& model) {
   return model.part_dtype(Part::kTransformer) == DType::kF32 ? DType::kF32 : DType::kBF16;
 }
 
-WeightStorage decide_weights(const std::string& name) {
+void decide_weights(const std::string& name, Job& job) {
+  job.weights_by_budget = name == "auto";
+  if (job.weights_by_budget) return;
   const std::optional<WeightStorage> storage = parse_storage(name);
   require(storage.has_value(), ErrorCode::kUsage,
-          "weights is '{}'; there are as-stored, bf16, fp8, fp8-scaled and int8", name);
-  return *storage;
-}
-
-std::optional<std::size_t> decide_budget(const std::string& text) {
-  if (text == "auto") return std::nullopt;
-  const std::optional<std::size_t> bytes = memory::parse_bytes(text);
-  require(bytes.has_value(), ErrorCode::kUsage,
-          "budget is '{}'; expected auto or an amount of memory such as 12GiB, 8G or 6000MiB", text);
-  return bytes;
+          "weights is '{}'; there are auto, as-stored, bf16, fp8, fp8-scaled and int8", name);
+  job.weights = *storage;
 }
 
 void take_texts(const Request& request, Job& job) {
@@ -169,6 +163,14 @@ void take_texts(const Request& request, Job& job) {
 }
 
 }  // namespace
+
+std::optional<std::size_t> decide_budget(const std::string& text) {
+  if (text == "auto") return std::nullopt;
+  const std::optional<std::size_t> bytes = memory::parse_bytes(text);
+  require(bytes.has_value(), ErrorCode::kUsage,
+          "budget is '{}'; expected auto or an amount of memory such as 12GiB, 8G or 6000MiB", text);
+  return bytes;
+}
 
 Job decide(const Request& request, const Model& model) {
   Job job;
@@ -185,7 +187,7 @@ Job decide(const Request& request, const Model& model) {
           job.count, kMaxCount);
   decide_sheet(request, job);
   job.precision = decide_precision(request.precision, model);
-  job.weights = decide_weights(request.weights);
+  decide_weights(request.weights, job);
   job.budget_bytes = decide_budget(request.budget);
   job.scratch_folder = request.scratch_folder;
   require(request.rng == "torch-cpu" || request.rng == "torch-cuda", ErrorCode::kUsage,

@@ -28,7 +28,7 @@ struct Request {
   std::optional<uint64_t> seed;
   int64_t count = 1;
   std::string precision = "auto";
-  std::string weights = "as-stored";  // or bf16, fp8, int8: storage_name() of the transformer's matrices
+  std::string weights = "as-stored";  // "auto", or storage_name() of what the transformer's matrices become
   std::string budget = "auto";        // of memory: "auto", or bytes as parse_bytes() reads them
   std::filesystem::path scratch_folder = "/var/tmp";  // for what a small budget keeps on disk
   std::string rng = "torch-cpu";
@@ -51,6 +51,7 @@ struct Job {
   int64_t count = 1;
   DType precision = DType::kF32;  // of hidden states: f32 or bf16
   WeightStorage weights = WeightStorage::kAsStored;
+  bool weights_by_budget = false;           // settle_weights() is still to decide them
   std::optional<std::size_t> budget_bytes;  // absent: what is free when the run begins
   std::filesystem::path scratch_folder;
   NoiseKind noise = NoiseKind::kTorchCpu;
@@ -63,6 +64,9 @@ struct Job {
   int64_t image_tokens() const { return token_rows * token_cols; }
   int64_t steps() const { return schedule.steps(); }
 };
+
+// Bytes; nothing for "auto". Errors: kUsage.
+std::optional<std::size_t> decide_budget(const std::string& text);
 
 // Decides every value. A seed that was not given is drawn from the system. Errors: kUsage, naming the option,
 // its value and what is allowed.

@@ -37,8 +37,8 @@ TEST(CpuIsaChoice, ForcedSetIsUsed) {
     const auto backend = make_cpu_backend({.threads = 1, .isa = isa});
     EXPECT_EQ(backend->isa(), isa);
     EXPECT_EQ(backend->name(), "cpu " + std::string(isa_name(isa)));
-    EXPECT_GT(backend->workspace_bytes(), 1u << 20);
-    EXPECT_LT(backend->workspace_bytes(), 32u << 20);
+    EXPECT_GT(backend->workspace().bytes + backend->workspace().conv_bytes, 1u << 20);
+    EXPECT_LT(backend->workspace().bytes + backend->workspace().conv_bytes, 32u << 20);
   }
   EXPECT_EQ(make_cpu_backend({.threads = 1})->isa(), supported_isas().back());
 }

@@ -14,6 +14,7 @@
 #include "bench/meter.h"
 #include "bench/plan.h"
 #include "bench/work.h"
+#include "pipeline/model.h"
 #include "weights/source.h"
 
 namespace darkroom::bench {
@@ -129,6 +130,47 @@ TEST(Bench, EveryInstructionSetCanBeForced) {
   }
 }
 
+TEST(Bench, ABudgetRunsStepsThatStream) {
+  Plan plan;
+  plan.pace = miniature().pace;
+  plan.transformer = miniature().transformer;
+  plan.transformer.num_layers = 2;
+  plan.transformer.num_single_layers = 4;
+  plan.steps = miniature().steps;
+  BenchOptions options{.threads = 1};
+  EXPECT_FALSE(run_plan(options, plan).contains("budget"));
+  options.budget = "1TiB";
+  const nlohmann::json all = run_plan(options, plan).at("budget").at("rows").at(0);
+  EXPECT_EQ(all.at("kept_blocks"), 6);
+  EXPECT_EQ(all.at("bytes_read"), 0);
+  // One byte less than everything needs.
+  options.budget = std::to_string(all.at("planned_bytes").get<std::size_t>() - 1);
+  const nlohmann::json budget = run_plan(options, plan).at("budget");
+  EXPECT_EQ(budget.at("bytes"), std::stoull(*options.budget));
+  EXPECT_TRUE(budget.at("model").is_null());
+  ASSERT_EQ(budget.at("rows").size(), 1u);
+  const nlohmann::json& row = budget.at("rows").at(0);
+  EXPECT_EQ(row.at("shape"), "2+4 blocks, 14 tokens");
+  EXPECT_GT(row.at("streamed_blocks"), 0);
+  EXPECT_LE(row.at("planned_bytes"), budget.at("bytes"));
+  EXPECT_GT(row.at("bytes_read"), 0);
+  EXPECT_GT(row.at("read_seconds"), 0);
+  const double seconds = row.at("seconds"), compute = row.at("compute_seconds"),
+               wait = row.at("wait_seconds");
+  EXPECT_GT(seconds, 0);
+  EXPECT_NEAR(compute + wait, seconds, 1e-9);
+  EXPECT_NEAR(row.at("ratio").get<double>() * std::max(compute, row.at("read_seconds").get<double>()),
+              seconds, 1e-9);
+
+  // A model of one's own: its transformer, whole.
+  const Model tiny = Model::dummy("tiny");
+  options.model = &tiny;
+  options.budget = "1GiB";
+  const nlohmann::json of_model = run_plan(options, plan).at("budget");
+  EXPECT_EQ(of_model.at("model"), "dummy-tiny");
+  EXPECT_EQ(of_model.at("rows").at(0).at("shape"), "2+3 blocks, 14 tokens");
+}
+
 ErrorCode code_of(const BenchOptions& options) {
   try {
     run_plan(options, miniature());
@@ -142,6 +184,8 @@ ErrorCode code_of(const BenchOptions& options) {
 TEST(Bench, WrongOptionsAreRefused) {
   EXPECT_EQ(code_of({.isa = "mmx"}), ErrorCode::kUsage);
   EXPECT_EQ(code_of({.threads = -1}), ErrorCode::kUsage);
+  EXPECT_EQ(code_of({.threads = 1, .budget = "much"}), ErrorCode::kUsage);
+  EXPECT_EQ(code_of({.threads = 1, .budget = "1MiB"}), ErrorCode::kOutOfMemory);
   EXPECT_EQ(code_of({.threads = ThreadPool::kMaxThreads + 1}), ErrorCode::kUsage);
 }
 

@@ -21,7 +21,7 @@ TEST_F(CliArguments, EachCommandHasHelp) {
       {"tokenize", {"--prompt", "--model", "--max-text-tokens"}},
       {"convert", {"IN", "OUT", "--weights", "--text-weights", "--dummy", "--shard-size", "--threads"}},
       {"words", {"--model", "--json"}},
-      {"bench", {"--quick", "--json", "--threads", "--isa"}}};
+      {"bench", {"--quick", "--json", "--threads", "--isa", "--budget", "--dummy"}}};
   for (const auto& [command, names] : flags) {
     EXPECT_NE(top.out.find("\n  " + command + " "), std::string::npos) << command;
     const Result help = run({command, "--help"});
@@ -59,6 +59,7 @@ TEST_F(CliArguments, WrongFlagsAreUsageErrors) {
   expect_refusal({"info"}, 2, "there is no path");
   expect_refusal({"tokenize"}, 2, "there is no prompt");
   expect_refusal({"bench", "--backend", "abacus"}, 2, "abacus");
+  expect_refusal({"bench", "--dummy", "dev"}, 2, "--budget");
 }
 
 TEST_F(CliArguments, WrongValuesAreUsageErrors) {
@@ -86,7 +87,7 @@ TEST_F(CliArguments, WrongValuesAreUsageErrors) {
       {{"--sheet", "-n", "1000", "-W", "1024", "-H", "1024"}, "a sheet of 1000 pictures in 32 columns"},
       {{"--threads", "1025"}, "--threads is 1025"},
       {{"--precision", "f64"}, "f64"},
-      {{"--weights", "int4"}, "weights is 'int4'; there are as-stored, bf16, fp8, fp8-scaled and int8"},
+      {{"--weights", "int4"}, "weights is 'int4'; there are auto, as-stored, bf16, fp8, fp8-scaled and int8"},
       {{"--rng", "dice"}, "dice"},
       {{"--isa", "abacus"}, "abacus"},
       {{"-o", ""}, "--output is empty"},

@@ -17,6 +17,9 @@
 namespace darkroom {
 namespace {
 
+// More than a small backend needs.
+constexpr Backend::Workspace kWorkspace{.bytes = std::size_t{16} << 20, .conv_bytes = 0};
+
 Request small_request(const std::string& weights = "as-stored") {
   Request request;
   request.prompt = "a red circle on the left";
@@ -74,7 +77,7 @@ TEST(StoredWeights, QuantisedFilesDrawNearlyTheSamePicture) {
     // Once for each part, not for each tensor.
     EXPECT_EQ(drawn.notes.size(), c.as == WeightStorage::kF8Scaled ? 2u : 0u);
     // What is counted is what lies in the file, without the scales that nobody reads.
-    const Plan plan = make_plan(model, decide(small_request(), model));
+    const Plan plan = make_plan(model, decide(small_request(), model), kWorkspace);
     EXPECT_EQ(plan.phase("denoise").weight_bytes + plan.phase("modulation").weight_bytes,
               part_size(model, Part::kTransformer).bytes);
     EXPECT_LT(part_size(model, Part::kTransformer).bytes,
@@ -128,10 +131,10 @@ TEST(StoredWeights, ThePlanKnowsTheSmallerSizes) {
   const Model dev = Model::dummy("dev");
   Request request;
   request.budget = "1T";
-  const Plan bf16 = make_plan(dev, decide(request, dev));
+  const Plan bf16 = make_plan(dev, decide(request, dev), kWorkspace);
   for (const char* weights : {"fp8", "fp8-scaled", "int8"}) {
     request.weights = weights;
-    const Plan plan = make_plan(dev, decide(request, dev));
+    const Plan plan = make_plan(dev, decide(request, dev), kWorkspace);
     for (const char* phase : {"modulation", "denoise"}) {
       const PlannedPhase &small = plan.phase(phase), &large = bf16.phase(phase);
       EXPECT_NEAR(static_cast<double>(small.weight_bytes) / static_cast<double>(large.weight_bytes), 0.5,
@@ -140,7 +143,8 @@ TEST(StoredWeights, ThePlanKnowsTheSmallerSizes) {
       // A modulation layer of a double block as the formula gives it, in bf16, is the largest.
       EXPECT_EQ(small.staging_bytes, std::size_t{6 * 3072 * 3072 * 2});
       EXPECT_EQ(small.peak_bytes(),
-                small.resident_bytes + small.slot_bytes + small.staging_bytes + small.activation_bytes);
+                small.resident_bytes + small.slot_bytes + small.staging_bytes + small.activation_bytes +
+                    small.host_bytes);
       EXPECT_EQ(small.activation_bytes, large.activation_bytes);
     }
     EXPECT_LT(plan.peak_bytes(), bf16.peak_bytes() * 6 / 10);
@@ -148,8 +152,33 @@ TEST(StoredWeights, ThePlanKnowsTheSmallerSizes) {
     EXPECT_EQ(to_json(dev, decide(request, dev), plan).at("weights"), weights);
   }
   request.weights = "int4";
-  expect_error(ErrorCode::kUsage, "weights is 'int4'; there are as-stored, bf16, fp8, fp8-scaled and int8",
+  expect_error(ErrorCode::kUsage, "weights is 'int4'; there are auto, as-stored, bf16, fp8, fp8-scaled and int8",
                [&] { decide(request, dev); });
+}
+
+TEST(StoredWeights, AutoTakesInt8WhereThatKeepsTheTransformerInMemory) {
+  const Model dev = Model::dummy("dev");
+  struct Case {
+    const char* budget;
+    WeightStorage weights;
+    const char* note;
+  };
+  for (const Case& c : {Case{"24GiB", WeightStorage::kAsStored, "which stay in memory"},
+                        Case{"12GiB", WeightStorage::kI8, "would be read in every step, in int8 nothing"},
+                        Case{"6GiB", WeightStorage::kAsStored, "not all would stay either"}}) {
+    SCOPED_TRACE(c.budget);
+    Request request = small_request("auto");
+    request.budget = c.budget;
+    Job job = decide(request, dev);
+    settle_weights(dev, kWorkspace, job);
+    EXPECT_EQ(job.weights, c.weights);
+    ASSERT_FALSE(job.notes.empty());
+    EXPECT_NE(job.notes.back().find(c.note), std::string::npos) << job.notes.back();
+    EXPECT_EQ(make_plan(dev, job, kWorkspace).blocks.streamed_bytes > 0, std::string(c.budget) == "6GiB");
+    const std::size_t notes = job.notes.size();
+    settle_weights(dev, kWorkspace, job);  // once is enough
+    EXPECT_EQ(job.notes.size(), notes);
+  }
 }
 
 // Streamed blocks are requantised again and again, resident ones once: the same picture.
@@ -159,12 +188,12 @@ TEST(StoredWeights, EveryBudgetDrawsTheSamePicture) {
     Request request = small_request(weights);
     request.max_text_tokens = 1024;  // or decoding, which keeps its weights, would need more than denoising
     request.budget = "1T";
-    const Plan all = make_plan(model, decide(request, model));
+    const Plan all = make_plan(model, decide(request, model), kWorkspace);
     const std::vector<float> expected = draw(model, request).picture.latents;
-    const std::size_t most = all.phase("denoise").peak_bytes() + kProcessBytes;
+    const std::size_t most = all.phase("denoise").peak_bytes() + all.process_bytes;
     request.budget = std::to_string(std::max(most - all.blocks.bytes() + all.least_block_bytes,
-                                             all.phase("vae").peak_bytes() + kProcessBytes));
-    EXPECT_GT(make_plan(model, decide(request, model)).blocks.streamed_bytes, 0u);
+                                             all.phase("vae").peak_bytes() + all.process_bytes));
+    EXPECT_GT(make_plan(model, decide(request, model), kWorkspace).blocks.streamed_bytes, 0u);
     EXPECT_EQ(draw(model, request).picture.latents, expected);
   }
 }

@@ -13,7 +13,7 @@ class CpuBackendImpl final : public CpuBackend {
   std::string name() const override { return "cpu " + std::string(isa_name(engine_.isa())); }
   Device device() const override { return Device::kHost; }
   CpuIsa isa() const override { return engine_.isa(); }
-  std::size_t workspace_bytes() const override { return engine_.workspace_bytes(); }
+  Workspace workspace() const override { return engine_.workspace(); }
 
   void linear(const LinearArgs& args) override { cpu::linear(engine_, args); }
   void attention(const AttentionArgs& args) override { cpu::attention(engine_, args); }

@@ -35,9 +35,6 @@ struct CpuOptions {
 
 class CpuBackend : public Backend {
  public:
-  // Bytes of scratch memory that ops may touch, all threads together, for the shapes of FLUX.1 and its
-  // autoencoder.
-  virtual std::size_t workspace_bytes() const = 0;
   virtual CpuIsa isa() const = 0;  // never kAuto
 };
 
@@ -69,8 +66,9 @@ struct CeilingOptions {
 // The best few milliseconds of each.
 CpuCeilings measure_ceilings(const CeilingOptions& options);
 
-// The same one by one, again and again, with threads and memory kept between calls: the bench probes beside every run.
-// Each returns the best few milliseconds of about `seconds`. One call at a time. Errors: as measure_ceilings.
+// The same one by one, again and again, with threads and memory kept between calls: the bench probes beside
+// every run. Each returns the best few milliseconds of about `seconds`. One call at a time. Errors: as
+// measure_ceilings.
 class CeilingProbe {
  public:
   explicit CeilingProbe(const CpuOptions& options);

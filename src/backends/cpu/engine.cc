@@ -34,8 +34,11 @@ const GemmKernels& Engine::gemm_kernels(DType activation, DType weight) const {
   return has_pairs_ && activation == DType::kBF16 && fits ? pairs_ : kernels_.gemm;
 }
 
-std::size_t Engine::workspace_bytes() const {
-  return scratch_.front().size() * scratch_.size() + std::max(kPlannedShared, shared_.size());
+// What an earlier run has made of the shared memory is there whatever the next one does.
+Backend::Workspace Engine::workspace() const {
+  const std::size_t planned = std::max(kPlannedShared, shared_.size());
+  return {.bytes = scratch_.front().size() * scratch_.size() + shared_.size(),
+          .conv_bytes = planned - shared_.size()};
 }
 
 void Engine::run_rows(int64_t rows, int64_t cols, const std::function<void(int64_t, int64_t)>& body) {

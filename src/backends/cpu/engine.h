@@ -23,7 +23,7 @@ class Engine {
   // they fit.
   const GemmKernels& gemm_kernels(DType activation, DType weight) const;
   int threads() const { return pool_.size(); }
-  std::size_t workspace_bytes() const;
+  Backend::Workspace workspace() const;
 
   // As ThreadPool::parallel_for.
   void run(int64_t tasks, const std::function<void(int64_t task, int worker)>& task) {
