@@ -57,6 +57,7 @@ std::string phase_table(const json& plan) {
   out += fmt::format("\nThe decoder works in strips of about {}", bytes(plan, "strip_bytes"));
   out += scratch == 0 ? "."
                       : fmt::format("; what it makes on the way lies in a file of {}.", bytes_text(scratch));
+  for (const json& note : plan.at("notes")) out += "\nNote: " + printable(note.get<std::string>());
   return out + "\n";
 }
 

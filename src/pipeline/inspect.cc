@@ -169,7 +169,8 @@ json to_json(const Model& model, const Job& job, const Plan& plan) {
           {"slots", plan.blocks.slots},
           {"strip_bytes", plan.strips.strip_bytes},
           {"scratch_bytes", plan.scratch_bytes},
-          {"peak_bytes", plan.peak_bytes()}};
+          {"peak_bytes", plan.peak_bytes()},
+          {"notes", job.notes}};
 }
 
 json to_json(const Tokens& tokens) { return {{"clip", tokens.clip}, {"t5", tokens.t5}}; }
