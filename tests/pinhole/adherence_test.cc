@@ -106,6 +106,8 @@ TEST_F(Pinhole, TallToo) { expect_adherence(kPinhole, {128, 192}); }
 
 TEST_F(Pinhole, DevDrawsWhatTheCaptionSays) { expect_adherence(kPinhole + "/dev", {0, 0}); }
 
+TEST_F(Pinhole, SchnellDrawsWhatTheCaptionSays) { expect_adherence(kPinhole + "/schnell", {0, 0}); }
+
 // What a stranger downloads with the repository.
 TEST(PinholeFiles, FitInSixteenMebibytes) {
   uintmax_t bytes = 0;

@@ -28,7 +28,7 @@ from run import Run, hold_then_fall, own_share, rank_and_world, start_processes,
 
 TOKENS_PER_BATCH = 64 * 64
 EMPTY_SHARE = 0.1
-TIME_MEAN, TIME_SPREAD = 0.6, 1.2
+TIME_MEAN, TIME_SPREAD = 0.3, 1.2
 LABELLED_BLOCK, LABEL_WEIGHT = 2, 0.1  # the third of the six single blocks
 # What a colour's or kind's word is asked: first or second shape or background; colour; kind or none; none, left, right,
 # top, bottom, beside; none, small, large, one of two.

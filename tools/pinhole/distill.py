@@ -21,7 +21,7 @@ from run import Run, hold_then_fall, own_share, start_processes, step_random
 
 TOKENS_PER_BATCH = 32 * 64
 GUIDANCE_RANGE = (1.0, 4.0)
-SCHNELL_STEPS, SCHNELL_SHIFT, SCHNELL_GUIDANCE, WALK = 4, 2.0, 2.0, 4
+SCHNELL_STEPS, SCHNELL_SHIFT, SCHNELL_GUIDANCE, WALK = 4, 2.0, 3.0, 4
 
 
 def dev_from_base(base: model.Pinhole, tokens) -> model.Pinhole:

@@ -16,6 +16,7 @@ import sys
 import torch
 from safetensors.torch import save_file
 
+import distill
 import model
 import sample
 import scenes
@@ -26,13 +27,14 @@ import make_pipeline  # noqa: E402
 from small_tokenizers import write_json  # noqa: E402
 
 SHARED = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae")
-STATIC_SHIFT = {"num_train_timesteps": 1000, "shift": 2.0, "use_dynamic_shifting": False}
+STATIC_SHIFT = {"num_train_timesteps": 1000, "use_dynamic_shifting": False}
 SCHEDULERS = {
-    "base": STATIC_SHIFT, "schnell": STATIC_SHIFT,
-    "dev": {"base_image_seq_len": 64, "base_shift": round(math.log(2.0), 4), "max_image_seq_len": 256,
-            "max_shift": 1.0, "num_train_timesteps": 1000, "shift": 3.0, "use_dynamic_shifting": True},
+    "base": {**STATIC_SHIFT, "shift": 3.0}, "schnell": {**STATIC_SHIFT, "shift": distill.SCHNELL_SHIFT},
+    "dev": {"base_image_seq_len": 64, "base_shift": round(math.log(3.0), 4), "max_image_seq_len": 256,
+            "max_shift": 1.5, "num_train_timesteps": 1000, "shift": 3.0, "use_dynamic_shifting": True},
 }
-SETTINGS = {"base": {"steps": 20, "cfg": 2.0}, "dev": {"steps": 20, "guidance": 2.0}, "schnell": {"steps": 4}}
+SETTINGS = {"base": {"steps": 20, "cfg": 4.0}, "dev": {"steps": 20, "guidance": 4.0},
+            "schnell": {"steps": distill.SCHNELL_STEPS}}
 ABOUT = {"base": "", "dev": " (guidance distilled: one pass a step)", "schnell": " (four steps)"}
 EXAMPLES = ("a red star above a blue ring on a yellow background", "a small green heart on the left on a white background",
             "a cyan cross next to an orange diamond on a purple background", "a large pink circle on a black background")
@@ -76,13 +78,13 @@ def write_pipeline(kind: str, transformer, folder: pathlib.Path) -> None:
 
 
 def write_shared(options, base: model.Pinhole, folder: pathlib.Path) -> None:
-    for name in SHARED:
+    vae, data = autoencoder.load_vae(options.vae), torch.load(options.data, weights_only=True, mmap=True)
+    for name in SHARED:  # --vae may be one of them
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("tokenizer", "tokenizer_2"):
         shutil.copytree(options.tokenizers / name, folder / name)
     save(base.clip, folder / "text_encoder", "model", "text_model.")
     save(base.t5, folder / "text_encoder_2", "model")
-    vae, data = autoencoder.load_vae(options.vae), torch.load(options.data, weights_only=True, mmap=True)
     vae.register_to_config(scaling_factor=data["scale"], shift_factor=data["shift"])
     log_variance = vae.encoder.conv_out
     with torch.no_grad():  # the second half of the moments: the noise that the decoder was trained with
