@@ -7,15 +7,20 @@ FOLDER/curves.png      every column of the log against the step
 A step's random numbers come from (seed, step) alone, so an interrupted run ends as an uninterrupted one would.
 """
 
+import ctypes
 import json
 import math
 import os
 import pathlib
+import signal
 import time
 
 import numpy as np
 import torch
 from torch import distributed, multiprocessing
+
+
+PR_SET_PDEATHSIG = 1
 
 
 def step_random(seed: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
@@ -46,6 +51,8 @@ def start_processes(train, options) -> None:
 
 
 def _join(rank: int, train, options) -> None:
+    # Linux: to end with the process that started it. Left behind, it would go on and write over the checkpoint.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     torch.set_num_threads(1)
     allowed = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {allowed[rank % len(allowed)]})
