@@ -45,7 +45,8 @@ void add_size_flags(Arguments& arguments, DrawOptions& options) {
   arguments.add_text({"--precision", "NAME", "auto (default: as the weights are stored), f32 or bf16"},
                      options.precision);
   arguments.add_text(
-      {"--weights", "NAME", "auto, or what the transformer's matrices become: bf16, fp8, fp8-scaled, int8 (default as-stored)"},
+      {"--weights", "NAME",
+       "auto, or what the transformer's matrices become: bf16, fp8, fp8-scaled, int8 (default as-stored)"},
       options.weights);
   arguments.add_text(
       {"--budget", "SIZE", "Memory to stay within: 12GiB, 8G, 6000MiB (default auto: what is free)"},

@@ -26,7 +26,8 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   void on_event(const darkroom_progress& event);
-  // The line that updates itself; nothing in another style, or so soon behind the last that nobody could read.
+  // The line that updates itself; nothing in another style, or so soon behind the last that nobody could
+  // read.
   void live(const std::string& text);
   void note(const std::string& text);
   // A line that stays; nothing with --quiet.

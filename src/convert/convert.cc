@@ -60,7 +60,8 @@ void write_small_files(const Model& model, const fs::path& in, NewFolder& folder
 
 std::vector<PartPlan> plan_parts(const Model& model, const ConvertOptions& options, const auto& note) {
   const WeightStorage weights = parse_form(options.weights, "the kind of weights"),
-             text_weights = parse_form(options.text_weights, "the kind of the text encoders' weights");
+                      text_weights =
+                          parse_form(options.text_weights, "the kind of the text encoders' weights");
   require(options.shard_bytes >= 1, ErrorCode::kUsage, "files of 0 bytes hold no weights");
   const auto form_of = [&](Part part) {
     if (part == Part::kVae) return WeightStorage::kAsStored;

@@ -126,7 +126,8 @@ bool is_matrix(const StoredTensor& tensor) {
   static constexpr std::array<std::string_view, 4> kEmbeddings = {
       "embed_tokens.weight", "shared.weight", "embedding.weight", "relative_attention_bias.weight"};
   return tensor.extents.size() == 2 && tensor.name.ends_with(kWeight) &&
-         std::ranges::none_of(kEmbeddings, [&](std::string_view ending) { return tensor.name.ends_with(ending); });
+         std::ranges::none_of(kEmbeddings,
+                              [&](std::string_view ending) { return tensor.name.ends_with(ending); });
 }
 
 std::vector<SourceTensor> list_tensors(const Model& model, const fs::path& folder, Part part) {

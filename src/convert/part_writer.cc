@@ -27,7 +27,8 @@ std::size_t bytes_of(const Converted& tensor) {
   return tensor.weight.bytes + (tensor.scale ? tensor.scale->bytes : 0);
 }
 
-std::vector<Shard> fill_shards(const std::vector<SourceTensor>& tensors, WeightStorage form, std::size_t shard_bytes) {
+std::vector<Shard> fill_shards(const std::vector<SourceTensor>& tensors, WeightStorage form,
+                               std::size_t shard_bytes) {
   std::vector<Shard> shards(1);
   for (const SourceTensor& source : tensors) {
     Converted tensor = plan_tensor(source, form);
@@ -86,7 +87,8 @@ std::size_t PartPlan::bytes() const {
   return total;
 }
 
-PartPlan plan_part(Part part, std::vector<SourceTensor> tensors, WeightStorage form, std::size_t shard_bytes) {
+PartPlan plan_part(Part part, std::vector<SourceTensor> tensors, WeightStorage form,
+                   std::size_t shard_bytes) {
   PartPlan plan{part, std::move(tensors), {}};
   plan.shards = fill_shards(plan.tensors, form, shard_bytes);
   const std::size_t count = plan.shards.size();

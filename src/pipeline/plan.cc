@@ -264,9 +264,9 @@ void settle_weights(const Model& model, const Backend::Workspace& workspace, Job
     if (e.code() != ErrorCode::kOutOfMemory) throw;
   }
   if (stays) job.weights = smaller.weights;
-  job.notes.push_back(fmt::format(
-      "weights: {}; as stored, {} would be read in every step, in int8 {}", stays ? "int8" : "as stored",
-      memory::byte_text(streamed), stays ? "nothing" : "not all would stay either"));
+  job.notes.push_back(fmt::format("weights: {}; as stored, {} would be read in every step, in int8 {}",
+                                  stays ? "int8" : "as stored", memory::byte_text(streamed),
+                                  stays ? "nothing" : "not all would stay either"));
 }
 
 PartSize part_size(const Model& model, Part part) {

@@ -36,7 +36,7 @@ struct PlannedPhase {
   std::size_t streamed_bytes = 0;  // read through the slots in every pass: once, or in every step of denoise
   std::size_t staging_bytes = 0;   // where weights are requantised: of one as it lies in the file
   std::size_t activation_bytes = 0;  // peak
-  std::size_t host_bytes = 0;  // beside them: embeddings, latents and pictures, scratch of convolutions
+  std::size_t host_bytes = 0;        // beside them: embeddings, latents and pictures, scratch of convolutions
   double flops = 0;
   bool assumed = false;  // the part's config is missing: FLUX.1's own sizes were taken
   // The process itself comes on top.
@@ -82,8 +82,8 @@ struct Plan {
 // `workspace` is that of the backend that will run.
 Plan make_plan(const Model& model, const Job& job, const Backend::Workspace& workspace);
 
-// Decides weights that were left to the budget, and says so in the job's notes: int8 where the transformer then
-// stays in memory and as stored it would not, else as stored. Errors: those of make_plan().
+// Decides weights that were left to the budget, and says so in the job's notes: int8 where the transformer
+// then stays in memory and as stored it would not, else as stored. Errors: those of make_plan().
 void settle_weights(const Model& model, const Backend::Workspace& workspace, Job& job);
 
 // Parameters of a part, and its bytes as stored.

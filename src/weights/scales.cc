@@ -71,7 +71,8 @@ bool is_input_scale_name(std::string_view name) {
 }
 
 bool is_scale_name(std::string_view name) {
-  return std::ranges::any_of(kScaleEndings, [&](std::string_view ending) { return name.ends_with(ending); }) ||
+  return std::ranges::any_of(kScaleEndings,
+                             [&](std::string_view ending) { return name.ends_with(ending); }) ||
          is_input_scale_name(name) || name == "scaled_fp8";
 }
 

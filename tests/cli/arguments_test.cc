@@ -155,8 +155,9 @@ TEST_F(CliArguments, MemoryThatIsNotThereIsItsOwnError) {
 #if defined(__SANITIZE_ADDRESS__)
   GTEST_SKIP() << "AddressSanitizer needs the whole address space";
 #endif
-  expect_refusal({"generate", "--dummy", "dev", "-p", "a", "-W", "64", "-H", "64", "--steps", "1", "-t", "1", "-q"}, 4,
-                 "memory", {.memory_limit = 192 << 20});
+  expect_refusal(
+      {"generate", "--dummy", "dev", "-p", "a", "-W", "64", "-H", "64", "--steps", "1", "-t", "1", "-q"}, 4,
+      "memory", {.memory_limit = 192 << 20});
   EXPECT_EQ(files(), Words{});
 }
 

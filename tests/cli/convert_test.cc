@@ -3,10 +3,10 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <cmath>
 #include <thread>
 
 #include "cli/program.h"
+#include "expected.h"
 #include "image/png.h"
 #include "large_model.h"
 
@@ -29,11 +29,7 @@ class CliConvert : public ProgramTest {
   }
 };
 
-double psnr(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b) {
-  double squares = 0;
-  for (std::size_t i = 0; i < a.size() && i < b.size(); ++i) squares += std::pow(a[i] - b[i], 2);
-  return a.size() == b.size() ? 10 * std::log10(255.0 * 255.0 * static_cast<double>(a.size()) / squares) : 0;
-}
+using darkroom::psnr;
 
 TEST_F(CliConvert, AConvertedModelDraws) {
   std::filesystem::create_directory_symlink(fixture_model(), folder() / "in");

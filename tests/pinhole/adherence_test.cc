@@ -73,9 +73,9 @@ class Pinhole : public testing::Test {
     return image;
   }
 
-  // Draws the captions, each with a seed of its own. Every claim must hold in two pictures of three,
-  // and every background must be right.
-  void expect_adherence(const std::string& folder, Size size) {
+  // Draws the captions, each with a seed of its own. Every claim must hold in that share of the pictures, and
+  // every background must be right.
+  void expect_adherence(const std::string& folder, Size size, double share) {
     ASSERT_EQ(darkroom_open(engine_, folder.c_str(), &model_), DARKROOM_OK) << darkroom_last_error(engine_);
     std::size_t right = 0;
     std::string wrong;
@@ -90,7 +90,7 @@ class Pinhole : public testing::Test {
         if (!claim.holds) wrong += caption + ": " + claim.expected + ", seen " + claim.seen + "\n";
       }
     }
-    EXPECT_GE(right * 3, kDrawn * 2) << wrong;
+    EXPECT_GE(right, static_cast<std::size_t>(share * kDrawn)) << wrong;
     RecordProperty("right", static_cast<int>(right));
   }
 
@@ -98,15 +98,17 @@ class Pinhole : public testing::Test {
   darkroom_model* model_ = nullptr;
 };
 
-TEST_F(Pinhole, BaseDrawsWhatTheCaptionSays) { expect_adherence(kPinhole, {0, 0}); }
+constexpr double kMost = 0.84;  // 10 of 12
 
-TEST_F(Pinhole, WideToo) { expect_adherence(kPinhole, {192, 128}); }
+TEST_F(Pinhole, BaseDrawsWhatTheCaptionSays) { expect_adherence(kPinhole, {0, 0}, kMost); }
 
-TEST_F(Pinhole, TallToo) { expect_adherence(kPinhole, {128, 192}); }
+TEST_F(Pinhole, WideToo) { expect_adherence(kPinhole, {192, 128}, kMost); }
 
-TEST_F(Pinhole, DevDrawsWhatTheCaptionSays) { expect_adherence(kPinhole + "/dev", {0, 0}); }
+TEST_F(Pinhole, TallToo) { expect_adherence(kPinhole, {128, 192}, kMost); }
 
-TEST_F(Pinhole, SchnellDrawsWhatTheCaptionSays) { expect_adherence(kPinhole + "/schnell", {0, 0}); }
+TEST_F(Pinhole, DevDrawsWhatTheCaptionSays) { expect_adherence(kPinhole + "/dev", {0, 0}, kMost); }
+
+TEST_F(Pinhole, SchnellDrawsWhatTheCaptionSays) { expect_adherence(kPinhole + "/schnell", {0, 0}, 0.75); }
 
 // What a stranger downloads with the repository.
 TEST(PinholeFiles, FitInSixteenMebibytes) {

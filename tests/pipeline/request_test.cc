@@ -168,7 +168,8 @@ TEST(Plan, DecoderFitsIntoHalfAGibibyte) {
         dry_run(model.part_dtype(Part::kVae), job.precision, [&](const Context& ctx, WeightSource& weights) {
           decode(ctx, model.config(), weights, job, latents, strips, nullptr);
         });
-    const std::size_t host = static_cast<std::size_t>(width * height * 3) + 2 * latents.size() * sizeof(float);
+    const std::size_t host =
+        static_cast<std::size_t>(width * height * 3) + 2 * latents.size() * sizeof(float);
     return run.activation_bytes + part_size(model, Part::kVae).bytes + host + kWorkspace.bytes +
            kWorkspace.conv_bytes + kProgramBytes;
   };

@@ -98,8 +98,9 @@ TEST(StoredWeights, MadeOnTheWayInIsWhatTheFileHolds) {
   const TempFolder folder;
   write_stored_model(folder / "bf16", WeightStorage::kBF16, false);
   const Model plain = Model::open(folder / "bf16");
-  for (const auto& [name, as] : {std::pair("fp8", WeightStorage::kF8), std::pair("fp8-scaled", WeightStorage::kF8Scaled),
-                                 std::pair("int8", WeightStorage::kI8)}) {
+  for (const auto& [name, as] :
+       {std::pair("fp8", WeightStorage::kF8), std::pair("fp8-scaled", WeightStorage::kF8Scaled),
+        std::pair("int8", WeightStorage::kI8)}) {
     SCOPED_TRACE(name);
     write_stored_model(folder / name, as, false);
     const Model stored = Model::open(folder / name);
@@ -142,9 +143,8 @@ TEST(StoredWeights, ThePlanKnowsTheSmallerSizes) {
           << phase;
       // A modulation layer of a double block as the formula gives it, in bf16, is the largest.
       EXPECT_EQ(small.staging_bytes, std::size_t{6 * 3072 * 3072 * 2});
-      EXPECT_EQ(small.peak_bytes(),
-                small.resident_bytes + small.slot_bytes + small.staging_bytes + small.activation_bytes +
-                    small.host_bytes);
+      EXPECT_EQ(small.peak_bytes(), small.resident_bytes + small.slot_bytes + small.staging_bytes +
+                                        small.activation_bytes + small.host_bytes);
       EXPECT_EQ(small.activation_bytes, large.activation_bytes);
     }
     EXPECT_LT(plan.peak_bytes(), bf16.peak_bytes() * 6 / 10);
@@ -152,7 +152,8 @@ TEST(StoredWeights, ThePlanKnowsTheSmallerSizes) {
     EXPECT_EQ(to_json(dev, decide(request, dev), plan).at("weights"), weights);
   }
   request.weights = "int4";
-  expect_error(ErrorCode::kUsage, "weights is 'int4'; there are auto, as-stored, bf16, fp8, fp8-scaled and int8",
+  expect_error(ErrorCode::kUsage,
+               "weights is 'int4'; there are auto, as-stored, bf16, fp8, fp8-scaled and int8",
                [&] { decide(request, dev); });
 }
 

@@ -54,15 +54,15 @@ class Requantize : public testing::Test {
     quantize_rows(f32(), i8_scales_, as_i8);
     f8_scale_ = f8_scale(absmax(f32()));
     quantize_rows(f32(), {&f8_scale_, 1}, as_f8);
-    write_safetensors(folder_ / "model.safetensors",
-                      std::vector<NamedTensor>{
-                          {"f32.weight", f32()},
-                          {"i8.weight", as_i8},
-                          {"i8.weight_scale", Tensor(i8_scales_.data(), DType::kF32, {kRows})},
-                          {"f8.weight", as_f8},
-                          {"f8.scale_weight", Tensor(&f8_scale_, DType::kF32, {1})},
-                          {"norm.weight", Tensor(values_.data(), DType::kF32, {kCols})},
-                          {"embed.weight", f32()}});
+    write_safetensors(
+        folder_ / "model.safetensors",
+        std::vector<NamedTensor>{{"f32.weight", f32()},
+                                 {"i8.weight", as_i8},
+                                 {"i8.weight_scale", Tensor(i8_scales_.data(), DType::kF32, {kRows})},
+                                 {"f8.weight", as_f8},
+                                 {"f8.scale_weight", Tensor(&f8_scale_, DType::kF32, {1})},
+                                 {"norm.weight", Tensor(values_.data(), DType::kF32, {kCols})},
+                                 {"embed.weight", f32()}});
   }
 
   Tensor f32() { return Tensor(values_.data(), DType::kF32, {kRows, kCols}); }
@@ -139,12 +139,12 @@ TEST_F(Requantize, TakesQuantisedMatrices) {
 
 TEST_F(Requantize, LeavesTheRestAlone) {
   const std::unique_ptr<CatalogSource> stored = files();
-  for (const auto& [storage, name, shape] :
-       {std::tuple(WeightStorage::kI8, "norm.weight", Shape{kCols}),
-        std::tuple(WeightStorage::kI8, "embed.weight", shape_),
-        std::tuple(WeightStorage::kI8, "i8.weight", shape_), std::tuple(WeightStorage::kF8, "f8.weight", shape_),
-        std::tuple(WeightStorage::kF8Scaled, "f8.weight", shape_),
-        std::tuple(WeightStorage::kAsStored, "f32.weight", shape_)}) {
+  for (const auto& [storage, name, shape] : {std::tuple(WeightStorage::kI8, "norm.weight", Shape{kCols}),
+                                             std::tuple(WeightStorage::kI8, "embed.weight", shape_),
+                                             std::tuple(WeightStorage::kI8, "i8.weight", shape_),
+                                             std::tuple(WeightStorage::kF8, "f8.weight", shape_),
+                                             std::tuple(WeightStorage::kF8Scaled, "f8.weight", shape_),
+                                             std::tuple(WeightStorage::kAsStored, "f32.weight", shape_)}) {
     RequantizingSource same = source(storage);
     const Loaded got = load(same, name, shape), want = load(*stored, name, shape);
     EXPECT_EQ(got.tensor.dtype, want.tensor.dtype) << name;
@@ -179,20 +179,21 @@ TEST(RequantizeErrors, NameTheWeight) {
   float values[] = {1, 2, std::numeric_limits<float>::quiet_NaN(), 4};
   write_safetensors(folder / "a.safetensors",
                     std::vector<NamedTensor>{{"a.weight", Tensor(values, DType::kF32, {2, 2})}});
-  RequantizingSource source(std::make_unique<CatalogSource>(Catalog(folder / "a.safetensors")), WeightStorage::kI8,
-                            [](const std::string&) { return true; });
-  expect_error(ErrorCode::kModel, "'a.weight' as int8: row 1, column 0 is nan, a weight must be finite",
-               [&] { load(source, "a.weight", {2, 2}); });
+  RequantizingSource source(std::make_unique<CatalogSource>(Catalog(folder / "a.safetensors")),
+                            WeightStorage::kI8, [](const std::string&) { return true; });
+  expect_error(ErrorCode::kModel, "'a.weight' as int8: row 1, column 0 is nan, a weight must be finite", [&] {
+    load(source, "a.weight", {2, 2});
+  });
   expect_error(ErrorCode::kModel, "there is no tensor 'b.weight'", [&] { load(source, "b.weight", {2, 2}); });
 }
 
 TEST(StorageNames, AreReadBack) {
-  for (const WeightStorage storage :
-       {WeightStorage::kAsStored, WeightStorage::kBF16, WeightStorage::kF8,
-        WeightStorage::kF8Scaled, WeightStorage::kI8}) {
+  for (const WeightStorage storage : {WeightStorage::kAsStored, WeightStorage::kBF16, WeightStorage::kF8,
+                                      WeightStorage::kF8Scaled, WeightStorage::kI8}) {
     EXPECT_EQ(parse_storage(storage_name(storage)), storage);
   }
-  for (const char* name : {"", "FP8", "fp16", "int8 ", "q4"}) EXPECT_EQ(parse_storage(name), std::nullopt) << name;
+  for (const char* name : {"", "FP8", "fp16", "int8 ", "q4"})
+    EXPECT_EQ(parse_storage(name), std::nullopt) << name;
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ from run import Run, hold_then_fall, own_share, start_processes, step_random
 
 TOKENS_PER_BATCH = 32 * 64
 GUIDANCE_RANGE = (1.0, 4.0)
-SCHNELL_STEPS, SCHNELL_SHIFT, SCHNELL_GUIDANCE, WALK = 4, 2.0, 3.0, 4
+SCHNELL, WALK = sample.SETTINGS["schnell"], 4
 
 
 def dev_from_base(base: model.Pinhole, tokens) -> model.Pinhole:
@@ -38,12 +38,12 @@ def dev_from_base(base: model.Pinhole, tokens) -> model.Pinhole:
 
 @torch.no_grad()
 def schnell_from_dev(dev: model.Pinhole, tokens) -> model.Pinhole:
-    """dev at SCHNELL_GUIDANCE, its guidance embedding added to the bias that it was always added to."""
+    """dev at SCHNELL.guidance, its guidance embedding added to the bias that it was always added to."""
     schnell = model.Pinhole(tokens)
     state = {name: value for name, value in dev.state_dict().items() if "guidance_embedder" not in name}
     schnell.load_state_dict(state)
     embed = dev.transformer.time_text_embed
-    guidance = embed.guidance_embedder(embed.time_proj(torch.tensor([1000.0 * SCHNELL_GUIDANCE])))
+    guidance = embed.guidance_embedder(embed.time_proj(torch.tensor([1000.0 * SCHNELL.guidance])))
     schnell.transformer.time_text_embed.timestep_embedder.linear_2.bias += guidance[0]
     return schnell
 
@@ -64,15 +64,15 @@ def dev_loss(student, teacher, data, rng, generator):
 
 def schnell_loss(student, teacher, data, rng, generator):
     (x, clip, t5, grid), _ = sample_batch(data, rng, generator, TOKENS_PER_BATCH)
-    levels = sample.shifted(SCHNELL_STEPS, SCHNELL_SHIFT)
-    interval = int(rng.integers(SCHNELL_STEPS))
+    levels = sample.shifted(SCHNELL.steps, SCHNELL.shift)
+    interval = int(rng.integers(SCHNELL.steps))
     start, end = levels[interval], levels[interval + 1]
     at = (1 - start) * x + start * torch.randn(x.shape, generator=generator)
     x, clip, t5, at = own_share(x, clip, t5, at)
     with torch.no_grad():
         text = teacher.encode(clip, t5)
         walk = [start + (end - start) * i / WALK for i in range(WALK + 1)]
-        denoise = sample.Denoiser("dev", teacher, text, text, SCHNELL_GUIDANCE)
+        denoise = sample.Denoiser("dev", teacher, text, text, SCHNELL.guidance)
         target = (sample.euler(denoise, at, walk, grid) - at) / (end - start)
     return (student.velocity(text, at, torch.full((len(x),), start), grid) - target).square().mean()
 

@@ -16,7 +16,6 @@ import sys
 import torch
 from safetensors.torch import save_file
 
-import distill
 import model
 import sample
 import scenes
@@ -27,14 +26,13 @@ import make_pipeline  # noqa: E402
 from small_tokenizers import write_json  # noqa: E402
 
 SHARED = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae")
-STATIC_SHIFT = {"num_train_timesteps": 1000, "use_dynamic_shifting": False}
+KINDS = sample.SETTINGS
 SCHEDULERS = {
-    "base": {**STATIC_SHIFT, "shift": 3.0}, "schnell": {**STATIC_SHIFT, "shift": distill.SCHNELL_SHIFT},
-    "dev": {"base_image_seq_len": 64, "base_shift": round(math.log(3.0), 4), "max_image_seq_len": 256,
-            "max_shift": 1.5, "num_train_timesteps": 1000, "shift": 3.0, "use_dynamic_shifting": True},
-}
-SETTINGS = {"base": {"steps": 20, "cfg": 4.0}, "dev": {"steps": 20, "guidance": 4.0},
-            "schnell": {"steps": distill.SCHNELL_STEPS}}
+    kind: {"num_train_timesteps": 1000, "shift": KINDS[kind].shift, "use_dynamic_shifting": False}
+    for kind in ("base", "schnell")
+} | {"dev": {"base_image_seq_len": 64, "base_shift": round(math.log(KINDS["dev"].shift), 4), "max_image_seq_len": 256,
+             "max_shift": 1.5, "num_train_timesteps": 1000, "shift": 3.0, "use_dynamic_shifting": True}}
+GUIDED_BY = {"base": "cfg", "dev": "guidance"}  # schnell by nothing
 ABOUT = {"base": "", "dev": " (guidance distilled: one pass a step)", "schnell": " (four steps)"}
 EXAMPLES = ("a red star above a blue ring on a yellow background", "a small green heart on the left on a white background",
             "a cyan cross next to an orange diamond on a purple background", "a large pink circle on a black background")
@@ -43,8 +41,9 @@ EXAMPLES = ("a red star above a blue ring on a yellow background", "a small gree
 def settings(kind: str) -> dict:
     words = sorted({word for text in ("a an on the at of to next left above background small large gray", *scenes.COLOURS,
                                       *scenes.SHAPES, *scenes.PLACES) for word in text.split()})
+    guidance = {GUIDED_BY[kind]: KINDS[kind].guidance} if kind in GUIDED_BY else {}
     return {
-        "width": 128, "height": 128, **SETTINGS[kind], "max_text_tokens": model.T5_TOKENS,
+        "width": 128, "height": 128, "steps": KINDS[kind].steps, **guidance, "max_text_tokens": model.T5_TOKENS,
         "prompts": {
             "about": f"one or two shapes of one colour each, on a plain background of another{ABOUT[kind]}",
             "grammar": ["a [small|large] COLOUR SHAPE [on the left|on the right|at the top|at the bottom] on a COLOUR background",
