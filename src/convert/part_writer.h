@@ -28,10 +28,10 @@ struct PartPlan {
   std::size_t bytes() const;
 };
 
-// Fills one file after the other, in the order of names, with at most shard_bytes of tensors, or one tensor
-// that is larger. A scale lies in the file of its matrix. Names are those that diffusers and transformers
-// look for. Errors: as list_tensors() and plan_tensor(); kUsage when there would be more files than can be
-// read.
+// `form`: as plan_tensor(), but fp8 and int8 leave the transformer's embedders as they are stored. Fills one
+// file after the other, in the order of names, with at most shard_bytes of tensors, or one tensor that is
+// larger. A scale lies in the file of its matrix. Names are those that diffusers and transformers look for.
+// Errors: as list_tensors() and plan_tensor(); kUsage when there would be more files than can be read.
 PartPlan plan_part(Part part, std::vector<SourceTensor> tensors, WeightStorage form, std::size_t shard_bytes);
 
 // Writes the files, and the index if there are several. Errors: as Requantizer::write().
