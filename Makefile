@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 
 help:
 	@echo "make demo    install what is missing, build the program, draw a picture"
-	@echo "make test    install what is missing, build everything, run all tests"
+	@echo "make test    install what is missing, build everything, run the tests (ctest -L long has those that take minutes)"
 	@echo "make asan    the tests under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer (build-asan/)"
 	@echo "make fuzz    every fuzz target for FUZZ_SECONDS=60 seconds (clang, build-fuzz/)"
 	@echo "make format  clang-format every source"

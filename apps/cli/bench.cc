@@ -73,7 +73,7 @@ void run_bench(const Command& self, const std::vector<std::string>& arguments) {
   parser.add_text({"--budget", "SIZE", "Also run steps of the transformer within this much memory, or auto"},
                   budget);
   add_model_flags(parser, chosen);
-  add_engine_flags(parser, options);
+  add_cpu_flags(parser, options);
   if (!parser.parse(arguments)) return;
   const bool with_model = chosen.model || chosen.dummy;
   if (with_model && !budget)

@@ -33,8 +33,7 @@ void add_flags(Arguments& arguments, ConvertOptions& options) {
   arguments.add_text({"--shard-size", "SIZE", "At most so much in a file, such as 2GiB (default 5GB)"},
                      options.shard_size);
   arguments.add_switch("-q,--quiet", options.quiet, "Nothing on standard error but errors");
-  arguments.add_integer({"-t,--threads", "N", "0 (default): one per processor; else $DARKROOM_THREADS"},
-                        options.engine.threads, {0, 1024});
+  add_threads_flag(arguments, options.engine);
   arguments.footer("Standard output gets the name of the new folder. docs/CLI.md has the details.");
 }
 

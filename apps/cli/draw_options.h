@@ -26,7 +26,7 @@ struct DrawOptions {
   std::optional<int> columns;  // of the sheet
 };
 
-// --negative to --budget: all that decides what a run costs.
+// --width to --budget: all that decides what a run costs.
 void add_size_flags(Arguments& arguments, DrawOptions& options);
 
 // Points into `options`, which must outlive the request. Callbacks are unset.

@@ -17,12 +17,20 @@ std::optional<std::string> environment(const char* name) {
 
 }  // namespace
 
-void add_engine_flags(Arguments& arguments, EngineOptions& options) {
-  arguments.group("Machine");
+void add_threads_flag(Arguments& arguments, EngineOptions& options) {
   arguments.add_integer({"-t,--threads", "N", "0 (default): one per processor; else $DARKROOM_THREADS"},
                         options.threads, kThreads);
+}
+
+void add_cpu_flags(Arguments& arguments, EngineOptions& options) {
+  arguments.group("Machine");
+  add_threads_flag(arguments, options);
   arguments.add_text({"--isa", "NAME", "Force an instruction set (default auto); else $DARKROOM_ISA"},
                      options.isa);
+}
+
+void add_engine_flags(Arguments& arguments, EngineOptions& options) {
+  add_cpu_flags(arguments, options);
   arguments.add_text({"--backend", "NAME", "cpu (default) or reference (slow, for checking)"},
                      options.backend);
 }

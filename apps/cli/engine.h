@@ -21,6 +21,9 @@ struct EngineOptions {
   bool no_embed_cache = false;
 };
 
+// -t; with --isa; with --backend.
+void add_threads_flag(Arguments& arguments, EngineOptions& options);
+void add_cpu_flags(Arguments& arguments, EngineOptions& options);
 void add_engine_flags(Arguments& arguments, EngineOptions& options);
 void add_embed_cache_flags(Arguments& arguments, EngineOptions& options);
 // The folder of the flags, else that of the environment: $XDG_CACHE_HOME/darkroom/embeddings, else

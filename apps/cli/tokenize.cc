@@ -15,7 +15,8 @@ void run_tokenize(const Command& self, const std::vector<std::string>& arguments
   Arguments parser(self);
   parser.group("Prompt");
   parser.add_text({"-p,--prompt,prompt", "TEXT", "The text; -p may be left out"}, prompt);
-  parser.add_integer({"--max-text-tokens", "N", "Length it is cut to for T5 (default: schnell 256, dev 512)"},
+  parser.add_integer({"--max-text-tokens", "N",
+                      "Length it is cut to for T5 (default: the model's own; schnell 256, dev 512)"},
                      max_text_tokens, {1, 4096});
   add_model_flags(parser, options);
   parser.footer("Standard output gets {\"clip\": [ids], \"t5\": [ids]}, padding included.");

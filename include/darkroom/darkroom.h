@@ -69,7 +69,7 @@ DARKROOM_API void darkroom_free(char* text);
 
 /* ---- models ---- */
 
-/* Opens a folder in diffusers layout (model_index.json). Reads configs and tokenizers; weights are mapped when needed.
+/* Opens a folder in diffusers layout. Reads configs and what heads the weight files; tokenizers and weights when needed.
  * The engine must outlive the model. */
 DARKROOM_API darkroom_status darkroom_open(darkroom_engine* engine, const char* path, darkroom_model** model);
 /* A model whose weights come from a formula, no file needed: "tiny", "dev" or "schnell" (the true sizes). */
@@ -162,7 +162,7 @@ typedef struct darkroom_request {
   darkroom_note_fn on_note;
   void* user;               /* handed to the callbacks */
   const char* weights;      /* NULL or "as-stored"; "auto"; "bf16", "fp8", "fp8-scaled", "int8", as in
-                             * darkroom_convert_options: what the transformer's matrices, but for the embedders', are
+                             * darkroom_conversion: what the transformer's matrices, but for the embedders', are
                              * turned into as they are read; what is 8-bit floating-point already stays so for fp8 */
 } darkroom_request;
 
@@ -237,7 +237,7 @@ DARKROOM_API darkroom_status darkroom_tokenize(darkroom_engine* engine, darkroom
                                                int max_text_tokens, char** text);
 /* The recipe in a picture's metadata, darkroom's own or the A1111 text. */
 DARKROOM_API darkroom_status darkroom_read_recipe(darkroom_engine* engine, const char* path, char** text);
-/* {"name", "isa", "supported": [...], "processors"}. */
+/* {"name", "backend", "supported": [...]}: the processor, this engine's backend, the instruction sets that can be forced. */
 DARKROOM_API darkroom_status darkroom_describe_cpu(darkroom_engine* engine, char** text);
 
 typedef struct darkroom_bench_options {

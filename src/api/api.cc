@@ -1,5 +1,6 @@
 // The C API: the only place that turns exceptions into status codes. Each function checks its arguments,
 // calls the room that does the work, and reports.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -12,6 +13,7 @@
 #include "backends/registry.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/threads.h"
 #include "bench/bench.h"
 #include "convert/convert.h"
 #include "darkroom/darkroom.h"
@@ -27,6 +29,7 @@ using darkroom::Error;
 using darkroom::ErrorCode;
 using darkroom::fail;
 using darkroom::require;
+using darkroom::ThreadPool;
 
 struct darkroom_model {
   darkroom::Model model;
@@ -86,8 +89,22 @@ std::optional<T> unless_zero(T value) {
   return value == 0 ? std::nullopt : std::optional<T>(value);
 }
 
+// What a caller gave, in this library's size: fields that the caller does not know have their first values.
+template <typename T>
+T whole(const T& given, void (*init)(T*), const char* what) {
+  require_argument(given.struct_size > sizeof(given.struct_size), what);
+  T out;
+  init(&out);
+  std::memcpy(&out, &given, std::min(given.struct_size, sizeof(T)));
+  out.struct_size = sizeof(T);
+  return out;
+}
+
+darkroom_request whole(const darkroom_request& given) {
+  return whole(given, darkroom_request_init, "the size of darkroom_request");
+}
+
 darkroom::Request to_request(const darkroom_request& r) {
-  require_argument(r.struct_size >= sizeof(darkroom_request), "the size of darkroom_request");
   require_argument(r.prompt != nullptr, "the prompt");
   require_argument(r.sigma_count >= 0 && (r.sigma_count == 0 || r.sigmas), "the list of sigmas");
   darkroom::Request out;
@@ -165,7 +182,6 @@ darkroom::Listeners listeners_of(const darkroom_request& r) {
 }
 
 darkroom::ConvertOptions to_options(const darkroom_conversion& c, const std::string& in, int threads) {
-  require_argument(c.struct_size >= sizeof(darkroom_conversion), "the size of darkroom_conversion");
   require_argument(c.out && c.weights, "the new folder or the kind of weights");
   const std::string shard_size = or_else(c.shard_size, "5GB");
   const std::optional<std::size_t> shard_bytes = darkroom::memory::parse_bytes(shard_size);
@@ -226,14 +242,13 @@ darkroom_status darkroom_create(const darkroom_options* options, darkroom_engine
   if (!*engine) return DARKROOM_OUT_OF_MEMORY;
   return guarded(*engine, [&] {
     if (options) {
-      require_argument(options->struct_size >= sizeof(darkroom_options), "the size of darkroom_options");
-      require(options->threads >= 0 && options->threads <= 1024, ErrorCode::kUsage,
-              "threads is {}, allowed are 0 (all) to 1024", options->threads);
-      (*engine)->backend_options = {.name = or_else(options->backend, "cpu"),
-                                    .isa = or_else(options->isa, "auto"),
-                                    .threads = options->threads};
-      (*engine)->embeddings = darkroom::embed_cache_options(or_else(options->embed_cache, ""),
-                                                            or_else(options->embed_cache_size, "256MiB"));
+      const darkroom_options o = whole(*options, darkroom_options_init, "the size of darkroom_options");
+      require(o.threads >= 0 && o.threads <= ThreadPool::kMaxThreads, ErrorCode::kUsage,
+              "threads is {}, allowed are 0 (all) to {}", o.threads, ThreadPool::kMaxThreads);
+      (*engine)->backend_options = {
+          .name = or_else(o.backend, "cpu"), .isa = or_else(o.isa, "auto"), .threads = o.threads};
+      (*engine)->embeddings =
+          darkroom::embed_cache_options(or_else(o.embed_cache, ""), or_else(o.embed_cache_size, "256MiB"));
     }
     (*engine)->backend = darkroom::make_backend((*engine)->backend_options);
   });
@@ -294,9 +309,10 @@ darkroom_status darkroom_generate(darkroom_engine* engine, darkroom_model* model
     require_argument(model && request, "the model or the request");
     require_argument(engine->backend != nullptr, "the backend: darkroom_create() failed");
     engine->cancel = false;
-    darkroom::Job job = decide(to_request(*request), model->model);
+    const darkroom_request r = whole(*request);
+    darkroom::Job job = decide(to_request(r), model->model);
     settle_weights(model->model, engine->backend->workspace(), job);
-    generate(model->model, *engine->backend, job, listeners_of(*request), engine->cancel, engine->embeddings);
+    generate(model->model, *engine->backend, job, listeners_of(r), engine->cancel, engine->embeddings);
   });
 }
 
@@ -336,10 +352,12 @@ darkroom_status darkroom_convert(darkroom_engine* engine, darkroom_model* model,
                                  const darkroom_conversion* conversion) {
   return guarded(engine, [&] {
     require_argument(model && conversion, "the model or the conversion");
+    const darkroom_conversion c =
+        whole(*conversion, darkroom_conversion_init, "the size of darkroom_conversion");
     engine->cancel = false;
     darkroom::memory::reset_peak();
-    convert(model->model, to_options(*conversion, model->folder, engine->backend_options.threads),
-            listeners_of(*conversion), engine->cancel);
+    convert(model->model, to_options(c, model->folder, engine->backend_options.threads), listeners_of(c),
+            engine->cancel);
   });
 }
 
@@ -355,7 +373,7 @@ darkroom_status darkroom_plan(darkroom_engine* engine, darkroom_model* model, co
   return guarded(engine, [&] {
     require_argument(model && request, "the model or the request");
     require_argument(engine->backend != nullptr, "the backend: darkroom_create() failed");
-    darkroom::Job job = decide(to_request(*request), model->model);
+    darkroom::Job job = decide(to_request(whole(*request)), model->model);
     settle_weights(model->model, engine->backend->workspace(), job);
     hand_out(to_json(model->model, job, make_plan(model->model, job, engine->backend->workspace())), text);
   });
@@ -397,16 +415,18 @@ void darkroom_bench_options_init(darkroom_bench_options* options) {
 
 darkroom_status darkroom_bench(darkroom_engine* engine, const darkroom_bench_options* options, char** text) {
   return guarded(engine, [&] {
+    require(engine->backend_options.name == "cpu", ErrorCode::kUsage,
+            "the bench measures the backend cpu, this engine has {}", engine->backend_options.name);
     engine->cancel = false;
     darkroom::BenchOptions bench{.threads = engine->backend_options.threads,
                                  .isa = engine->backend_options.isa,
                                  .cancel = &engine->cancel};
     if (options) {
-      require_argument(options->struct_size >= sizeof(darkroom_bench_options),
-                       "the size of darkroom_bench_options");
-      bench.quick = options->quick != 0;
-      if (options->budget) bench.budget = options->budget;
-      if (options->model) bench.model = &options->model->model;
+      const darkroom_bench_options o =
+          whole(*options, darkroom_bench_options_init, "the size of darkroom_bench_options");
+      bench.quick = o.quick != 0;
+      if (o.budget) bench.budget = o.budget;
+      if (o.model) bench.model = &o.model->model;
     }
     hand_out(darkroom::run_bench(bench), text);
   });

@@ -1,4 +1,5 @@
-// The only file that knows which backends exist. The pipeline, the bench and the tests get theirs here.
+// The backends that pictures can be drawn on, by name. The C API and the tests get theirs here; the bench
+// measures the cpu backend itself, and plans run on backends/dry_run.
 #pragma once
 
 #include <memory>

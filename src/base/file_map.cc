@@ -97,16 +97,6 @@ void FileMap::read(std::size_t offset, std::span<std::byte> out) const {
           ErrorCode::kModel, "{}: written to while in use; start again once it is complete", path_.string());
 }
 
-void FileMap::drop_pages(std::size_t offset, std::size_t length) const {
-  const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  if (offset >= size_) return;
-  const std::size_t end = offset + std::min(length, size_ - offset);
-  // Whole pages inside the range only; the last page of the file counts as whole.
-  const std::size_t first = (offset + page - 1) / page * page;
-  const std::size_t last = end == size_ ? end : end / page * page;
-  if (first < last) ::madvise(const_cast<std::byte*>(data_) + first, last - first, MADV_DONTNEED);
-}
-
 std::string read_text_file(const fs::path& path, std::size_t max_bytes) {
   std::size_t size = 0;
   Descriptor file{open_regular_file(path, &size)};

@@ -25,9 +25,6 @@ class FileMap {
   // that was cut short or written to since it was opened is an error instead of a signal. Errors: kModel.
   void read(std::size_t offset, std::span<std::byte> out) const;
 
-  // Tells the kernel that these bytes are not needed for now: their pages leave the resident set.
-  void drop_pages(std::size_t offset, std::size_t length) const;
-
  private:
   std::filesystem::path path_;
   int fd_ = -1;

@@ -163,12 +163,27 @@ std::size_t NewFolder::free_bytes() const {
   return error ? SIZE_MAX : static_cast<std::size_t>(space.available);
 }
 
+namespace {
+
+// Whether the constructor makes such names: ".darkroom-PID-ATTEMPT".
+bool is_temporary_name(std::string_view name) {
+  if (!name.starts_with(kPrefix)) return false;
+  name.remove_prefix(std::string_view(kPrefix).size());
+  const std::size_t dash = name.find('-');
+  const auto is_number = [](std::string_view text) {
+    return !text.empty() && text.find_first_not_of("0123456789") == text.npos;
+  };
+  return dash != name.npos && is_number(name.substr(0, dash)) && is_number(name.substr(dash + 1));
+}
+
+}  // namespace
+
 std::vector<AbandonedFolder> abandoned_folders(const fs::path& path) {
   std::vector<AbandonedFolder> out;
   std::error_code error, ignored;
   fs::directory_iterator it(folder_of(without_slash(path)), error);
   for (; !error && it != fs::directory_iterator(); it.increment(error)) {
-    if (!it->path().filename().string().starts_with(kPrefix) || !it->is_directory(ignored)) continue;
+    if (!is_temporary_name(it->path().filename().string()) || !it->is_directory(ignored)) continue;
     const int lock = lock_folder(it->path());
     if (lock < 0) continue;  // its maker is at work
     out.push_back({it->path(), bytes_in(it->path())});

@@ -20,7 +20,13 @@ ScratchFile::ScratchFile(const std::filesystem::path& folder, std::size_t bytes)
   if (fd_ < 0) fail_to("make", errno);
   // Without its name the file lives as long as the descriptor, and a kill closes that.
   ::unlink(name.c_str());
-  if (const int error = ::posix_fallocate(fd_, 0, static_cast<off_t>(bytes)); bytes > 0 && error != 0) {
+  int error = 0;
+  if (bytes > 0) {
+    do {
+      error = ::posix_fallocate(fd_, 0, static_cast<off_t>(bytes));
+    } while (error == EINTR);
+  }
+  if (error != 0) {
     ::close(std::exchange(fd_, -1));
     fail_to("make", error);
   }

@@ -107,13 +107,14 @@ nlohmann::json row_of(const TransformerPlan& plan, std::size_t process_bytes, co
 }  // namespace
 
 nlohmann::json measure_budget(Meter& meter, const BenchOptions& options, const Plan& plan, Rows& rows) {
+  meter.release_memory();
+  const std::size_t process = kProgramBytes + meter.backend().workspace().bytes;
   const std::optional<std::size_t> given = decide_budget(*options.budget);
-  const std::optional<std::size_t> budget = given ? given : memory::automatic_budget();
+  const std::optional<std::size_t> budget = given ? given : memory::automatic_budget(process);
   require(budget.has_value(), ErrorCode::kUsage,
           "bench: the system does not say how much memory is free; give --budget an amount such as 12GiB");
   Transformer of = transformer_of(options, plan);
   const flux::Config& config = of.config.transformer;
-  const std::size_t process = kProgramBytes + meter.backend().workspace().bytes;
   nlohmann::json out = {{"bytes", *budget},
                         {"model", options.model ? nlohmann::json(options.model->name()) : nlohmann::json()},
                         {"rows", nlohmann::json::array()}};

@@ -34,6 +34,8 @@ class Meter {
   Rates probe(const Work& work, DType activation);
   // False if so much work, done at 1/1.4 of the first ceilings, would end after pace.total_seconds.
   bool fits(const Work& work, DType activation) const;
+  // For runs whose memory counts: what probes hold goes, until the next one.
+  void release_memory() { probe_.release_memory(); }
 
  private:
   // Whether the backend multiplies these activations and bf16 weights by native bf16 dot products.

@@ -7,13 +7,12 @@
 #include "memory/budget.h"
 #include "models/flux/flux.h"
 #include "weights/safetensors_head.h"
+#include "weights/weight_files.h"
 
 namespace darkroom {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::size_t kMaxShards = 1000;  // as parse_weight_index() takes
 
 std::string_view base_name(Part part) {
   return part == Part::kClip || part == Part::kT5 ? "model" : "diffusion_pytorch_model";

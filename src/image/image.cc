@@ -8,18 +8,6 @@
 
 namespace darkroom {
 
-Image image_from_float(std::span<const float> pixels, int width, int height) {
-  require(width >= 1 && height >= 1, ErrorCode::kUsage,
-          "a picture of {} x {} pixels: both must be at least 1", width, height);
-  const uint64_t expected = static_cast<uint64_t>(width) * static_cast<uint64_t>(height) * 3;  // below 2^64
-  require(pixels.size() == expected, ErrorCode::kUsage,
-          "a picture of {} x {} pixels needs {} values, {} were given", width, height, expected,
-          pixels.size());
-  Image image{width, height, std::vector<uint8_t>(pixels.size())};
-  place_rows(pixels, 0, image);
-  return image;
-}
-
 void place_rows(std::span<const float> pixels, int first_row, Image& image) {
   const std::size_t width = static_cast<std::size_t>(image.width);
   const std::size_t first = static_cast<std::size_t>(first_row) * width * 3;

@@ -15,11 +15,10 @@ struct Image {
   std::vector<uint8_t> rgb;  // height · width · 3 values, rows from the top
 };
 
-// Pixels from the VAE: `pixels` is f32 [height, width, 3] in [-1, 1]. Each becomes round(clamp(x/2 + 1/2, 0,
-// 1) · 255) with ties to even, as diffusers' VaeImageProcessor does it. Errors: kUsage for sizes below 1 or
-// another number of values; kFailure when a value is not a number or infinite (a decoder that overflowed).
-Image image_from_float(std::span<const float> pixels, int width, int height);
-// The same for some rows of a picture whose size is set: those from first_row on.
+// Pixels from the VAE into a picture whose size is set: `pixels` is f32 [rows, width, 3] in [-1, 1], the rows
+// from first_row on. Each becomes round(clamp(x/2 + 1/2, 0, 1) · 255) with ties to even, as diffusers'
+// VaeImageProcessor does it. Errors: kUsage for rows outside of the picture; kFailure when a value is not a
+// number or infinite (a decoder that overflowed).
 void place_rows(std::span<const float> pixels, int first_row, Image& image);
 
 }  // namespace darkroom

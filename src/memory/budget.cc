@@ -121,12 +121,11 @@ std::optional<std::size_t> available_bytes(const fs::path& root) {
   return system ? system : group;
 }
 
-std::optional<std::size_t> automatic_budget(const fs::path& root) {
+std::optional<std::size_t> automatic_budget(std::size_t process_bytes, const fs::path& root) {
   const std::optional<std::size_t> available = available_bytes(root);
   if (!available) return std::nullopt;
-  // What this process holds already is in its plans, and was taken from what is available.
   const std::size_t margin = std::min(*available / 2, std::max<std::size_t>(*available / 16, 256u << 20));
-  return *available - margin + resident_bytes();
+  return *available - margin + std::min(resident_bytes(), process_bytes);
 }
 
 std::size_t resident_bytes() { return number_behind("/proc/self/status", "VmRSS:", 1024).value_or(0); }

@@ -23,8 +23,11 @@ std::string byte_text(std::size_t bytes);
 // tell.
 std::optional<std::size_t> available_bytes(const std::filesystem::path& root = "/");
 
-// available_bytes() without a margin for what no plan counts: a sixteenth, at least 256 MiB, at most half.
-std::optional<std::size_t> automatic_budget(const std::filesystem::path& root = "/");
+// available_bytes() without a margin for what no plan counts: a sixteenth, at least 256 MiB, at most half. Of
+// process_bytes, which the plan counts for the process itself, what it holds already was taken from what is
+// available, and comes on top.
+std::optional<std::size_t> automatic_budget(std::size_t process_bytes,
+                                            const std::filesystem::path& root = "/");
 
 // The resident set of this process, now and at most since the last reset_peak() (or since it began, where the
 // system cannot reset it).

@@ -17,8 +17,6 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr std::size_t kMaxConfigBytes = 1 << 20;
-
 // As an integer where JSON readers have one that large.
 json whole_number(double value) { return value < 9e15 ? json(static_cast<int64_t>(value)) : json(value); }
 

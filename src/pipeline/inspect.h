@@ -1,4 +1,4 @@
-// Descriptions as JSON: what a path holds, what a plan says, what a prompt becomes. docs/CLI.md shows the fields.
+// Descriptions as JSON: what a path holds, what a plan says, what a prompt becomes.
 #pragma once
 
 #include <filesystem>

@@ -16,12 +16,12 @@ std::vector<float> read_latents(const std::filesystem::path& path, int64_t token
   require(stored != nullptr, ErrorCode::kModel, "{}: there is no tensor '{}'", file.where(), kTensorName);
   require(stored->dtype == DType::kF32, ErrorCode::kModel, "{}: '{}' is {}, expected F32 [1, tokens, channels]",
           file.where(), kTensorName, stored->describe());
-  const Tensor view = file.view(*stored);
-  require(view.shape == Shape{1, tokens, channels}, ErrorCode::kUsage,
+  require(stored->extents == std::vector<int64_t>{1, tokens, channels}, ErrorCode::kUsage,
           "{}: '{}' is {}, this picture needs [1, {}, {}]", file.where(), kTensorName, stored->describe(), tokens,
           channels);
-  const float* values = static_cast<const float*>(view.data);
-  return {values, values + view.shape.numel()};
+  std::vector<float> values(static_cast<std::size_t>(stored->elements));
+  file.read(*stored, std::as_writable_bytes(std::span(values)));
+  return values;
 }
 
 void write_latents(const std::filesystem::path& path, std::span<const float> latents, int64_t tokens,

@@ -15,7 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kMaxConfigBytes = 1 << 20;
 constexpr const char* kPartFolders[] = {"text_encoder", "text_encoder_2", "transformer", "vae"};
 
 // The folder's last name, also for "models/dev/". A model inside another's folder shares its parts and is a
@@ -217,6 +216,7 @@ Tokens Model::tokenize(const std::string& prompt, int64_t max_text_tokens) const
     tokens.t5 = byte_ids(prompt, config_.t5.vocab_size, max_text_tokens, false, 1, 0);
     return tokens;
   }
+  const std::scoped_lock lock(*tokenizers_mutex_);
   if (!clip_tokenizer_) clip_tokenizer_ = std::make_unique<ClipTokenizer>(ClipTokenizer::load(folder_ / "tokenizer"));
   if (!t5_tokenizer_) t5_tokenizer_ = std::make_unique<T5Tokenizer>(T5Tokenizer::load(folder_ / "tokenizer_2"));
   TokenIds clip = clip_tokenizer_->encode(prompt, clip_length);

@@ -7,6 +7,7 @@
 #include <array>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -48,6 +49,9 @@ struct Tokens {
   std::vector<int32_t> clip, t5;
   std::vector<std::string> notes;  // e.g. that the prompt was cut
 };
+
+// The largest config.json that is read.
+inline constexpr std::size_t kMaxConfigBytes = 1 << 20;
 
 class Model {
  public:
@@ -109,6 +113,7 @@ class Model {
   std::vector<std::string> notes_;
   std::array<DType, 4> dtypes_{DType::kBF16, DType::kBF16, DType::kBF16, DType::kBF16};
   // Loaded when first used.
+  mutable std::unique_ptr<std::mutex> tokenizers_mutex_ = std::make_unique<std::mutex>();
   mutable std::unique_ptr<ClipTokenizer> clip_tokenizer_;
   mutable std::unique_ptr<T5Tokenizer> t5_tokenizer_;
 };

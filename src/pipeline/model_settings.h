@@ -3,11 +3,7 @@
 //
 // Not what the model is, which its configs say; diffusers ignores the file. Read when a model is opened.
 // decide() takes a value where the request states none; the prompts serve `darkroom words` and the note about
-// unknown words.
-//
-//   {"width": 128, "height": 128, "steps": 20, "cfg": 2.0, "guidance": 3.0, "max_text_tokens": 24,
-//    "prompts": {"about": "one line", "grammar": ["a COLOUR SHAPE"], "words": ["a", "red"], "examples": ["a
-//    red ring"]}}
+// unknown words. docs/CLI.md shows a file.
 #pragma once
 
 #include <cstdint>

@@ -55,9 +55,9 @@ struct Listeners {
 // The weights are read once for all of them, or once a step for blocks that the budget does not let stay;
 // where it does not let the transformer stay beside the VAE, all pictures are denoised before the first is
 // decoded. Embeddings of prompts are taken from the cache that `embeddings` names, and stored there; the
-// pictures are the same with it and without. Errors: those of make_plan(), kModel for weights, kFailure when
-// the arithmetic leaves the finite numbers, kCancelled once `cancel` is true; whatever a listener throws
-// passes through.
+// pictures are the same with it and without. Errors: those of make_plan(), kModel for weights, kOutput for
+// the scratch file, kFailure when the arithmetic leaves the finite numbers, kCancelled once `cancel` is true;
+// whatever a listener throws passes through.
 void generate(const Model& model, Backend& backend, const Job& job, const Listeners& listeners,
               const std::atomic<bool>& cancel, const EmbedCacheOptions& embeddings = {});
 

@@ -134,13 +134,12 @@ void check_budget(const Model& model, const Job& job, const Backend::Workspace& 
   for (const PlannedPhase& phase : plan.phases) {
     if (phase.peak_bytes() + plan.process_bytes <= *plan.budget_bytes) continue;
     const std::size_t smallest = smallest_budget(model, job, workspace, plan);
-    fail(
-        ErrorCode::kOutOfMemory,
-        "{} {} is too little: '{}' needs {}; the smallest budget for this request is {} bytes ({}), less for "
-        "a smaller picture",
-        plan.automatic ? "the free memory of" : "a budget of", memory::byte_text(*plan.budget_bytes),
-        phase.name, memory::byte_text(phase.peak_bytes() + plan.process_bytes), smallest,
-        memory::byte_text(smallest));
+    const bool by_size = phase.name == "denoise" || phase.name == "vae";
+    fail(ErrorCode::kOutOfMemory,
+         "{} {} is too little: '{}' needs {}; the smallest budget for this request is {} bytes ({}){}",
+         plan.automatic ? "the free memory of" : "a budget of", memory::byte_text(*plan.budget_bytes),
+         phase.name, memory::byte_text(phase.peak_bytes() + plan.process_bytes), smallest,
+         memory::byte_text(smallest), by_size ? ", less for a smaller picture" : "");
   }
 }
 
@@ -229,7 +228,7 @@ Plan make_plan(const Model& model, const Job& job, const Backend::Workspace& wor
   Plan plan;
   plan.process_bytes = kProgramBytes + model.tokenizer_bytes() + workspace.bytes;
   plan.automatic = !job.budget_bytes;
-  plan.budget_bytes = job.budget_bytes ? job.budget_bytes : memory::automatic_budget();
+  plan.budget_bytes = job.budget_bytes ? job.budget_bytes : memory::automatic_budget(plan.process_bytes);
   plan_text(model, job, plan);
   TransformerPlan transformer =
       plan_transformer(config, *model.weights_for_planning(Part::kTransformer, job.weights),
@@ -247,26 +246,41 @@ Plan make_plan(const Model& model, const Job& job, const Backend::Workspace& wor
   return plan;
 }
 
+namespace {
+
+// Bytes of blocks that a step reads again; nothing when the budget is too little for the request.
+std::optional<std::size_t> streamed_within_budget(const Model& model, const Job& job,
+                                                  const Backend::Workspace& workspace) {
+  try {
+    return make_plan(model, job, workspace).blocks.streamed_bytes;
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::kOutOfMemory) throw;
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
 void settle_weights(const Model& model, const Backend::Workspace& workspace, Job& job) {
   if (!job.weights_by_budget) return;
   job.weights_by_budget = false;
-  const std::size_t streamed = make_plan(model, job, workspace).blocks.streamed_bytes;
-  if (streamed == 0) {
+  const std::optional<std::size_t> stored = streamed_within_budget(model, job, workspace);
+  if (stored == std::size_t{0}) {
     job.notes.emplace_back("weights: as stored, which stay in memory within the budget");
     return;
   }
   Job smaller = job;
   smaller.weights = WeightStorage::kI8;
-  bool stays = false;
-  try {
-    stays = make_plan(model, smaller, workspace).blocks.streamed_bytes == 0;
-  } catch (const Error& e) {
-    if (e.code() != ErrorCode::kOutOfMemory) throw;
-  }
-  if (stays) job.weights = smaller.weights;
-  job.notes.push_back(fmt::format("weights: {}; as stored, {} would be read in every step, in int8 {}",
-                                  stays ? "int8" : "as stored", memory::byte_text(streamed),
-                                  stays ? "nothing" : "not all would stay either"));
+  const std::optional<std::size_t> small = streamed_within_budget(model, smaller, workspace);
+  if (!stored && !small) return;  // the run says what is missing
+  const bool use = small && (*small == 0 || !stored);
+  if (use) job.weights = smaller.weights;
+  const auto said = [](const std::optional<std::size_t>& streamed) {
+    return streamed ? fmt::format("{} would be read in every step", memory::byte_text(*streamed))
+                    : std::string("the budget would be too little");
+  };
+  job.notes.push_back(fmt::format("weights: {}; as stored, {}, in int8 {}", use ? "int8" : "as stored",
+                                  said(stored), small == std::size_t{0} ? "nothing" : said(small)));
 }
 
 PartSize part_size(const Model& model, Part part) {

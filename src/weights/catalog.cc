@@ -96,22 +96,4 @@ int64_t Catalog::parameters() const {
   return total;
 }
 
-void Catalog::drop_pages(const Tensor& tensor) const {
-  if (!tensor.data || tensor.bytes() == 0) return;
-  const int64_t span = (tensor.rows() - 1) * tensor.row_stride + tensor.cols();
-  const auto* data = static_cast<const std::byte*>(tensor.data);
-  for (const SafetensorsFile& file : files_) {
-    file.drop_pages({data, static_cast<std::size_t>(span) * dtype_bytes(tensor.dtype)});
-  }
-}
-
-void Catalog::drop_all_pages() const {
-  for (const SafetensorsFile& file : files_) file.drop_all_pages();
-}
-
-void Catalog::release() {
-  entries_.clear();
-  files_.clear();
-}
-
 }  // namespace darkroom

@@ -1,7 +1,7 @@
 // All tensors of one model part by name, whether they lie in one file or in several shards.
 //
 // Gives what is stored, as it is stored: no conversion, no checks against a model (weights/source.h). Opening
-// reads headers only; data enters memory when it is touched, and leaves it through drop_pages().
+// reads headers only; read() brings data into memory of the caller's.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@
 
 namespace darkroom {
 
-// Owns the mappings; tensors are views that live until release() or the end of the catalog. Movable. Any
+// Owns the mappings; tensors are views that live as long as the catalog. Movable. Any
 // number of threads may use the const functions at once.
 class Catalog {
  public:
@@ -49,12 +49,6 @@ class Catalog {
   // By the files' words for the types, "BF16".
   std::map<std::string, std::size_t> bytes_by_type() const;
   int64_t parameters() const;  // elements of all tensors
-
-  // Lets the pages of a view (also of a slice of one) leave the resident set. Other memory is left alone.
-  void drop_pages(const Tensor& tensor) const;
-  void drop_all_pages() const;
-  // Unmaps everything; all views become invalid and the catalog empty.
-  void release();
 
  private:
   struct Entry {

@@ -164,9 +164,4 @@ bool SafetensorsFile::contains(const void* data) const {
   return !before(data, bytes_.data()) && before(data, bytes_.data() + bytes_.size());
 }
 
-void SafetensorsFile::drop_pages(std::span<const std::byte> bytes) const {
-  if (!file_ || bytes.empty() || !contains(bytes.data())) return;
-  file_->drop_pages(static_cast<std::size_t>(bytes.data() - bytes_.data()), bytes.size());
-}
-
 }  // namespace darkroom

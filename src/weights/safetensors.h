@@ -56,9 +56,6 @@ class SafetensorsFile {
 
   // Whether data points into this file (not into a copy).
   bool contains(const void* data) const;
-  // The pages of these bytes leave the resident set; reading them again brings them back from the file.
-  void drop_pages(std::span<const std::byte> bytes) const;
-  void drop_all_pages() const { drop_pages(bytes_); }
 
  private:
   struct Copies;

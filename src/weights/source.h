@@ -7,9 +7,8 @@
 //       visit("proj.bias", w.proj.bias, {c.dim});
 //     }
 //
-// and the caller chooses what a visit does: visit(c, w, bind_from(source)) fills the fields, tally.visitor()
-// counts what was filled, another function prints or converts. The same list is the only place that spells
-// names and shapes.
+// and the caller chooses what a visit does: visit(c, w, bind_from(source)) fills the fields, another function
+// counts, prints or converts. The same list is the only place that spells names and shapes.
 #pragma once
 
 #include <cstddef>
@@ -70,7 +69,7 @@ class CatalogSource : public WeightSource {
   void read(const std::string& name, const Shape& shape, std::span<std::byte> out) override;
   // The name in the catalog of the tensor that has this shape, whatever its type. Errors: as get().
   std::string locate(const std::string& name, const Shape& shape) const;
-  // For drop_pages() and totals.
+  // Names, files and totals.
   const Catalog& catalog() const { return catalog_; }
 
  private:
@@ -142,27 +141,6 @@ class PlanSource : public WeightSource {
 
  private:
   DType dtype_;
-};
-
-// Counts tensors that have been bound.
-class WeightTally {
- public:
-  struct Row {
-    int64_t tensors = 0;
-    int64_t parameters = 0;
-    std::size_t bytes = 0;
-  };
-  void add(const Tensor& tensor);
-  // A visitor that adds each field, and must not outlive this. Errors (of the visitor): kFailure for an
-  // unbound field.
-  VisitFn visitor();
-
-  const std::map<DType, Row>& by_dtype() const { return rows_; }
-  int64_t parameters() const;
-  std::size_t bytes() const;
-
- private:
-  std::map<DType, Row> rows_;
 };
 
 }  // namespace darkroom

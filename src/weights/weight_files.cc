@@ -16,7 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxIndexBytes = 64 << 20;
-constexpr std::size_t kMaxShards = 1000;
 constexpr std::string_view kSuffix = ".safetensors";
 constexpr std::string_view kIndexMark =
     ".safetensors.index.";  // model.safetensors.index.json, ….index.fp16.json

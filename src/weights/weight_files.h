@@ -4,6 +4,7 @@
 // large files were not downloaded. Called by Catalog and by those two.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -21,7 +22,9 @@ struct WeightIndex {
   std::optional<int64_t> total_size;            // bytes of all tensors, as the index states it
 };
 
-// Errors: kModel, beginning with `where`: not such an index, more than 100,000 names or 1,000 shards, or a
+inline constexpr std::size_t kMaxShards = 1000;
+
+// Errors: kModel, beginning with `where`: not such an index, more than 100,000 names or kMaxShards, or a
 // shard name that is not a plain name ending in .safetensors (a path could leave the folder).
 WeightIndex parse_weight_index(std::string_view text, const std::string& where);
 

@@ -51,6 +51,29 @@ TEST_F(Api, NullAndUnfilledArgumentsAreUsageErrors) {
   darkroom_cancel(nullptr);
 }
 
+// A program that was built before a field was there: what lies behind its struct is not looked at.
+TEST_F(Api, AnOlderCallersShorterStructIsEnough) {
+  request_.prompt = "a";
+  request_.weights = "no such kind";
+  char* plan = nullptr;
+  EXPECT_EQ(darkroom_plan(engine_, model_, &request_, &plan), DARKROOM_USAGE);
+  request_.struct_size = offsetof(darkroom_request, weights);
+  EXPECT_EQ(darkroom_plan(engine_, model_, &request_, &plan), DARKROOM_OK) << error();
+  darkroom_free(plan);
+}
+
+TEST_F(Api, TheBenchIsTheCpuBackends) {
+  darkroom_options options;
+  darkroom_options_init(&options);
+  options.backend = "reference";
+  darkroom_engine* engine = nullptr;
+  ASSERT_EQ(darkroom_create(&options, &engine), DARKROOM_OK);
+  char* text = nullptr;
+  EXPECT_EQ(darkroom_bench(engine, nullptr, &text), DARKROOM_USAGE);
+  EXPECT_NE(std::string(darkroom_last_error(engine)).find("reference"), std::string::npos);
+  darkroom_destroy(engine);
+}
+
 TEST_F(Api, BadNamesAreRefusedInOneLine) {
   darkroom_model* model = nullptr;
   EXPECT_EQ(darkroom_open_dummy(engine_, "enormous", &model), DARKROOM_USAGE);

@@ -60,7 +60,7 @@ TEST(CpuIsaChoice, MissingSetIsRefused) {
 }
 
 TEST(CpuIsaChoice, CeilingsArePlausible) {
-  const CpuCeilings ceilings = measure_ceilings({.threads = 1, .seconds = 0.02});
+  const CpuCeilings ceilings = CeilingProbe({.threads = 1, .isa = CpuIsa::kAuto}).all(0.02);
   EXPECT_GT(ceilings.f32_gflops, 0.1);
   EXPECT_LT(ceilings.f32_gflops, 1000);
   EXPECT_GT(ceilings.read_gbps, 0.1);

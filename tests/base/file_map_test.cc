@@ -49,51 +49,6 @@ TEST(FileMap, RefusesWhatIsNotAReadableFile) {
   expect_error(ErrorCode::kModel, "not a regular file", [&] { FileMap map("/dev/null"); });
 }
 
-// Pages of [data, data + length) in the resident set of this process.
-std::size_t resident_bytes() {
-  std::ifstream status("/proc/self/smaps_rollup");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("Rss:")) return std::stoul(line.substr(4)) * 1024;
-  }
-  return 0;
-}
-
-TEST(FileMap, DroppedPagesLeaveMemoryAndComeBackTheSame) {
-  if (resident_bytes() == 0) GTEST_SKIP() << "no /proc/self/smaps_rollup here";
-  const TempFolder folder;
-  constexpr std::size_t kSize = (32 << 20) + 123;
-  {
-    std::string bytes(kSize, '\0');
-    for (std::size_t i = 0; i < kSize; ++i) bytes[i] = static_cast<char>(i * 31 >> 8);
-    folder.write("large", bytes);
-  }
-  const FileMap map(folder / "large");
-  const auto sum = [&] {
-    std::size_t total = 0;
-    for (const std::byte b : map.bytes()) total += std::to_integer<std::size_t>(b);
-    return total;
-  };
-  const std::size_t before = sum();
-  const std::size_t full = resident_bytes();
-  map.drop_pages(0, kSize);
-  const std::size_t dropped = resident_bytes();
-  EXPECT_GT(full, dropped + kSize * 9 / 10);
-  EXPECT_EQ(sum(), before);
-}
-
-TEST(FileMap, DroppingTouchesNothingOutsideTheFile) {
-  const TempFolder folder;
-  const FileMap map(folder.write("a", std::string(10000, 'x')));
-  std::vector<char> mine(1 << 20, 'y');  // memory that a careless range might reach
-  map.drop_pages(0, SIZE_MAX);
-  map.drop_pages(5000, SIZE_MAX - 100);
-  map.drop_pages(SIZE_MAX, 10);
-  map.drop_pages(10000, 4096);
-  map.drop_pages(1, 2);
-  EXPECT_EQ(text_of(map.bytes()), std::string(10000, 'x'));
-  EXPECT_EQ(std::ranges::count(mine, 'y'), 1 << 20);
-}
-
 TEST(ReadTextFile, ReadsWholeFilesUpToTheLimit) {
   const TempFolder folder;
   const std::string text("line\n\0after", 11);

@@ -116,6 +116,8 @@ TEST(NewFolder, WhatAKilledProcessLeftIsFound) {
   ASSERT_EQ(waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFSIGNALED(status));
   folder.write(".darkroom-1-0", "a file is none");
+  std::filesystem::create_directory(folder / ".darkroom-notes");
+  std::filesystem::create_directory(folder / ".darkroom-2-notes");
   const std::vector<AbandonedFolder> found = abandoned_folders(folder / "another");
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].bytes, 1234u);

@@ -75,13 +75,16 @@ TEST_F(System, TheOlderGroupsCountToo) {
 TEST(Available, UnknownIsSaidSo) {
   const TempFolder empty;
   EXPECT_FALSE(available_bytes(empty.path()));
-  EXPECT_FALSE(automatic_budget(empty.path()));
+  EXPECT_FALSE(automatic_budget(0, empty.path()));
 }
 
 TEST_F(System, TheAutomaticBudgetLeavesAMargin) {
-  const std::size_t budget = *automatic_budget(root_.path()) - resident_bytes();
+  const std::size_t budget = *automatic_budget(0, root_.path());
   EXPECT_LE(budget, 6 * kGiB - 6 * kGiB / 16 + kMiB);
   EXPECT_GE(budget, 5 * kGiB);
+  // What the process holds comes back as far as the plan counts it, and no further.
+  EXPECT_EQ(*automatic_budget(1000, root_.path()), budget + 1000);
+  EXPECT_LT(*automatic_budget(std::size_t{1} << 40, root_.path()), budget + 2 * resident_bytes());
 }
 
 TEST(Resident, PeaksAreSeenAndForgotten) {

@@ -166,7 +166,7 @@ TEST(StoredWeights, AutoTakesInt8WhereThatKeepsTheTransformerInMemory) {
   };
   for (const Case& c : {Case{"24GiB", WeightStorage::kAsStored, "which stay in memory"},
                         Case{"12GiB", WeightStorage::kI8, "would be read in every step, in int8 nothing"},
-                        Case{"6GiB", WeightStorage::kAsStored, "not all would stay either"}}) {
+                        Case{"6GiB", WeightStorage::kAsStored, "weights: as stored; as stored, "}}) {
     SCOPED_TRACE(c.budget);
     Request request = small_request("auto");
     request.budget = c.budget;
@@ -180,6 +180,25 @@ TEST(StoredWeights, AutoTakesInt8WhereThatKeepsTheTransformerInMemory) {
     settle_weights(dev, kWorkspace, job);  // once is enough
     EXPECT_EQ(job.notes.size(), notes);
   }
+}
+
+TEST(StoredWeights, AutoTakesInt8WhereNothingElseFits) {
+  const Model dev = Model::dummy("dev");
+  Request request = small_request("as-stored");
+  request.width = request.height = 4096;
+  request.budget = "1T";
+  const Plan all = make_plan(dev, decide(request, dev), kWorkspace);
+  const std::size_t least =
+      all.phase("denoise").peak_bytes() + all.process_bytes - all.blocks.bytes() + all.least_block_bytes;
+  request.budget = std::to_string(least - 1);
+  expect_error(ErrorCode::kOutOfMemory, "less for a smaller picture",
+               [&] { make_plan(dev, decide(request, dev), kWorkspace); });
+  request.weights = "auto";
+  Job job = decide(request, dev);
+  settle_weights(dev, kWorkspace, job);
+  EXPECT_EQ(job.weights, WeightStorage::kI8);
+  EXPECT_NE(job.notes.back().find("as stored, the budget would be too little"), std::string::npos);
+  make_plan(dev, job, kWorkspace);
 }
 
 // Streamed blocks are requantised again and again, resident ones once: the same picture.

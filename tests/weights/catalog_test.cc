@@ -97,48 +97,6 @@ TEST(Catalog, ABrokenShardIsAnError) {
                [&] { Catalog c(folder.path()); });
 }
 
-TEST(Catalog, DropsPagesOfViewsAndSlices) {
-  const TempFolder folder;
-  const std::size_t count = 3 << 20;
-  std::vector<float> values(count, 1.0f);
-  const Tensor tensor(values.data(), DType::kF32, {1024, 3072});
-  write_safetensors(folder / "a.safetensors", std::vector<NamedTensor>{{"a", tensor}});
-  Catalog catalog(folder / "a.safetensors");
-  const Tensor view = *catalog.find("a");
-  const auto sum = [&] {
-    double total = 0;
-    for (std::size_t i = 0; i < count; ++i) total += view.row<float>(0)[i];
-    return total;
-  };
-  const auto resident = [&] {
-    std::ifstream maps("/proc/self/smaps");
-    bool mine = false;
-    for (std::string line; std::getline(maps, line);) {
-      if (line.find("a.safetensors") != std::string::npos) mine = true;
-      if (mine && line.starts_with("Rss:")) return std::stoul(line.substr(4)) * 1024;
-    }
-    return 0ul;
-  };
-  EXPECT_EQ(sum(), count);
-  if (resident() == 0) GTEST_SKIP() << "no /proc/self/smaps here";
-  EXPECT_GT(resident(), 12'000'000u);
-  catalog.drop_pages(view.slice_rows(0, 512));
-  EXPECT_LT(resident(), 6'400'000u);
-  EXPECT_GT(resident(), 5'000'000u);
-  EXPECT_EQ(sum(), count);
-  catalog.drop_pages(view.slice_cols(0, 100));  // strided: from its first to its last element
-  EXPECT_LT(resident(), 100'000u);
-  EXPECT_EQ(sum(), count);
-  catalog.drop_pages(tensor);  // other memory is left alone
-  EXPECT_EQ(values[count / 2], 1.0f);
-  catalog.drop_all_pages();
-  EXPECT_EQ(resident(), 0u);
-  EXPECT_EQ(sum(), count);
-  catalog.release();
-  EXPECT_EQ(catalog.size(), 0u);
-  EXPECT_FALSE(catalog.find("a").has_value());
-}
-
 // Which file of a folder counts. Each case: the folder's files, then the chosen one or a part of the message.
 TEST(WeightFiles, ChoosesInAFolder) {
   const std::string index = index_json({{"a", "s.safetensors"}});

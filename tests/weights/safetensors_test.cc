@@ -253,8 +253,6 @@ TEST(SafetensorsRead, AlignedTensorsAreViewsAndSurviveMoves) {
   const SafetensorsFile moved = std::move(file);
   EXPECT_EQ(view.row<float>(0)[0], 2.0f);
   EXPECT_EQ(moved.view(*moved.find("b")).data, view.data);
-  moved.drop_all_pages();
-  EXPECT_EQ(view.row<float>(0)[0], 2.0f);
 }
 
 // --- Writing ---

@@ -170,10 +170,6 @@ TEST(CatalogSource, ScalesComeWithTheirMatrix) {
       EXPECT_EQ(std::vector<float>(tensor.scales, tensor.scales + tensor.scale_count), c.scales);
       EXPECT_EQ(std::memcmp(tensor.data, "\x01\x02\x03\x04\x05\x06", 6), 0);
     }
-    WeightTally tally;
-    tally.add(described);
-    EXPECT_EQ(tally.bytes(), described.bytes_with_scales());
-    EXPECT_EQ(tally.parameters(), 6);
   }
 }
 
@@ -216,7 +212,7 @@ struct TwoFields {
 TEST(Visit, OneListBindsCountsAndPlans) {
   const TempFolder folder;
   CatalogSource source(catalog_of(folder, {{"m.proj.weight", {4, 8}}, {"m.proj.bias", {4}}}));
-  TwoFields loaded, planned, unbound;
+  TwoFields loaded, planned;
   loaded.visit(bind_from(source, "m."));
   EXPECT_EQ(first(loaded.bias), 2.0f);
   PlanSource plan(DType::kBF16);
@@ -226,15 +222,9 @@ TEST(Visit, OneListBindsCountsAndPlans) {
   EXPECT_EQ(planned.weight.dtype, DType::kBF16);
   EXPECT_EQ(planned.weight.shape, Shape({4, 8}));
   EXPECT_TRUE(plan.has("anything"));
-  WeightTally tally;
-  loaded.visit(tally.visitor());
-  planned.visit(tally.visitor());
-  EXPECT_EQ(tally.parameters(), 72);
-  EXPECT_EQ(tally.bytes(), 36u * 4 + 36u * 2);
-  EXPECT_EQ(tally.by_dtype().at(DType::kF32).tensors, 2);
-  EXPECT_EQ(tally.by_dtype().at(DType::kBF16).bytes, 72u);
-  expect_error(ErrorCode::kFailure, "weight 'proj.weight' was counted before it was bound",
-               [&] { unbound.visit(tally.visitor()); });
+  int64_t parameters = 0;
+  planned.visit([&](const std::string&, Tensor&, const Shape& shape) { parameters += shape.numel(); });
+  EXPECT_EQ(parameters, 36);
 }
 
 // --- DummySource ---

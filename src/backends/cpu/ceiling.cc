@@ -84,8 +84,6 @@ CpuCeilings CeilingProbe::all(double seconds) {
   return ceilings;
 }
 
-CpuCeilings measure_ceilings(const CeilingOptions& options) {
-  return CeilingProbe({.threads = options.threads, .isa = options.isa}).all(options.seconds);
-}
+void CeilingProbe::release_memory() { state_->data.clear(); }
 
 }  // namespace darkroom

@@ -58,17 +58,10 @@ struct CpuCeilings {
   std::optional<double> int8_gops;    // maddubs + madd; absent below avx2
   double read_gbps = 0;               // memory much larger than the caches
 };
-struct CeilingOptions {
-  int threads = 0;  // 0 means one per available processor
-  CpuIsa isa = CpuIsa::kAuto;
-  double seconds = 0.2;  // for each of the four
-};
-// The best few milliseconds of each.
-CpuCeilings measure_ceilings(const CeilingOptions& options);
 
-// The same one by one, again and again, with threads and memory kept between calls: the bench probes beside
-// every run. Each returns the best few milliseconds of about `seconds`. One call at a time. Errors: as
-// measure_ceilings.
+// Measures them one by one, again and again, with threads and memory kept between calls: the bench probes
+// beside every run. Each returns the best few milliseconds of about `seconds`. One call at a time. Errors:
+// kUsage for an instruction set that this processor lacks; kOutOfMemory.
 class CeilingProbe {
  public:
   explicit CeilingProbe(const CpuOptions& options);
@@ -79,6 +72,8 @@ class CeilingProbe {
   double read_gbps(double seconds);
   // `seconds` for each of the four.
   CpuCeilings all(double seconds);
+  // Gives the memory back that read_gbps() has taken, 64 MiB a thread, until it is called again.
+  void release_memory();
 
  private:
   struct State;

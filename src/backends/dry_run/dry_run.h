@@ -12,7 +12,6 @@ namespace darkroom {
 struct Work {
   double flops = 0;  // 2 per multiply-add of matmuls, attention and convolutions; the rest is not counted
   double weight_bytes = 0;  // stored bytes of weights read, once per op that reads them
-  int64_t launches = 0;     // ops
 };
 
 class DryRunBackend final : public Backend {
