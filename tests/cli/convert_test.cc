@@ -36,15 +36,15 @@ TEST_F(CliConvert, AConvertedModelDraws) {
   convert({"in", "bf16", "--weights", "bf16", "--shard-size", "100KiB"});
   const auto original = draw("in"), bf16 = draw("bf16");
   EXPECT_EQ(bf16, original);
-  // Measured: 23.6, 29.7 and 37.8 dB.
-  for (const auto& [kind, db] : {std::pair("fp8", 21), std::pair("fp8-scaled", 27), std::pair("int8", 35)}) {
+  // Measured: 26.2, 32.7 and 41.4 dB.
+  for (const auto& [kind, db] : {std::pair("fp8", 24), std::pair("fp8-scaled", 30), std::pair("int8", 38)}) {
     convert({"in", kind, "--weights", kind, "--text-weights", kind});
     const auto drawn = draw(kind);
     EXPECT_NE(drawn, original);
     EXPECT_GT(psnr(drawn, original), db) << kind;
     const std::string wide = std::string(kind) + "-wide";
     convert({kind, wide, "--weights", "bf16"});
-    EXPECT_GT(psnr(draw(wide), drawn), 40) << kind;
+    EXPECT_GT(psnr(draw(wide), drawn), 38) << kind;
   }
 }
 

@@ -4,9 +4,11 @@
     python tools/pinhole/distill.py schnell --run RUN --teacher DEV_RUN  --data latents.pt --tokenizers FOLDER --steps 1500
 
 dev      learns, told a guidance scale g from 1 to 4, what the base gives in two passes: u + g (c - u) (Meng et al. 2023).
-schnell  learns to cross each of the four intervals of its schedule in one step: from a noised picture at the interval's
-         start, dev walks to its end in several steps, and the straight line between is the target (piecewise as in
-         PeRFlow, Yan et al. 2024). It starts as dev at one guidance, folded into the biases, since it has no such input.
+schnell  learns to cross each of the four intervals of its schedule in one step: from the interval's start dev walks to
+         its end in several steps, and the straight line between is the target (piecewise as in PeRFlow, Yan et al.
+         2024). Half of the starts are noised pictures; the others are where the student's own steps from noise have led
+         it, so that it learns to mend its own mistakes (as DAgger, Ross et al. 2011). It starts as dev at one
+         guidance, folded into the biases, since it has no such input.
 """
 
 import argparse
@@ -21,7 +23,7 @@ from run import Run, hold_then_fall, own_share, start_processes, step_random
 
 TOKENS_PER_BATCH = 32 * 64
 GUIDANCE_RANGE = (1.0, 4.0)
-SCHNELL, WALK = sample.SETTINGS["schnell"], 4
+SCHNELL, WALK, OWN_STARTS = sample.SETTINGS["schnell"], 3, 0.5
 
 
 def dev_from_base(base: model.Pinhole, tokens) -> model.Pinhole:
@@ -67,10 +69,13 @@ def schnell_loss(student, teacher, data, rng, generator):
     levels = sample.shifted(SCHNELL.steps, SCHNELL.shift)
     interval = int(rng.integers(SCHNELL.steps))
     start, end = levels[interval], levels[interval + 1]
-    at = (1 - start) * x + start * torch.randn(x.shape, generator=generator)
-    x, clip, t5, at = own_share(x, clip, t5, at)
+    own_start = rng.random() < OWN_STARTS
+    x, clip, t5, noise = own_share(x, clip, t5, torch.randn(x.shape, generator=generator))
     with torch.no_grad():
         text = teacher.encode(clip, t5)
+        at = (1 - start) * x + start * noise
+        if own_start:
+            at = sample.euler(sample.Denoiser("schnell", student, text, text, 1.0), noise, levels[:interval + 1], grid)
         walk = [start + (end - start) * i / WALK for i in range(WALK + 1)]
         denoise = sample.Denoiser("dev", teacher, text, text, SCHNELL.guidance)
         target = (sample.euler(denoise, at, walk, grid) - at) / (end - start)

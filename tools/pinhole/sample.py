@@ -33,7 +33,7 @@ class Settings(NamedTuple):
     guidance: float
 
 
-SETTINGS = {"base": Settings(20, 3.0, 4.0), "dev": Settings(20, 3.0, 4.0), "schnell": Settings(4, 2.0, 3.0)}
+SETTINGS = {"base": Settings(20, 3.0, 2.5), "dev": Settings(20, 3.0, 2.5), "schnell": Settings(4, 2.0, 2.5)}
 
 
 def shifted(steps: int, shift: float) -> list:
