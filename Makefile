@@ -21,7 +21,7 @@ setup:
 demo: setup
 	@cmake --preset release $(LAUNCHER) >/dev/null
 	cmake --build build -j $(JOBS) --target darkroom_program
-	@picture=$$(build/darkroom generate -p "a red star above a blue ring on a yellow background" --seed 1 -o darkroom-demo.png) && \
+	@picture=$$(build/darkroom generate -p "a red star above a blue ring on a yellow background" --seed 9 -o darkroom-demo.png) && \
 	  echo "The picture: $(CURDIR)/$$picture"
 
 test: setup
