@@ -83,7 +83,8 @@ struct Plan {
 Plan make_plan(const Model& model, const Job& job, const Backend::Workspace& workspace);
 
 // Decides weights that were left to the budget, and says so in the job's notes: int8 where the transformer
-// then stays in memory and as stored it would not, else as stored. Errors: those of make_plan().
+// then stays in memory and as stored it would not, or where only int8 fits at all, else as stored. Errors:
+// those of make_plan().
 void settle_weights(const Model& model, const Backend::Workspace& workspace, Job& job);
 
 // Parameters of a part, and its bytes as stored.

@@ -22,8 +22,10 @@ class CliConvert : public ProgramTest {
     EXPECT_EQ(result.code, 0) << result.err;
   }
   std::vector<uint8_t> draw(const std::string& model) const {
-    const Result result = run({"generate", "a red star", "-m", model, "-W", "32", "-H", "32", "--steps", "2",
-                               "--max-text-tokens", "16", "-s", "1", "-t", "1", "-o", model + ".png"});
+    const Result result =
+        run({"generate", "a red star",        "-m", model, "-W", "32", "-H", "32",          "--steps",
+             "2",        "--max-text-tokens", "16", "-s",  "1",  "-t", "1",  "--precision", "f32",
+             "-o",       model + ".png"});
     EXPECT_EQ(result.code, 0) << result.err;
     return result.code == 0 ? darkroom::read_png(folder() / (model + ".png")).rgb : std::vector<uint8_t>();
   }
@@ -36,15 +38,21 @@ TEST_F(CliConvert, AConvertedModelDraws) {
   convert({"in", "bf16", "--weights", "bf16", "--shard-size", "100KiB"});
   const auto original = draw("in"), bf16 = draw("bf16");
   EXPECT_EQ(bf16, original);
-  // Measured: 26.2, 32.7 and 41.4 dB.
-  for (const auto& [kind, db] : {std::pair("fp8", 24), std::pair("fp8-scaled", 30), std::pair("int8", 38)}) {
+  // Measured: 26.1, 32.1 and 44.7 dB.
+  for (const auto& [kind, db] : {std::pair("fp8", 24), std::pair("fp8-scaled", 30), std::pair("int8", 42)}) {
     convert({"in", kind, "--weights", kind, "--text-weights", kind});
     const auto drawn = draw(kind);
     EXPECT_NE(drawn, original);
     EXPECT_GT(psnr(drawn, original), db) << kind;
     const std::string wide = std::string(kind) + "-wide";
     convert({kind, wide, "--weights", "bf16"});
-    EXPECT_GT(psnr(draw(wide), drawn), 38) << kind;
+    // bf16 holds every fp8 number, but a number times a scale only rounded. Measured: equal, 55.0 and 53.9
+    // dB.
+    if (kind == std::string("fp8")) {
+      EXPECT_EQ(draw(wide), drawn);
+    } else {
+      EXPECT_GT(psnr(draw(wide), drawn), 50) << kind;
+    }
   }
 }
 
