@@ -4,7 +4,7 @@
         [--singles 250] [--pairs 250] [--size 128x128] [--seed 880001] [--sheet sheet.png] [-- FLAGS OF GENERATE]
 
 Every caption gets a seed of its own. Prints the shares with all claims right, with 95 % intervals (Wilson), the share of
-each kind of claim, and what is taken for what.
+each kind of claim, what is taken for what, and how crooked the outlines are.
 """
 
 import argparse
@@ -60,6 +60,13 @@ def report(summary: dict) -> None:
             print(f"  wrong {claim}: " + ", ".join(f"{name} {count}" for name, count in sorted(wrong.items(), key=lambda w: -w[1])))
 
 
+def report_outlines(pictures) -> None:
+    """How crooked the shapes are that were judged right: distance of their outline from the true one, in radii."""
+    errors = [shape["outline_error"] for picture in pictures if picture["holds"] for shape in picture["shapes"]]
+    if errors:
+        print(f"  outlines    off by {np.mean(errors):.4f} radii in the mean, {np.percentile(errors, 95):.4f} at 95 % of shapes")
+
+
 def write_sheet(folder: pathlib.Path, names: list, path: pathlib.Path) -> None:
     """24 pictures, evenly from all, six a row."""
     chosen = [np.asarray(Image.open(folder / name)) for name in names[:: max(1, len(names) // 24)][:24]]
@@ -83,7 +90,9 @@ def main() -> None:
         listing = folder / "captions.json"
         listing.write_text(json.dumps(captions))
         answer = subprocess.run([options.grade, "--list", listing, folder], check=True, capture_output=True, text=True)
-        report(json.loads(answer.stdout)["summary"])
+        graded = json.loads(answer.stdout)
+        report(graded["summary"])
+        report_outlines(graded["pictures"].values())
         if options.sheet:
             write_sheet(folder, list(captions), options.sheet)
 

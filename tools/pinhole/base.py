@@ -29,6 +29,7 @@ from run import Run, hold_then_fall, own_share, rank_and_world, start_processes,
 TOKENS_PER_BATCH = 64 * 64
 EMPTY_SHARE = 0.1
 TIME_MEAN, TIME_SPREAD = 0.3, 1.2
+OUTLINE_TIMES = (0.1, 0.65)  # where outlines are decided: a shape's kind and place are settled before
 LABELLED_BLOCK, LABEL_WEIGHT = 2, 0.1  # the third of the six single blocks
 # What a colour's or kind's word is asked: first or second shape or background; colour; kind or none; none, left, right,
 # top, bottom, beside; none, small, large, one of two.
@@ -94,11 +95,11 @@ class Labelled(model.Pinhole):
                    for i, logits in enumerate(questions))
 
 
-def sample_batch(data: dict, rng, generator, tokens: int = TOKENS_PER_BATCH):
-    """One picture size a batch: packed latents, caption ids (some empty), grid; and which rows of which part it is,
-    and which captions are empty."""
+def sample_batch(data: dict, rng, generator, tokens: int = TOKENS_PER_BATCH, equal_sizes: bool = False):
+    """One picture size a batch, as often as the data has it or all equally often: packed latents, caption ids (some
+    empty), grid; and which rows of which part it is, and which captions are empty."""
     parts = data["parts"]
-    sizes = [len(part["t5"]) for part in parts]
+    sizes = [1 if equal_sizes else len(part["t5"]) for part in parts]
     part = parts[rng.choice(len(parts), p=[size / sum(sizes) for size in sizes])]
     count = tokens // (part["grid"][0] * part["grid"][1])
     rows = torch.from_numpy(rng.choice(len(part["t5"]), count, replace=False))
@@ -108,9 +109,13 @@ def sample_batch(data: dict, rng, generator, tokens: int = TOKENS_PER_BATCH):
     return (part["latents"][rows].float(), clip, t5, part["grid"]), (part, rows, empty)
 
 
-def noisy(x, generator):
-    """t [N], x_t and the noise of a batch."""
+def noisy(x, generator, outlines: float = 0.0):
+    """t [N], x_t and the noise of a batch; that share of the times is uniform in OUTLINE_TIMES."""
     t = torch.sigmoid(TIME_SPREAD * torch.randn(len(x), generator=generator) + TIME_MEAN)
+    if outlines > 0:
+        low, high = OUTLINE_TIMES
+        late = low + (high - low) * torch.rand(len(x), generator=generator)
+        t = torch.where(torch.rand(len(x), generator=generator) < outlines, late, t)
     noise = torch.randn(x.shape, generator=generator)
     at = t[:, None, None]
     return t, (1 - at) * x + at * noise, noise
@@ -193,8 +198,8 @@ def train(options) -> None:
     run = Run(options.run, pinhole, optimisers_for(pinhole, options.rate), ema_decay=0.999)
     while run.step < options.steps:
         rng, generator = step_random(options.seed, run.step)
-        (x, clip, t5, grid), origin = sample_batch(data, rng, generator)
-        t, at, noise = noisy(x, generator)
+        (x, clip, t5, grid), origin = sample_batch(data, rng, generator, equal_sizes=options.equal_sizes)
+        t, at, noise = noisy(x, generator, options.outlines)
         part, rows, empty = origin
         answers = part["answers"][rows].masked_fill(empty[:, None, None], IGNORED)
         x, clip, t5, t, at, noise, rows, answers = own_share(x, clip, t5, t, at, noise, rows, answers)
@@ -218,6 +223,8 @@ def main() -> None:
     parser.add_argument("--tokenizers", type=pathlib.Path, required=True)
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--fall", type=float, default=0.4, help="share of the steps in which the rate falls")
+    parser.add_argument("--equal-sizes", action="store_true", help="every picture size equally often")
+    parser.add_argument("--outlines", type=float, default=0.0, help="share of the times between %g and %g" % OUTLINE_TIMES)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--start", type=pathlib.Path, help="an exported model whose weights are the first ones")
