@@ -1,5 +1,5 @@
-// libFuzzer target: any bytes as each config of a model (and then the shapes of its tensors, and a schedule), as its
-// recommended settings, and as an index of weights.
+// libFuzzer target: any bytes as each config of a model (and then the shapes of its tensors, and a schedule),
+// as its recommended settings, and as an index of weights.
 #include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>

@@ -26,7 +26,7 @@ for target in "$build"/fuzz/fuzz_*; do
   broken=
   [ -d "$fuzz/broken/$name" ] && broken=$fuzz/broken/$name
   case $name in
-    safetensors) seed "$corpus" '*.safetensors' ;;
+    safetensors | scales) seed "$corpus" '*.safetensors' ;;
     png) # the first byte picks the reader
       for reader in 001 005; do
         for file in "$fuzz"/broken/png/*; do

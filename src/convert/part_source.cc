@@ -71,6 +71,10 @@ std::vector<SourceTensor> list_files(const Model& model, const fs::path& folder,
   std::vector<SourceTensor> tensors;
   for (const std::string_view view : catalog.names()) {
     const std::string name(view), where = catalog.where(name);
+    if (is_matrix_scale_name(name) && !scaled_weight(catalog, name)) {
+      fail(ErrorCode::kModel, "{}: tensor '{}' is a scale, but the matrix that it belongs to is not there",
+           where, printable(name));
+    }
     if (is_scale_name(name)) continue;
     SourceTensor tensor{where, files.at(where)->stored(name), reader(name)};
     if (const auto scale = scale_name(catalog, name)) {

@@ -14,6 +14,8 @@ namespace {
 // that was damaged or means something else.
 constexpr float kLargestScale = 1e6f;
 
+constexpr std::string_view kWeight = ".weight";
+
 // [], [1], [rows] or [rows, 1].
 bool is_column(const std::vector<int64_t>& extents, int64_t rows) {
   if (extents.empty()) return true;
@@ -24,7 +26,6 @@ bool is_column(const std::vector<int64_t>& extents, int64_t rows) {
 }  // namespace
 
 std::optional<std::string> scale_name(const Catalog& catalog, const std::string& weight) {
-  constexpr std::string_view kWeight = ".weight";
   if (!weight.ends_with(kWeight)) return std::nullopt;
   const std::string layer = weight.substr(0, weight.size() - kWeight.size());
   for (const std::string_view ending : kScaleEndings) {
@@ -32,6 +33,19 @@ std::optional<std::string> scale_name(const Catalog& catalog, const std::string&
     if (catalog.stored(scale)) return scale;
   }
   return std::nullopt;
+}
+
+bool is_matrix_scale_name(std::string_view name) {
+  return std::ranges::any_of(kScaleEndings, [&](std::string_view ending) { return name.ends_with(ending); });
+}
+
+const StoredTensor* scaled_weight(const Catalog& catalog, std::string_view scale) {
+  for (const std::string_view ending : kScaleEndings) {
+    if (!scale.ends_with(ending)) continue;
+    const std::string_view layer = scale.substr(0, scale.size() - ending.size());
+    return catalog.stored(std::string(layer) + std::string(kWeight));
+  }
+  return nullptr;
 }
 
 std::optional<StoredScales> find_scales(const Catalog& catalog, const StoredTensor& weight, bool is_matrix) {
@@ -71,9 +85,7 @@ bool is_input_scale_name(std::string_view name) {
 }
 
 bool is_scale_name(std::string_view name) {
-  return std::ranges::any_of(kScaleEndings,
-                             [&](std::string_view ending) { return name.ends_with(ending); }) ||
-         is_input_scale_name(name) || name == "scaled_fp8";
+  return is_matrix_scale_name(name) || is_input_scale_name(name) || name == "scaled_fp8";
 }
 
 }  // namespace darkroom

@@ -23,6 +23,11 @@ inline constexpr std::array<std::string_view, 2> kScaleEndings = {".weight_scale
 // The name of the scale that `weight`, such as "X.weight", is to be multiplied by, if the catalog has one.
 std::optional<std::string> scale_name(const Catalog& catalog, const std::string& weight);
 
+// Whether a tensor, by its name, is the scale of a matrix.
+bool is_matrix_scale_name(std::string_view name);
+// The tensor that the scale of that name belongs to; null when the catalog has none.
+const StoredTensor* scaled_weight(const Catalog& catalog, std::string_view scale);
+
 struct StoredScales {
   std::string name;           // in the catalog
   std::vector<float> values;  // one, or one for each row

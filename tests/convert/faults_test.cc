@@ -96,6 +96,21 @@ TEST_F(ConvertFaults, AMatrixOfNoWeightsTypeIsRefused) {
   }
 }
 
+TEST_F(ConvertFaults, AScaleWithoutItsMatrixIsRefused) {
+  const Catalog before(in_ / "transformer");
+  std::vector<NamedTensor> tensors;
+  for (const std::string_view name : before.names())
+    tensors.push_back({std::string(name), *before.find(name)});
+  const float scale = 2;
+  for (const std::string name : {"numbers.weight_scale", "numbers.scale_weight"}) {
+    tensors.push_back({name, Tensor(const_cast<float*>(&scale), DType::kF32, {1})});
+    write_safetensors(weights_, tensors, {.overwrite = true});
+    tensors.pop_back();
+    expect_nothing(ErrorCode::kModel,
+                   "tensor '" + name + "' is a scale, but the matrix that it belongs to is not");
+  }
+}
+
 TEST_F(ConvertFaults, AFileThatIsCutWhileItIsReadIsAnError) {
   const ConvertListeners listeners{.on_progress =
                                        [&](const ConvertProgress& p) {

@@ -1,0 +1,79 @@
+// libFuzzer target: any bytes as a model part's file, whose scales are then looked for. Errors are fine;
+// crashes, hangs and scales that make no sense are not.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "weights/catalog.h"
+#include "weights/scales.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// One file, in memory where the system has such a folder, for the whole run.
+const fs::path& scratch_file() {
+  static const fs::path file = [] {
+    const fs::path memory = "/dev/shm";
+    const fs::path folder = fs::is_directory(memory) ? memory : fs::temp_directory_path();
+    return folder / fmt::format("darkroom-fuzz-scales-{}.safetensors", ::getpid());
+  }();
+  return file;
+}
+
+[[maybe_unused]] const struct Remover {
+  ~Remover() { fs::remove(scratch_file()); }
+} kRemover;
+
+void check(const darkroom::StoredScales& scales, const darkroom::StoredTensor& weight) {
+  const auto rows = static_cast<std::size_t>(weight.extents.at(0));
+  if (scales.values.size() != 1 && scales.values.size() != rows) __builtin_trap();
+  for (const float value : scales.values) {
+    if (!std::isnormal(value) || value <= 0) __builtin_trap();
+  }
+}
+
+void read_all(std::span<const std::byte> bytes) {
+  std::ofstream(scratch_file(), std::ios::binary | std::ios::trunc)
+      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  try {
+    const darkroom::Catalog catalog(scratch_file());
+    for (const std::string_view name : catalog.names()) {
+      const darkroom::StoredTensor& weight = *catalog.stored(name);
+      for (const bool is_matrix : {weight.extents.size() == 2, false}) {
+        try {
+          if (const auto scales = darkroom::find_scales(catalog, weight, is_matrix)) check(*scales, weight);
+        } catch (const darkroom::Error&) {
+        }
+      }
+      if (darkroom::is_matrix_scale_name(name)) static_cast<void>(darkroom::scaled_weight(catalog, name));
+    }
+  } catch (const darkroom::Error& e) {
+    const std::string message = e.what();
+    if (!std::ranges::all_of(message, [](unsigned char c) { return c >= ' ' && c <= '~'; })) __builtin_trap();
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
+  const std::span<const std::byte> input = std::as_bytes(std::span(data, size));
+  read_all(input);
+  // Once more as a header alone, with a right length in front and some of the input as data behind it.
+  std::vector<std::byte> file(8);
+  for (std::size_t i = 0; i < 8; ++i) file[i] = static_cast<std::byte>(size >> (8 * i));
+  file.insert(file.end(), input.begin(), input.end());
+  file.insert(file.end(), input.begin(),
+              input.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(size, 64)));
+  read_all(file);
+  return 0;
+}
