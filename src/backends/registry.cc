@@ -8,7 +8,8 @@ namespace darkroom {
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
   if (options.name == "reference") return make_reference_backend();
-  require(options.name == "cpu", ErrorCode::kUsage, "unknown backend '{}'; there are cpu and reference", options.name);
+  require(options.name == "cpu", ErrorCode::kUsage, "unknown backend '{}'; there are cpu and reference",
+          options.name);
   return make_cpu_backend({.threads = options.threads, .isa = parse_isa(options.isa)});
 }
 

@@ -75,13 +75,15 @@ inline Float16 to_float16(float x) {
   return {static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13))};
 }
 
-// Saturates: a magnitude above 448, infinity too, becomes 448. NaN stays NaN. Written without branches, for loops over
-// whole models.
+// Saturates: a magnitude above 448, infinity too, becomes 448. NaN stays NaN. Written without branches, for
+// loops over whole models.
 inline Float8E4M3 to_float8_e4m3(float x) {
   const uint32_t u = std::bit_cast<uint32_t>(x);
   const uint32_t sign = (u >> 24) & 0x80u, magnitude = u & 0x7FFFFFFFu;
-  // Adding 2^14, whose last bit is worth 2^-9, rounds a subnormal to a multiple of that; 8 of them are the least normal.
-  const uint32_t subnormal = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 16384.0f) - 0x46800000u;
+  // Adding 2^14, whose last bit is worth 2^-9, rounds a subnormal to a multiple of that; 8 of them are the
+  // least normal.
+  const uint32_t subnormal =
+      std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 16384.0f) - 0x46800000u;
   const uint32_t normal = ((magnitude + 0x7FFFFu + ((magnitude >> 20) & 1u)) >> 20) - (120u << 3);
   uint32_t bits = magnitude < 0x3C800000u ? subnormal : normal;  // 2^-6
   bits = magnitude >= 0x43E00000u ? 0x7Eu : bits;                // 448

@@ -2,7 +2,8 @@
 
 namespace darkroom {
 
-void visit_linear(const VisitFn& visit, const std::string& name, Linear& w, int64_t in, int64_t out, Bias bias) {
+void visit_linear(const VisitFn& visit, const std::string& name, Linear& w, int64_t in, int64_t out,
+                  Bias bias) {
   visit(name + ".weight", w.weight, {out, in});
   if (bias == Bias::kYes) visit(name + ".bias", w.bias, {out});
 }
@@ -12,7 +13,8 @@ void visit_norm(const VisitFn& visit, const std::string& name, NormWeights& w, i
   visit(name + ".bias", w.bias, {channels});
 }
 
-void visit_conv(const VisitFn& visit, const std::string& name, Conv2d& w, int64_t in, int64_t out, int64_t kernel) {
+void visit_conv(const VisitFn& visit, const std::string& name, Conv2d& w, int64_t in, int64_t out,
+                int64_t kernel) {
   visit(name + ".weight", w.weight, {out, in, kernel, kernel});
   visit(name + ".bias", w.bias, {out});
 }

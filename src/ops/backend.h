@@ -44,7 +44,8 @@ struct LayerNormArgs {
   float epsilon = 0;
 };
 
-// Each row of x[M,N]: (x − mean)/√(variance + epsilon) · (1 + scale) + shift, scale and shift f32 [N]. In place allowed.
+// Each row of x[M,N]: (x − mean)/√(variance + epsilon) · (1 + scale) + shift, scale and shift f32 [N]. In
+// place allowed.
 struct NormModulateArgs {
   Tensor x, scale, shift, out;
   float epsilon = 0;
@@ -56,8 +57,8 @@ struct RmsNormArgs {
   float epsilon = 0;
 };
 
-// In place on x[L, heads·D]: each head's D values are RMS-normalised, multiplied by weight [D], then rotated in
-// interleaved pairs: (x₂ⱼ, x₂ⱼ₊₁) ← (x₂ⱼ·cos − x₂ⱼ₊₁·sin, x₂ⱼ₊₁·cos + x₂ⱼ·sin), cos and sin f32 [L, D/2].
+// In place on x[L, heads·D]: each head's D values are RMS-normalised, multiplied by weight [D], then rotated
+// in interleaved pairs: (x₂ⱼ, x₂ⱼ₊₁) ← (x₂ⱼ·cos − x₂ⱼ₊₁·sin, x₂ⱼ₊₁·cos + x₂ⱼ·sin), cos and sin f32 [L, D/2].
 struct QkNormRopeArgs {
   Tensor x, weight, cos, sin;
   float epsilon = 0;
@@ -66,9 +67,9 @@ struct QkNormRopeArgs {
 // out[Lq, heads·D] = softmax(scale·q·kᵀ + bias)·v, head by head; q [Lq, heads·D], k and v [Lk, heads·D].
 // Streams over the keys; never stores Lq × Lk.
 //
-// With `state` the keys come in parts, one call each, neither causal nor with a bias: f32 [Lq, heads·(D + 2)], per head
-// the D sums of e^(s − m)·v, the largest score m and the sum of e^(s − m). The first part begins it; the last leaves
-// it alone and writes `out`, which the others do not touch.
+// With `state` the keys come in parts, one call each, neither causal nor with a bias: f32 [Lq, heads·(D +
+// 2)], per head the D sums of e^(s − m)·v, the largest score m and the sum of e^(s − m). The first part
+// begins it; the last leaves it alone and writes `out`, which the others do not touch.
 struct AttentionArgs {
   Tensor q, k, v, out;
   int64_t heads = 1;
@@ -102,8 +103,9 @@ struct EmbedArgs {
   Tensor out;
 };
 
-// x [H,W,C] dense -> out f32 [H, 2·groups]: of each row of pixels, first the mean of every group of channels, then the
-// sum of squared distances from it of every group. A row's moments do not depend on the other rows of x.
+// x [H,W,C] dense -> out f32 [H, 2·groups]: of each row of pixels, first the mean of every group of channels,
+// then the sum of squared distances from it of every group. A row's moments do not depend on the other rows
+// of x.
 struct RowMomentsArgs {
   Tensor x, out;
   int64_t groups = 1;
@@ -117,16 +119,17 @@ struct GroupStatisticsArgs {
   float epsilon = 0;
 };
 
-// x [H,W,C] dense, statistics f32 [2, groups]: (x − mean)·statistics[1]·weight + bias by channel, weight and bias [C], then
-// SiLU if asked. In place allowed.
+// x [H,W,C] dense, statistics f32 [2, groups]: (x − mean)·statistics[1]·weight + bias by channel, weight and
+// bias [C], then SiLU if asked. In place allowed.
 struct GroupNormArgs {
   Tensor x, statistics, weight, bias, out;
   bool silu = false;
 };
 
-// Rows [first_row, first_row + R) of [H·u, W·u, Co] = residual + conv(upsample(x [H,W,Ci])) + bias, as out [R, W·u, Co]:
-// cross-correlation with weight [Co,Ci,kh,kw], stride 1, zero padding (kh−1)/2 and (kw−1)/2, after nearest-neighbour
-// upsampling by u. All dense. `out` may be `residual`. A row's bytes do not depend on which others are computed.
+// Rows [first_row, first_row + R) of [H·u, W·u, Co] = residual + conv(upsample(x [H,W,Ci])) + bias, as out
+// [R, W·u, Co]: cross-correlation with weight [Co,Ci,kh,kw], stride 1, zero padding (kh−1)/2 and (kw−1)/2,
+// after nearest-neighbour upsampling by u. All dense. `out` may be `residual`. A row's bytes do not depend on
+// which others are computed.
 struct Conv2dArgs {
   Tensor x, weight;
   Tensor bias;      // [Co] or absent
@@ -165,7 +168,8 @@ class Backend {
   virtual void conv2d(const Conv2dArgs& args) = 0;
   virtual void convert(const ConvertArgs& args) = 0;
 
-  // Between the host and tensors of this backend; `host` holds exactly tensor.shape.numel() values, row by row.
+  // Between the host and tensors of this backend; `host` holds exactly tensor.shape.numel() values, row by
+  // row.
   virtual void upload(std::span<const float> host, const Tensor& out) = 0;
   virtual void download(const Tensor& x, std::span<float> host) = 0;
 

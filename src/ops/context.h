@@ -1,4 +1,5 @@
-// What every op needs besides its tensors: where to run, where to put results, how precise, and whether to stop.
+// What every op needs besides its tensors: where to run, where to put results, how precise, and whether to
+// stop.
 #pragma once
 
 #include <atomic>
@@ -15,9 +16,11 @@ struct Context {
   DType activation = DType::kF32;             // f32 or bf16: the dtype of hidden states in this run
   const std::atomic<bool>* cancel = nullptr;  // set from any thread to stop
 
-  // Errors: kCancelled once *cancel is true. Models call it between blocks, so a stop takes at most one block.
+  // Errors: kCancelled once *cancel is true. Models call it between blocks, so a stop takes at most one
+  // block.
   void throw_if_cancelled() const {
-    if (cancel && cancel->load(std::memory_order_relaxed)) throw Error(ErrorCode::kCancelled, "stopped on request");
+    if (cancel && cancel->load(std::memory_order_relaxed))
+      throw Error(ErrorCode::kCancelled, "stopped on request");
   }
 
   Tensor allocate(const Shape& shape) const { return arena.allocate(activation, shape); }

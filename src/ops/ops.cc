@@ -16,19 +16,22 @@ void check_on(const Context& ctx, std::string_view op, std::string_view what, co
           ctx.backend.name());
 }
 
-void check_shape(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t, const Shape& shape) {
+void check_shape(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t,
+                 const Shape& shape) {
   check_on(ctx, op, what, t);
-  require(t.shape == shape, ErrorCode::kFailure, "{}: {} is {}, expected {}", op, what, describe(t), shape.str());
+  require(t.shape == shape, ErrorCode::kFailure, "{}: {} is {}, expected {}", op, what, describe(t),
+          shape.str());
 }
 
-void check_activation(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t, int rank) {
+void check_activation(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t,
+                      int rank) {
   check_on(ctx, op, what, t);
   require((t.dtype == DType::kF32 || t.dtype == DType::kBF16) && t.shape.rank() == rank, ErrorCode::kFailure,
           "{}: {} is {}, expected f32 or bf16 of rank {}", op, what, describe(t), rank);
 }
 
-void check_like(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t, const Tensor& like,
-                const Shape& shape) {
+void check_like(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t,
+                const Tensor& like, const Shape& shape) {
   check_shape(ctx, op, what, t, shape);
   require(t.dtype == like.dtype, ErrorCode::kFailure, "{}: {} is {}, expected {}", op, what, describe(t),
           dtype_name(like.dtype));
@@ -62,14 +65,15 @@ void check_optional_weight(const Context& ctx, std::string_view op, std::string_
   if (t.present()) check_weight(ctx, op, what, t, shape);
 }
 
-void check_f32(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t, const Shape& shape) {
+void check_f32(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t,
+               const Shape& shape) {
   check_shape(ctx, op, what, t, shape);
   require(t.dtype == DType::kF32, ErrorCode::kFailure, "{}: {} is {}, expected f32", op, what, describe(t));
 }
 
 void check_dense(std::string_view op, std::string_view what, const Tensor& t) {
-  require(t.dense(), ErrorCode::kFailure, "{}: {} ({}) must be dense, its row stride is {}", op, what, describe(t),
-          t.row_stride);
+  require(t.dense(), ErrorCode::kFailure, "{}: {} ({}) must be dense, its row stride is {}", op, what,
+          describe(t), t.row_stride);
 }
 
 Tensor allocate_like(const Context& ctx, const Tensor& x, const Shape& shape) {
@@ -98,7 +102,8 @@ Tensor linear(const Context& ctx, const Tensor& x, const Linear& w, Activation a
   return out;
 }
 
-void linear_into(const Context& ctx, const Tensor& x, const Linear& w, Activation activation, const Tensor& out) {
+void linear_into(const Context& ctx, const Tensor& x, const Linear& w, Activation activation,
+                 const Tensor& out) {
   run_linear(ctx, {.x = x,
                    .weight = w.weight,
                    .bias = w.bias,
@@ -117,7 +122,8 @@ void linear_gate_residual(const Context& ctx, const Tensor& input, const Linear&
   run_linear(ctx, {.x = input, .weight = w.weight, .bias = w.bias, .gate = gate, .residual = x, .out = x});
 }
 
-Tensor layer_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias, float epsilon) {
+Tensor layer_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                  float epsilon) {
   const char* op = "layer_norm";
   check_activation(ctx, op, "x", x, 2);
   check_weight(ctx, op, "weight", weight, {x.cols()});
@@ -127,14 +133,15 @@ Tensor layer_norm(const Context& ctx, const Tensor& x, const Tensor& weight, con
   return out;
 }
 
-Tensor norm_modulate(const Context& ctx, const Tensor& x, const Tensor& shift, const Tensor& scale, float epsilon) {
+Tensor norm_modulate(const Context& ctx, const Tensor& x, const Tensor& shift, const Tensor& scale,
+                     float epsilon) {
   const Tensor out = allocate_like(ctx, x, x.shape);
   norm_modulate_into(ctx, x, shift, scale, epsilon, out);
   return out;
 }
 
-void norm_modulate_into(const Context& ctx, const Tensor& x, const Tensor& shift, const Tensor& scale, float epsilon,
-                        const Tensor& out) {
+void norm_modulate_into(const Context& ctx, const Tensor& x, const Tensor& shift, const Tensor& scale,
+                        float epsilon, const Tensor& out) {
   const char* op = "norm_modulate";
   check_activation(ctx, op, "x", x, 2);
   check_f32(ctx, op, "shift", shift, {x.cols()});
@@ -191,7 +198,8 @@ void attention_into(const Context& ctx, const Tensor& q, const Tensor& k, const 
     require(!options.causal && !options.relative_bias.present(), ErrorCode::kFailure,
             "attention: keys in parts with a causal mask or a bias are not supported");
   } else {
-    require(options.first && options.last, ErrorCode::kFailure, "attention: state is missing, the keys come in parts");
+    require(options.first && options.last, ErrorCode::kFailure,
+            "attention: state is missing, the keys come in parts");
   }
   check_like(ctx, op, "out", out, q, q.shape);
   ctx.backend.attention({.q = q,
@@ -232,11 +240,11 @@ Tensor silu(const Context& ctx, const Tensor& x) {
 
 Tensor embed(const Context& ctx, const Tensor& table, std::span<const int32_t> ids) {
   check_on(ctx, "embed", "table", table);
-  require(table.shape.rank() == 2 && is_float(table.dtype), ErrorCode::kFailure, "embed: table is {}, expected [V, N]",
-          describe(table));
+  require(table.shape.rank() == 2 && is_float(table.dtype), ErrorCode::kFailure,
+          "embed: table is {}, expected [V, N]", describe(table));
   for (const int32_t id : ids) {
-    require(id >= 0 && id < table.rows(), ErrorCode::kFailure, "embed: token id {} is outside the table of {} rows", id,
-            table.rows());
+    require(id >= 0 && id < table.rows(), ErrorCode::kFailure,
+            "embed: token id {} is outside the table of {} rows", id, table.rows());
   }
   const Tensor out = ctx.allocate({static_cast<int64_t>(ids.size()), table.cols()});
   ctx.backend.embed({.table = table, .ids = ids, .out = out});
@@ -247,8 +255,8 @@ void row_moments_into(const Context& ctx, const Tensor& x, int64_t groups, const
   const char* op = "row_moments";
   check_activation(ctx, op, "x", x, 3);
   check_dense(op, "x", x);
-  require(groups > 0 && x.cols() % groups == 0, ErrorCode::kFailure, "{}: {} channels do not divide into {} groups", op,
-          x.cols(), groups);
+  require(groups > 0 && x.cols() % groups == 0, ErrorCode::kFailure,
+          "{}: {} channels do not divide into {} groups", op, x.cols(), groups);
   check_f32(ctx, op, "out", out, {x.shape[0], 2 * groups});
   ctx.backend.row_moments({.x = x, .out = out, .groups = groups});
 }
@@ -257,10 +265,11 @@ Tensor group_statistics(const Context& ctx, const Tensor& moments, int64_t value
   const char* op = "group_statistics";
   check_f32(ctx, op, "moments", moments, moments.shape);
   require(moments.shape.rank() == 2 && moments.cols() % 2 == 0 && values_per_moment > 0, ErrorCode::kFailure,
-          "{}: moments are {} of {} values each, expected [H, 2·groups] of at least one", op, describe(moments),
-          values_per_moment);
+          "{}: moments are {} of {} values each, expected [H, 2·groups] of at least one", op,
+          describe(moments), values_per_moment);
   const Tensor out = ctx.arena.allocate(DType::kF32, {2, moments.cols() / 2});
-  ctx.backend.group_statistics({.moments = moments, .out = out, .count = values_per_moment, .epsilon = epsilon});
+  ctx.backend.group_statistics(
+      {.moments = moments, .out = out, .count = values_per_moment, .epsilon = epsilon});
   return out;
 }
 
@@ -310,14 +319,16 @@ void group_norm_in_place(const Context& ctx, const Tensor& x, const Tensor& weig
 
 Tensor conv2d(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOptions& options) {
   require(x.shape.rank() == 3 && w.weight.shape.rank() == 4, ErrorCode::kFailure,
-          "conv2d: x is {} and weight {}, expected [H, W, Ci] and [Co, Ci, kh, kw]", describe(x), describe(w.weight));
+          "conv2d: x is {} and weight {}, expected [H, W, Ci] and [Co, Ci, kh, kw]", describe(x),
+          describe(w.weight));
   const int64_t u = options.upsample;
   const Tensor out = allocate_like(ctx, x, {x.shape[0] * u, x.shape[1] * u, w.weight.shape[0]});
   conv2d_into(ctx, x, w, options, out);
   return out;
 }
 
-void conv2d_into(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOptions& options, const Tensor& out) {
+void conv2d_into(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOptions& options,
+                 const Tensor& out) {
   const char* op = "conv2d";
   check_activation(ctx, op, "x", x, 3);
   check_dense(op, "x", x);
@@ -364,10 +375,10 @@ void convert_into(const Context& ctx, const Tensor& x, const Tensor& out) {
 }
 
 Tensor upload(const Context& ctx, std::span<const float> host, DType dtype, const Shape& shape) {
-  require(static_cast<int64_t>(host.size()) == shape.numel(), ErrorCode::kFailure, "upload: {} values for shape {}",
-          host.size(), shape.str());
-  require(dtype == DType::kF32 || dtype == DType::kBF16, ErrorCode::kFailure, "upload: to {} is not supported",
-          dtype_name(dtype));
+  require(static_cast<int64_t>(host.size()) == shape.numel(), ErrorCode::kFailure,
+          "upload: {} values for shape {}", host.size(), shape.str());
+  require(dtype == DType::kF32 || dtype == DType::kBF16, ErrorCode::kFailure,
+          "upload: to {} is not supported", dtype_name(dtype));
   const Tensor out = ctx.arena.allocate(dtype, shape);
   ctx.backend.upload(host, out);
   return out;

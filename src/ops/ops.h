@@ -1,8 +1,9 @@
 // The contract of every op: about fifteen coarse, fused operations that the models are written in.
 //
-// ops.cc checks shapes, dtypes and devices once for all backends, then calls the context's backend; the formulas stand
-// on the argument structs in ops/backend.h. A name ending in _into writes where it is told; the others allocate their
-// result, dense and in the dtype of x, from ctx.arena. Errors: kFailure with the op, the tensor and both numbers.
+// ops.cc checks shapes, dtypes and devices once for all backends, then calls the context's backend; the
+// formulas stand on the argument structs in ops/backend.h. A name ending in _into writes where it is told;
+// the others allocate their result, dense and in the dtype of x, from ctx.arena. Errors: kFailure with the
+// op, the tensor and both numbers.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +30,10 @@ struct Conv2d {
 namespace ops {
 
 // act(x[M,K]·Wᵀ + b) -> [M,N].
-Tensor linear(const Context& ctx, const Tensor& x, const Linear& w, Activation activation = Activation::kNone);
-void linear_into(const Context& ctx, const Tensor& x, const Linear& w, Activation activation, const Tensor& out);
+Tensor linear(const Context& ctx, const Tensor& x, const Linear& w,
+              Activation activation = Activation::kNone);
+void linear_into(const Context& ctx, const Tensor& x, const Linear& w, Activation activation,
+                 const Tensor& out);
 // x[M,N] += input[M,K]·Wᵀ + b, in place, rounded once.
 void linear_residual(const Context& ctx, const Tensor& input, const Linear& w, const Tensor& x);
 // x[M,N] += gate ⊙ (input[M,K]·Wᵀ + b), in place, rounded once; gate f32 [N] (adaLN-Zero, arXiv 2212.09748).
@@ -38,11 +41,13 @@ void linear_gate_residual(const Context& ctx, const Tensor& input, const Linear&
                           const Tensor& x);
 
 // LayerNorm with weight and bias [N] (arXiv 1607.06450).
-Tensor layer_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias, float epsilon);
+Tensor layer_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                  float epsilon);
 // LayerNorm without parameters, then ·(1 + scale) + shift; scale and shift f32 [N].
-Tensor norm_modulate(const Context& ctx, const Tensor& x, const Tensor& shift, const Tensor& scale, float epsilon);
-void norm_modulate_into(const Context& ctx, const Tensor& x, const Tensor& shift, const Tensor& scale, float epsilon,
-                        const Tensor& out);
+Tensor norm_modulate(const Context& ctx, const Tensor& x, const Tensor& shift, const Tensor& scale,
+                     float epsilon);
+void norm_modulate_into(const Context& ctx, const Tensor& x, const Tensor& shift, const Tensor& scale,
+                        float epsilon, const Tensor& out);
 // RMSNorm with weight [N] (arXiv 1910.07467).
 Tensor rms_norm(const Context& ctx, const Tensor& x, const Tensor& weight, float epsilon);
 
@@ -55,7 +60,8 @@ struct AttentionOptions {
   float scale = 1;
   bool causal = false;
   Tensor relative_bias = {};  // f32 [heads, Lq + Lk − 1], see AttentionArgs
-  // For keys in parts, see AttentionArgs. Parts of whole blocks of keys, the last aside, give the bytes of one call.
+  // For keys in parts, see AttentionArgs. Parts of whole blocks of keys, the last aside, give the bytes of
+  // one call.
   static constexpr int64_t kKeyBlock = 256;
   Tensor state = {};  // f32 [Lq, heads·(D + 2)]
   bool first = true, last = true;
@@ -86,9 +92,9 @@ Tensor group_norm(const Context& ctx, const Tensor& x, const Tensor& weight, con
 // The same, written over x.
 void group_norm_in_place(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
                          const GroupNormOptions& options);
-// The same in three parts, for pictures that come in strips of rows: moments of each row, out f32 [H, 2·groups] for x
-// [H,W,C]; from those of all rows the statistics f32 [2, groups]; with them any rows are normalised. However the rows
-// were cut into strips, the bytes are those of group_norm().
+// The same in three parts, for pictures that come in strips of rows: moments of each row, out f32 [H,
+// 2·groups] for x [H,W,C]; from those of all rows the statistics f32 [2, groups]; with them any rows are
+// normalised. However the rows were cut into strips, the bytes are those of group_norm().
 void row_moments_into(const Context& ctx, const Tensor& x, int64_t groups, const Tensor& out);
 Tensor group_statistics(const Context& ctx, const Tensor& moments, int64_t values_per_moment, float epsilon);
 void group_norm_into(const Context& ctx, const Tensor& x, const Tensor& statistics, const Tensor& weight,
@@ -96,19 +102,22 @@ void group_norm_into(const Context& ctx, const Tensor& x, const Tensor& statisti
 
 // "Same" convolution, stride 1, over x [H,W,Ci] -> [H·upsample, W·upsample, Co].
 struct ConvOptions {
-  int64_t upsample = 1;   // nearest-neighbour upsampling of x first: 1 or 2
-  Tensor residual = {};   // added to the result, if present
-  int64_t first_row = 0;  // conv2d_into only: `out` gets as many rows as it has, from this one of the result on
+  int64_t upsample = 1;  // nearest-neighbour upsampling of x first: 1 or 2
+  Tensor residual = {};  // added to the result, if present
+  int64_t first_row =
+      0;  // conv2d_into only: `out` gets as many rows as it has, from this one of the result on
 };
 Tensor conv2d(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOptions& options = {});
-void conv2d_into(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOptions& options, const Tensor& out);
+void conv2d_into(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOptions& options,
+                 const Tensor& out);
 
 // x in another dtype, f32 or bf16.
 Tensor convert(const Context& ctx, const Tensor& x, DType dtype);
 void convert_into(const Context& ctx, const Tensor& x, const Tensor& out);
 // Host numbers as a tensor of this context's backend, in `dtype`; shape.numel() values.
 Tensor upload(const Context& ctx, std::span<const float> host, DType dtype, const Shape& shape);
-// x's values on the host, row by row; host.size() must be x.shape.numel(). Without data (dry run) host is left alone.
+// x's values on the host, row by row; host.size() must be x.shape.numel(). Without data (dry run) host is
+// left alone.
 void download(const Context& ctx, const Tensor& x, std::span<float> host);
 
 }  // namespace ops

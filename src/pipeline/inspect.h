@@ -9,8 +9,8 @@
 
 namespace darkroom {
 
-// A model folder, a .safetensors file, or a PNG. Errors: kModel when it is none of them or invalid; kFailure for an
-// invalid PNG.
+// A model folder, a .safetensors file, or a PNG. Errors: kModel when it is none of them or invalid; kFailure
+// for an invalid PNG.
 nlohmann::json inspect(const std::filesystem::path& path);
 
 nlohmann::json to_json(const Model& model, const Job& job, const Plan& plan);

@@ -14,11 +14,12 @@ std::vector<float> read_latents(const std::filesystem::path& path, int64_t token
   const SafetensorsFile file(path);
   const StoredTensor* stored = file.find(kTensorName);
   require(stored != nullptr, ErrorCode::kModel, "{}: there is no tensor '{}'", file.where(), kTensorName);
-  require(stored->dtype == DType::kF32, ErrorCode::kModel, "{}: '{}' is {}, expected F32 [1, tokens, channels]",
-          file.where(), kTensorName, stored->describe());
+  require(stored->dtype == DType::kF32, ErrorCode::kModel,
+          "{}: '{}' is {}, expected F32 [1, tokens, channels]", file.where(), kTensorName,
+          stored->describe());
   require(stored->extents == std::vector<int64_t>{1, tokens, channels}, ErrorCode::kUsage,
-          "{}: '{}' is {}, this picture needs [1, {}, {}]", file.where(), kTensorName, stored->describe(), tokens,
-          channels);
+          "{}: '{}' is {}, this picture needs [1, {}, {}]", file.where(), kTensorName, stored->describe(),
+          tokens, channels);
   std::vector<float> values(static_cast<std::size_t>(stored->elements));
   file.read(*stored, std::as_writable_bytes(std::span(values)));
   return values;

@@ -61,9 +61,12 @@ DType stored_dtype(const fs::path& folder, int64_t parameters, std::vector<std::
   }
   if (!files || !files->index.total_size || parameters == 0) return DType::kBF16;
   switch ((*files->index.total_size + parameters / 2) / parameters) {
-    case 1: return DType::kF8E4M3;
-    case 4: return DType::kF32;
-    default: return DType::kBF16;
+    case 1:
+      return DType::kF8E4M3;
+    case 4:
+      return DType::kF32;
+    default:
+      return DType::kBF16;
   }
 }
 
@@ -86,7 +89,8 @@ ModelConfig tiny_config() {
   return c;
 }
 
-// Ids for a model without a tokenizer: one per byte, between the begin and end tokens that such a model would have.
+// Ids for a model without a tokenizer: one per byte, between the begin and end tokens that such a model would
+// have.
 std::vector<int32_t> byte_ids(const std::string& text, int64_t vocab, int64_t length, bool begin, int32_t end,
                               int32_t pad) {
   std::vector<int32_t> ids;
@@ -101,8 +105,9 @@ std::vector<int32_t> byte_ids(const std::string& text, int64_t vocab, int64_t le
 }
 
 std::string cut_note(const char* encoder, int64_t limit) {
-  return fmt::format("the prompt is longer than the {} tokens that {} takes; the rest of it is not seen by it", limit,
-                     encoder);
+  return fmt::format(
+      "the prompt is longer than the {} tokens that {} takes; the rest of it is not seen by it", limit,
+      encoder);
 }
 
 // The transformer's matrices in `storage`; all else as `source` has it.
@@ -123,15 +128,18 @@ Model::Model(Model&&) noexcept = default;
 Model Model::open(const fs::path& path) {
   std::error_code ignored;
   require(fs::is_directory(path, ignored), ErrorCode::kModel,
-          "{}: not a folder; expected a model in diffusers layout (transformer/, text_encoder/, ...)", path.string());
+          "{}: not a folder; expected a model in diffusers layout (transformer/, text_encoder/, ...)",
+          path.string());
   Model model;
   model.folder_ = path;
   model.name_ = model_name(path);
   ModelConfig& c = model.config_;
   const auto config_of = [&](Part part) { return path / part_folder(part) / "config.json"; };
-  for (const Part part : kParts) model.present_[static_cast<std::size_t>(part)] = fs::exists(config_of(part), ignored);
+  for (const Part part : kParts)
+    model.present_[static_cast<std::size_t>(part)] = fs::exists(config_of(part), ignored);
   require(model.has_part(Part::kTransformer), ErrorCode::kModel,
-          "{}: there is no transformer/config.json; expected a FLUX.1 folder in diffusers layout", path.string());
+          "{}: there is no transformer/config.json; expected a FLUX.1 folder in diffusers layout",
+          path.string());
   const auto read = [&](Part part) { return read_config(config_of(part)); };
   const auto where = [&](Part part) { return config_of(part).string(); };
   if (model.has_part(Part::kClip)) c.clip = clip::config_from_json(read(Part::kClip), where(Part::kClip));
@@ -145,8 +153,9 @@ Model Model::open(const fs::path& path) {
     c.scheduler.use_dynamic_shifting = c.is_dev();
   }
   const auto check_width = [&](const char* what, int64_t have, int64_t want) {
-    require(have == want, ErrorCode::kModel, "{}: the transformer takes {} of width {}, but the encoder gives {}",
-            path.string(), what, want, have);
+    require(have == want, ErrorCode::kModel,
+            "{}: the transformer takes {} of width {}, but the encoder gives {}", path.string(), what, want,
+            have);
   };
   check_width("pooled text", c.clip.hidden_size, c.transformer.pooled_projection_dim);
   check_width("text states", c.t5.d_model, c.transformer.joint_attention_dim);
@@ -184,8 +193,9 @@ std::unique_ptr<WeightSource> Model::open_weights(Part part, WeightStorage stora
   if (dummy_) {
     return in_storage(std::make_unique<DummySource>(DummyOptions{.dtype = part_dtype(part)}), part, storage);
   }
-  require(has_part(part), ErrorCode::kModel, "{}: there is no {}/config.json, so this part of the model is missing",
-          folder_.string(), part_folder(part));
+  require(has_part(part), ErrorCode::kModel,
+          "{}: there is no {}/config.json, so this part of the model is missing", folder_.string(),
+          part_folder(part));
   return in_storage(std::make_unique<CatalogSource>(Catalog(folder_ / part_folder(part))), part, storage);
 }
 
@@ -217,8 +227,10 @@ Tokens Model::tokenize(const std::string& prompt, int64_t max_text_tokens) const
     return tokens;
   }
   const std::scoped_lock lock(*tokenizers_mutex_);
-  if (!clip_tokenizer_) clip_tokenizer_ = std::make_unique<ClipTokenizer>(ClipTokenizer::load(folder_ / "tokenizer"));
-  if (!t5_tokenizer_) t5_tokenizer_ = std::make_unique<T5Tokenizer>(T5Tokenizer::load(folder_ / "tokenizer_2"));
+  if (!clip_tokenizer_)
+    clip_tokenizer_ = std::make_unique<ClipTokenizer>(ClipTokenizer::load(folder_ / "tokenizer"));
+  if (!t5_tokenizer_)
+    t5_tokenizer_ = std::make_unique<T5Tokenizer>(T5Tokenizer::load(folder_ / "tokenizer_2"));
   TokenIds clip = clip_tokenizer_->encode(prompt, clip_length);
   TokenIds t5 = t5_tokenizer_->encode(prompt, max_text_tokens);
   if (clip.truncated) tokens.notes.push_back(cut_note("CLIP", clip_length));
@@ -244,10 +256,14 @@ std::size_t Model::tokenizer_bytes() const {
 
 void Model::visit(Part part, const VisitFn& visit) const {
   switch (part) {
-    case Part::kClip: return clip::Weights().visit(config_.clip, visit);
-    case Part::kT5: return t5::Weights().visit(config_.t5, visit);
-    case Part::kTransformer: return flux::Weights().visit(config_.transformer, visit);
-    case Part::kVae: return vae::DecoderWeights().visit(config_.vae, visit);
+    case Part::kClip:
+      return clip::Weights().visit(config_.clip, visit);
+    case Part::kT5:
+      return t5::Weights().visit(config_.t5, visit);
+    case Part::kTransformer:
+      return flux::Weights().visit(config_.transformer, visit);
+    case Part::kVae:
+      return vae::DecoderWeights().visit(config_.vae, visit);
   }
 }
 

@@ -39,7 +39,8 @@ constexpr bool is_float(DType dtype) {
   return dtype != DType::kI64 && dtype != DType::kI32 && dtype != DType::kU8 && dtype != DType::kI8;
 }
 
-// What the matrix of a Linear may be stored as: a floating type, or i8, which means something only with a scale.
+// What the matrix of a Linear may be stored as: a floating type, or i8, which means something only with a
+// scale.
 constexpr bool is_matrix_storage(DType dtype) { return is_float(dtype) || dtype == DType::kI8; }
 
 // DType of a C++ element type.

@@ -94,7 +94,9 @@ TEST_F(Api, BadNamesAreRefusedInOneLine) {
 }
 
 TEST_F(Api, ACallbackStopsTheRun) {
-  request_.on_progress = [](const darkroom_progress* p, void*) { return p->phase == DARKROOM_DENOISE ? 1 : 0; };
+  request_.on_progress = [](const darkroom_progress* p, void*) {
+    return p->phase == DARKROOM_DENOISE ? 1 : 0;
+  };
   EXPECT_EQ(darkroom_generate(engine_, model_, &request_), DARKROOM_CANCELLED);
   request_.on_progress = nullptr;
   EXPECT_EQ(darkroom_generate(engine_, model_, &request_), DARKROOM_OK);  // the engine is usable again
@@ -156,8 +158,9 @@ TEST_F(Api, ModelSettingsAreThoseOfTheFolder) {
   darkroom_model* model = nullptr;
   ASSERT_EQ(darkroom_open(engine_, (folder / "m").c_str(), &model), DARKROOM_OK) << error();
   ASSERT_EQ(darkroom_model_settings(engine_, model, &text), DARKROOM_OK) << error();
-  EXPECT_EQ(json::parse(text),
-            json::parse(R"({"width": 32, "height": 48, "steps": 2, "cfg": 1.5, "prompts": {"words": ["x"]}})"));
+  EXPECT_EQ(
+      json::parse(text),
+      json::parse(R"({"width": 32, "height": 48, "steps": 2, "cfg": 1.5, "prompts": {"words": ["x"]}})"));
   darkroom_free(text);
   EXPECT_EQ(darkroom_model_settings(engine_, nullptr, &text), DARKROOM_USAGE);
   EXPECT_EQ(darkroom_model_settings(engine_, model, nullptr), DARKROOM_USAGE);

@@ -46,8 +46,7 @@ void check_linear(Backend& backend, const LinearCase& c, DType activation, DType
       if (c.fused) {
         sum = before.get(i, j) + gate.get(0, j) * activation_in_f64(c.activation, sum + bias.get(0, j));
       }
-      const double bound =
-          2.4e-7 * (4 + size);  // plain f32 sums err by a third of this at most here
+      const double bound = 2.4e-7 * (4 + size);  // plain f32 sums err by a third of this at most here
       ASSERT_NEAR(out.get(i, j), sum, with_rounding(activation, bound, sum)) << i << "," << j;
     }
   }
@@ -345,7 +344,8 @@ TEST_P(CpuProducts, SameBytesForAnyThreadCount) {
     const OwnedTensor q = random_tensor(dtype, {400, 48}, 5), k = random_tensor(dtype, {300, 48}, 6);
     expect_same_bytes(GetParam(), false, [&](Backend& backend) {
       const OwnedTensor out(dtype, {400, 48});
-      backend.attention({.q = *q, .k = *k, .v = *k, .out = *out, .heads = 3, .relative_bias = {}, .state = {}});
+      backend.attention(
+          {.q = *q, .k = *k, .v = *k, .out = *out, .heads = 3, .relative_bias = {}, .state = {}});
       return out.bytes();
     });
   }

@@ -70,8 +70,8 @@ TEST(SafetensorsRead, ScalarsAndFilesWithoutTensorsAreLegal) {
 }
 
 TEST(SafetensorsRead, ForeignTypesAndRanksAreListedButNotUsed) {
-  const std::vector<std::pair<std::string, int>> types = {{"F64", 8}, {"I16", 2}, {"BOOL", 1}, {"F8_E8M0", 1},
-                                                          {"U64", 8}, {"C64", 8}};
+  const std::vector<std::pair<std::string, int>> types = {{"F64", 8},     {"I16", 2}, {"BOOL", 1},
+                                                          {"F8_E8M0", 1}, {"U64", 8}, {"C64", 8}};
   for (const auto& [type, size] : types) {
     const std::string bytes =
         safetensors_bytes(one("\"" + type + "\"", "[2]", "[0," + std::to_string(2 * size) + "]"),
@@ -92,9 +92,9 @@ TEST(SafetensorsRead, ForeignTypesAndRanksAreListedButNotUsed) {
 
 TEST(SafetensorsRead, UsableTypesKeepTheirDType) {
   const std::vector<std::pair<std::string, DType>> types = {
-      {"F32", DType::kF32},        {"F16", DType::kF16}, {"BF16", DType::kBF16}, {"F8_E4M3", DType::kF8E4M3},
-      {"F8_E5M2", DType::kF8E5M2}, {"I64", DType::kI64}, {"I32", DType::kI32},   {"U8", DType::kU8},
-      {"I8", DType::kI8}};
+      {"F32", DType::kF32},        {"F16", DType::kF16},        {"BF16", DType::kBF16},
+      {"F8_E4M3", DType::kF8E4M3}, {"F8_E5M2", DType::kF8E5M2}, {"I64", DType::kI64},
+      {"I32", DType::kI32},        {"U8", DType::kU8},          {"I8", DType::kI8}};
   for (const auto& [type, dtype] : types) {
     const std::string header =
         one("\"" + type + "\"", "[1]", "[0," + std::to_string(dtype_bytes(dtype)) + "]");

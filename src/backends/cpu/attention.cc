@@ -15,8 +15,8 @@
 namespace darkroom::cpu {
 namespace {
 
-constexpr int64_t kQueries = 384;      // of a task: packing is then about 3 % of the products it serves
-constexpr int64_t kMinQueries = 192;   // where heads are few
+constexpr int64_t kQueries = 384;     // of a task: packing is then about 3 % of the products it serves
+constexpr int64_t kMinQueries = 192;  // where heads are few
 constexpr int64_t kManyTasks = 32;
 constexpr int64_t kGroupQueries = 96;  // scores of a group: 96 KiB
 constexpr int64_t kKeys = kDepth;

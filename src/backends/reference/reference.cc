@@ -37,11 +37,14 @@ void store(const Floats& values, const Tensor& t) {
 
 float activate_one(float x, Activation activation) {
   switch (activation) {
-    case Activation::kNone: return x;
+    case Activation::kNone:
+      return x;
     case Activation::kGeluTanh:
       return 0.5f * x * (1.0f + std::tanh(0.7978845608028654f * (x + 0.044715f * x * x * x)));
-    case Activation::kQuickGelu: return x / (1.0f + std::exp(-1.702f * x));
-    case Activation::kSilu: return x / (1.0f + std::exp(-x));
+    case Activation::kQuickGelu:
+      return x / (1.0f + std::exp(-1.702f * x));
+    case Activation::kSilu:
+      return x / (1.0f + std::exp(-x));
   }
   return x;
 }
@@ -77,7 +80,8 @@ class ReferenceBackend final : public Backend {
 
   void layer_norm(const LayerNormArgs& a) override {
     const Floats weight = load(a.weight), bias = load(a.bias);
-    normalise_rows(a.x, a.out, a.epsilon, true, [&](float v, std::size_t c) { return v * weight[c] + bias[c]; });
+    normalise_rows(a.x, a.out, a.epsilon, true,
+                   [&](float v, std::size_t c) { return v * weight[c] + bias[c]; });
   }
 
   void norm_modulate(const NormModulateArgs& a) override {
@@ -100,7 +104,8 @@ class ReferenceBackend final : public Backend {
         float* head = &x[at(r, first, cols)];
         double squares = 0;
         for (int64_t c = 0; c < d; ++c) squares += static_cast<double>(head[c]) * head[c];
-        const float inverse = 1.0f / std::sqrt(static_cast<float>(squares / static_cast<double>(d)) + a.epsilon);
+        const float inverse =
+            1.0f / std::sqrt(static_cast<float>(squares / static_cast<double>(d)) + a.epsilon);
         for (int64_t c = 0; c < d; ++c) head[c] *= inverse * weight[static_cast<std::size_t>(c)];
         for (int64_t j = 0; j < d / 2; ++j) {
           const float co = cos[at(r, j, d / 2)], si = sin[at(r, j, d / 2)];
@@ -116,7 +121,8 @@ class ReferenceBackend final : public Backend {
   void attention(const AttentionArgs& a) override {
     const int64_t lq = a.q.rows(), lk = a.k.rows(), width = a.q.cols(), d = width / a.heads;
     const Floats q = load(a.q), k = load(a.k), v = load(a.v), bias = load(a.relative_bias);
-    Floats out(static_cast<std::size_t>(lq * width)), scores(static_cast<std::size_t>(lk)), state = load(a.state);
+    Floats out(static_cast<std::size_t>(lq * width)), scores(static_cast<std::size_t>(lk)),
+        state = load(a.state);
     const int64_t state_width = width + 2 * a.heads;
     for (int64_t h = 0; h < a.heads; ++h) {
       for (int64_t i = 0; i < lq; ++i) {
@@ -160,7 +166,8 @@ class ReferenceBackend final : public Backend {
   void gated_gelu(const GatedGeluArgs& a) override {
     Floats gate = load(a.gate);
     const Floats up = load(a.up);
-    for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = activate_one(gate[i], Activation::kGeluTanh) * up[i];
+    for (std::size_t i = 0; i < gate.size(); ++i)
+      gate[i] = activate_one(gate[i], Activation::kGeluTanh) * up[i];
     store(gate, a.out);
   }
 
@@ -192,7 +199,8 @@ class ReferenceBackend final : public Backend {
         const auto sum_over = [&](auto f) {
           double sum = 0;
           for (int64_t p = y * pixels; p < (y + 1) * pixels; ++p) {
-            for (int64_t c = g * size; c < (g + 1) * size; ++c) sum += f(static_cast<double>(x[at(p, c, channels)]));
+            for (int64_t c = g * size; c < (g + 1) * size; ++c)
+              sum += f(static_cast<double>(x[at(p, c, channels)]));
           }
           return sum;
         };
@@ -214,7 +222,8 @@ class ReferenceBackend final : public Backend {
       double mean = 0, squares = 0;
       for (int64_t y = 0; y < rows; ++y) mean += moments[at(y, g, 2 * groups)] / static_cast<double>(rows);
       for (int64_t y = 0; y < rows; ++y) {
-        squares += moments[at(y, groups + g, 2 * groups)] + count * std::pow(moments[at(y, g, 2 * groups)] - mean, 2);
+        squares += moments[at(y, groups + g, 2 * groups)] +
+                   count * std::pow(moments[at(y, g, 2 * groups)] - mean, 2);
       }
       out[at(0, g, groups)] = static_cast<float>(mean);
       out[at(1, g, groups)] = static_cast<float>(
@@ -271,13 +280,16 @@ class ReferenceBackend final : public Backend {
   }
 
   void convert(const ConvertArgs& a) override { store(load(a.x), a.out); }
-  void upload(std::span<const float> host, const Tensor& out) override { store({host.begin(), host.end()}, out); }
+  void upload(std::span<const float> host, const Tensor& out) override {
+    store({host.begin(), host.end()}, out);
+  }
   void download(const Tensor& x, std::span<float> host) override { std::ranges::copy(load(x), host.begin()); }
 
  private:
   // Each row less its mean (if centred), over its root mean square, then finish(value, column).
   template <typename Finish>
-  static void normalise_rows(const Tensor& x_tensor, const Tensor& out, float epsilon, bool centred, Finish finish) {
+  static void normalise_rows(const Tensor& x_tensor, const Tensor& out, float epsilon, bool centred,
+                             Finish finish) {
     Floats x = load(x_tensor);
     const int64_t cols = x_tensor.cols();
     for (int64_t r = 0; r < x_tensor.rows(); ++r) {
@@ -288,7 +300,8 @@ class ReferenceBackend final : public Backend {
         mean /= static_cast<double>(cols);
       }
       for (int64_t c = 0; c < cols; ++c) squares += (row[c] - mean) * (row[c] - mean);
-      const double inverse = 1.0 / std::sqrt(squares / static_cast<double>(cols) + static_cast<double>(epsilon));
+      const double inverse =
+          1.0 / std::sqrt(squares / static_cast<double>(cols) + static_cast<double>(epsilon));
       for (int64_t c = 0; c < cols; ++c) {
         row[c] = finish(static_cast<float>((row[c] - mean) * inverse), static_cast<std::size_t>(c));
       }

@@ -1,7 +1,7 @@
 // CLIP's text transformer (arXiv 2103.00020), as transformers' CLIPTextModel computes its pooled output.
 //
-// FLUX uses only the pooled vector: the final-normed state at the first end token. There is no text projection.
-// Called by the pipeline's text phase.
+// FLUX uses only the pooled vector: the final-normed state at the first end token. There is no text
+// projection. Called by the pipeline's text phase.
 #pragma once
 
 #include <cstdint>
@@ -45,11 +45,13 @@ struct Weights {
   void visit(const Config& config, const VisitFn& visit);
 };
 
-// The position whose state is the pooled vector: with the legacy eos_token_id 2 the first occurrence of the largest
-// id, otherwise the first eos_token_id (0 if there is none), as transformers does it. ids must not be empty.
+// The position whose state is the pooled vector: with the legacy eos_token_id 2 the first occurrence of the
+// largest id, otherwise the first eos_token_id (0 if there is none), as transformers does it. ids must not be
+// empty.
 int64_t pooled_position(const Config& config, std::span<const int32_t> ids);
 
 // ids (at most max_positions of them) -> pooled [1, hidden_size] in ctx.activation.
-Tensor encode_pooled(const Context& ctx, const Config& config, const Weights& weights, std::span<const int32_t> ids);
+Tensor encode_pooled(const Context& ctx, const Config& config, const Weights& weights,
+                     std::span<const int32_t> ids);
 
 }  // namespace darkroom::clip

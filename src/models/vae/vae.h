@@ -1,4 +1,5 @@
-// The decoder of diffusers' AutoencoderKL as FLUX.1 uses it: 16-channel latents to pixels, 8x larger each way.
+// The decoder of diffusers' AutoencoderKL as FLUX.1 uses it: 16-channel latents to pixels, 8x larger each
+// way.
 //
 // All tensors are [height, width, channels]. Called by the pipeline's last phase.
 #pragma once
@@ -59,12 +60,14 @@ struct DecoderWeights {
   void visit(const Config& config, const VisitFn& visit);
 };
 
-// latents [h, w, latent_channels] as the sampler leaves them -> the VAE's own scale: z/scaling_factor + shift_factor.
+// latents [h, w, latent_channels] as the sampler leaves them -> the VAE's own scale: z/scaling_factor +
+// shift_factor.
 void unscale_latents(const Config& config, std::span<float> latents);
 
 // How a decode spends memory. No byte of the picture depends on it.
 struct StripPlan {
-  // Of the rows that a stage works on at a time, about: at least one row is needed. Taller strips are no faster.
+  // Of the rows that a stage works on at a time, about: at least one row is needed. Taller strips are no
+  // faster.
   std::size_t strip_bytes = std::size_t{16} << 20;
   // The pictures between stages lie in a scratch file instead of in ctx.arena.
   bool in_file = false;
@@ -73,12 +76,14 @@ struct StripPlan {
 // What the pictures between stages take, in the file or in memory, for latents of that many pixels.
 std::size_t canvas_bytes(const Config& config, int64_t latent_pixels, DType activation);
 
-// Takes rows [n, W, out_channels] of the finished picture from `first_row` on. They are valid during the call only.
+// Takes rows [n, W, out_channels] of the finished picture from `first_row` on. They are valid during the call
+// only.
 using RowsFn = std::function<void(int64_t first_row, const Tensor& rows)>;
 
-// z [h, w, latent_channels] in ctx.activation, already unscaled -> [h·upscale, w·upscale, out_channels], about −1 to 1,
-// not clamped, handed over in strips from the top to the bottom. scratch: of canvas_bytes() or more if plan.in_file,
-// except on the dry-run backend. Errors: kCancelled between strips; kOutput when the disk fails; what `finished` throws.
+// z [h, w, latent_channels] in ctx.activation, already unscaled -> [h·upscale, w·upscale, out_channels],
+// about −1 to 1, not clamped, handed over in strips from the top to the bottom. scratch: of canvas_bytes() or
+// more if plan.in_file, except on the dry-run backend. Errors: kCancelled between strips; kOutput when the
+// disk fails; what `finished` throws.
 void decode(const Context& ctx, const Config& config, const DecoderWeights& weights, const Tensor& z,
             const StripPlan& plan, const ScratchFile* scratch, const RowsFn& finished);
 
