@@ -1,6 +1,5 @@
 // libFuzzer target: any bytes as each config of a model (and then the shapes of its tensors, and a schedule),
 // as its recommended settings, and as an index of weights.
-#include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -8,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "checks.h"
 #include "models/clip/clip.h"
 #include "models/flux/flux.h"
 #include "models/t5/t5.h"
@@ -27,8 +27,7 @@ void attempt(const Work& work) {
   try {
     work();
   } catch (const darkroom::Error& e) {
-    const std::string message = e.what();
-    if (!std::ranges::all_of(message, [](unsigned char c) { return c >= ' ' && c <= '~'; })) __builtin_trap();
+    darkroom::check_message(e);
   }
 }
 

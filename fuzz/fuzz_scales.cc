@@ -3,16 +3,15 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <span>
-#include <string>
-#include <vector>
+#include <string_view>
 
 #include "base/error.h"
+#include "checks.h"
 #include "weights/catalog.h"
 #include "weights/scales.h"
 
@@ -34,12 +33,10 @@ const fs::path& scratch_file() {
   ~Remover() { fs::remove(scratch_file()); }
 } kRemover;
 
-void check(const darkroom::StoredScales& scales, const darkroom::StoredTensor& weight) {
+void check_scales(const darkroom::StoredScales& scales, const darkroom::StoredTensor& weight) {
   const auto rows = static_cast<std::size_t>(weight.extents.at(0));
-  if (scales.values.size() != 1 && scales.values.size() != rows) __builtin_trap();
-  for (const float value : scales.values) {
-    if (!std::isnormal(value) || value <= 0) __builtin_trap();
-  }
+  darkroom::check(scales.values.size() == 1 || scales.values.size() == rows);
+  for (const float value : scales.values) darkroom::check(std::isnormal(value) && value > 0);
 }
 
 void read_all(std::span<const std::byte> bytes) {
@@ -51,15 +48,16 @@ void read_all(std::span<const std::byte> bytes) {
       const darkroom::StoredTensor& weight = *catalog.stored(name);
       for (const bool is_matrix : {weight.extents.size() == 2, false}) {
         try {
-          if (const auto scales = darkroom::find_scales(catalog, weight, is_matrix)) check(*scales, weight);
-        } catch (const darkroom::Error&) {
+          if (const auto scales = darkroom::find_scales(catalog, weight, is_matrix))
+            check_scales(*scales, weight);
+        } catch (const darkroom::Error& e) {
+          darkroom::check_message(e);
         }
       }
       if (darkroom::is_matrix_scale_name(name)) static_cast<void>(darkroom::scaled_weight(catalog, name));
     }
   } catch (const darkroom::Error& e) {
-    const std::string message = e.what();
-    if (!std::ranges::all_of(message, [](unsigned char c) { return c >= ' ' && c <= '~'; })) __builtin_trap();
+    darkroom::check_message(e);
   }
 }
 
@@ -68,12 +66,6 @@ void read_all(std::span<const std::byte> bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
   const std::span<const std::byte> input = std::as_bytes(std::span(data, size));
   read_all(input);
-  // Once more as a header alone, with a right length in front and some of the input as data behind it.
-  std::vector<std::byte> file(8);
-  for (std::size_t i = 0; i < 8; ++i) file[i] = static_cast<std::byte>(size >> (8 * i));
-  file.insert(file.end(), input.begin(), input.end());
-  file.insert(file.end(), input.begin(),
-              input.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(size, 64)));
-  read_all(file);
+  read_all(darkroom::as_header(input));
   return 0;
 }

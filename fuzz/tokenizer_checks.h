@@ -1,19 +1,15 @@
 // What the fuzz targets of both tokenizers check. Used by fuzz/fuzz_*_tokenizer.cc only.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
 
 #include "base/error.h"
+#include "checks.h"
 
 namespace darkroom {
-
-inline void check(bool condition) {
-  if (!condition) __builtin_trap();
-}
 
 // Runs `work`; an Error must be of class kModel and carry one printable line that names the input.
 template <typename Work>
@@ -23,7 +19,7 @@ void attempt(const Work& work) {
   } catch (const Error& e) {
     const std::string_view message = e.what();
     check(e.code() == ErrorCode::kModel && message.starts_with("input"));
-    check(std::ranges::all_of(message, [](unsigned char c) { return c >= ' ' && c <= '~'; }));
+    check_message(e);
   }
 }
 

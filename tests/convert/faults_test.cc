@@ -27,6 +27,13 @@ class ConvertFaults : public testing::Test {
     expect_error(code, part, [&] { convert_in(listeners); });
     EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 1);
   }
+  // Writes the transformer's file: what was in it before, and one tensor more.
+  void write_with(const Catalog& before, const std::string& name, const Tensor& tensor) const {
+    std::vector<NamedTensor> tensors = {{name, tensor}};
+    for (const std::string_view other : before.names())
+      tensors.push_back({std::string(other), *before.find(other)});
+    write_safetensors(weights_, tensors, {.overwrite = true});
+  }
   // Overwrites bytes of the large matrix.
   void spoil(const void* bytes, std::size_t count, std::size_t offset) const {
     const SafetensorsFile file(weights_);
@@ -82,30 +89,20 @@ TEST_F(ConvertFaults, AModelThatLacksATensorIsRefused) {
 
 TEST_F(ConvertFaults, AMatrixOfNoWeightsTypeIsRefused) {
   const Catalog before(in_ / "transformer");
-  std::vector<NamedTensor> tensors;
-  for (const std::string_view name : before.names())
-    tensors.push_back({std::string(name), *before.find(name)});
   std::vector<int32_t> numbers(64);
   for (const auto& [dtype, message] :
        {std::pair(DType::kI32, "tensor 'numbers.weight' is I32 [8, 8]: a matrix of"),
         std::pair(DType::kI8, "'numbers.weight' is I8 [8, 8] without a scale: a")}) {
-    tensors.push_back({"numbers.weight", Tensor(numbers.data(), dtype, {8, 8})});
-    write_safetensors(weights_, tensors, {.overwrite = true});
-    tensors.pop_back();
+    write_with(before, "numbers.weight", Tensor(numbers.data(), dtype, {8, 8}));
     expect_nothing(ErrorCode::kModel, message);
   }
 }
 
 TEST_F(ConvertFaults, AScaleWithoutItsMatrixIsRefused) {
   const Catalog before(in_ / "transformer");
-  std::vector<NamedTensor> tensors;
-  for (const std::string_view name : before.names())
-    tensors.push_back({std::string(name), *before.find(name)});
-  const float scale = 2;
+  float scale = 2;
   for (const std::string name : {"numbers.weight_scale", "numbers.scale_weight"}) {
-    tensors.push_back({name, Tensor(const_cast<float*>(&scale), DType::kF32, {1})});
-    write_safetensors(weights_, tensors, {.overwrite = true});
-    tensors.pop_back();
+    write_with(before, name, Tensor(&scale, DType::kF32, {1}));
     expect_nothing(ErrorCode::kModel,
                    "tensor '" + name + "' is a scale, but the matrix that it belongs to is not");
   }
