@@ -68,5 +68,23 @@ TEST(CpuIsaChoice, CeilingsArePlausible) {
   EXPECT_GT(ceilings.int8_gops.value_or(1), 0);
 }
 
+// A loop whose chains the compiler has merged, or whose sums have become subnormal, is off by ten times and
+// more.
+TEST(CpuIsaChoice, CeilingsOfASetAreNearEachOther) {
+  for (const CpuIsa isa : supported_isas()) {
+    SCOPED_TRACE(isa_name(isa));
+    CeilingProbe probe({.threads = 1, .isa = isa});
+    const double f32 = probe.f32_gflops(0.05);
+    if (const auto bf16 = probe.bf16_gflops(0.05)) {
+      EXPECT_GT(*bf16, f32 / 5);
+      EXPECT_LT(*bf16, f32 * 3.5);
+    }
+    if (const auto int8 = probe.int8_gops(0.05)) {
+      EXPECT_GT(*int8, f32 / 5);
+      EXPECT_LT(*int8, f32 * 3.5);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace darkroom

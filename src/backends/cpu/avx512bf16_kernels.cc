@@ -62,7 +62,8 @@ DARKROOM_AVX512BF16 double avx512bf16_ceiling(int64_t rounds) {
   constexpr int kChains = 16;
   __m512 sums[kChains];
   DARKROOM_UNROLL
-  for (int i = 0; i < kChains; ++i) sums[i] = _mm512_setzero_ps();
+  for (int i = 0; i < kChains; ++i)
+    sums[i] = _mm512_set1_ps(static_cast<float>(i));  // or they would be one chain
   const __m512bh x = (__m512bh)_mm512_set1_ps(static_cast<float>(rounds & 1));
   for (int64_t round = 0; round < rounds; ++round) {
     DARKROOM_UNROLL

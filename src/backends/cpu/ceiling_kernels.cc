@@ -18,7 +18,9 @@ double ceiling_f32(int64_t rounds) {
   const D d;
   V sums[kChains];
   for (int i = 0; i < kChains; ++i) sums[i] = hn::Set(d, static_cast<float>(i));
-  const V x = hn::Set(d, 0.999f), y = hn::Set(d, static_cast<float>(rounds & 1));
+  // Sums near 1000: were they to fall towards zero, they would become subnormal, which some processors are
+  // slow with.
+  const V x = hn::Set(d, 0.999f), y = hn::Set(d, static_cast<float>(1 + (rounds & 1)));
   for (int64_t round = 0; round < rounds; ++round) {
     DARKROOM_UNROLL
     for (int i = 0; i < kChains; ++i) sums[i] = hn::MulAdd(sums[i], x, y);
@@ -52,7 +54,7 @@ HWY_INLINE Bytes dot_add(Bytes sum, Bytes a, Bytes b, Bytes ones) {
 double ceiling_int8(int64_t rounds) {
   const Bytes ones = fill16(1), b = fill8(static_cast<int>(rounds & 1));
   Bytes sums[kChains];
-  for (Bytes& sum : sums) sum = b;
+  for (int i = 0; i < kChains; ++i) sums[i] = fill8(i);
   for (int64_t round = 0; round < rounds; ++round) {
     // The sum as an operand keeps the compiler from taking the products out of the loop.
     DARKROOM_UNROLL

@@ -31,6 +31,19 @@ bool has_avx512bf16() {
 #endif
 }
 
+// Whether a dot product of bf16 pairs takes less time than two multiply-adds of f32. On AMD since Zen 4 it is
+// twice as fast; Intel's processors leave bf16 to AMX and do four multiply-adds in the time (measured on
+// Emerald Rapids: docs/SPEED.md).
+bool has_fast_bf16_dot() {
+#ifdef __x86_64__
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid(0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  return ebx != signature_INTEL_ebx || ecx != signature_INTEL_ecx || edx != signature_INTEL_edx;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 std::vector<CpuIsa> supported_isas() {
@@ -40,7 +53,9 @@ std::vector<CpuIsa> supported_isas() {
   if (targets & HWY_SSE4) isas.push_back(CpuIsa::kSse4);
   if (targets & HWY_AVX2) isas.push_back(CpuIsa::kAvx2);
   if (targets & HWY_AVX3) isas.push_back(CpuIsa::kAvx512);
-  if ((targets & HWY_AVX3) && has_avx512bf16()) isas.push_back(CpuIsa::kAvx512Bf16);
+  if ((targets & HWY_AVX3) && has_avx512bf16()) {
+    isas.insert(isas.end() - (has_fast_bf16_dot() ? 0 : 1), CpuIsa::kAvx512Bf16);
+  }
 #endif
   return isas;
 }
