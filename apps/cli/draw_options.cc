@@ -1,9 +1,14 @@
 #include "draw_options.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "failure.h"
 #include "text.h"
+#include "text_file.h"
 
 namespace cli {
 namespace {
@@ -31,6 +36,10 @@ void add_size_flags(Arguments& arguments, DrawOptions& options) {
                         {1, 1000});
   arguments.add_reals({"--sigmas", "A,B,..", "Noise levels, falling, instead of --steps"}, options.sigmas,
                       {0, 1});
+  arguments.add_text({"--sampler", "NAME", "euler (default), heun, dpm++2m, ipndm or euler-a"},
+                     options.sampler);
+  arguments.add_text({"--spacing", "NAME", "Of the noise levels: simple (default), beta or karras"},
+                     options.spacing);
   arguments.add_real(
       {"-g,--guidance", "G", "Distilled guidance (default: the model's own; dev 3.5, schnell has none)"},
       options.guidance, {0, 1000});
@@ -39,6 +48,19 @@ void add_size_flags(Arguments& arguments, DrawOptions& options) {
       {"--cfg", "S",
        "True classifier-free guidance, twice the work; 1: off (default: the model's own; FLUX.1 1)"},
       options.cfg, {1, 100});
+  arguments.add_text(
+      {"--guidance-schedule", "NAME",
+       "Guidance over the steps: constant, triangle, cosine, linear, scales as 1,4.5,1, or a file of them"},
+      options.guidance_schedule);
+  arguments.add_text({"--guidance-interval", "A,B",
+                      "Guided part of the steps, as 0.1,0.8, or of the noise levels, as sigma:0.3,0.9"},
+                     options.guidance_interval);
+  arguments.add_text(
+      {"--cfg-method", "NAME", "plain (default), rescale[:SHARE], zero-star or apg[:PARALLEL[,MOMENTUM]]"},
+      options.cfg_method);
+  arguments.add_text(
+      {"--threshold", "P", "Dynamic thresholding under cfg: [all:]PERCENTILE[,MIMIC], as 99.5 (default off)"},
+      options.threshold);
   arguments.add_integer({"--max-text-tokens", "N",
                          "Length the prompt is cut to (default: the model's own; schnell 256, dev 512)"},
                         options.max_text_tokens, {1, 4096});
@@ -53,6 +75,24 @@ void add_size_flags(Arguments& arguments, DrawOptions& options) {
       options.budget);
 }
 
+void read_schedule_file(DrawOptions& options) {
+  constexpr std::string_view kCurves[] = {"constant", "triangle", "cosine", "linear"};
+  constexpr std::size_t kMaxBytes = 64 << 10;
+  if (!options.guidance_schedule) return;
+  std::string& schedule = *options.guidance_schedule;
+  const bool is_list = schedule.find_first_not_of("0123456789.,e+ \t\r\n") == std::string::npos;
+  if (is_list || std::ranges::find(kCurves, schedule) != std::end(kCurves)) return;
+  std::error_code unreadable;
+  if (!std::filesystem::exists(schedule, unreadable)) {
+    fail(DARKROOM_USAGE,
+         "--guidance-schedule is '{}': no such file; there are {}, scales as 1,4.5,1, and files of them",
+         printable(schedule), fmt::join(kCurves, ", "));
+  }
+  const std::string path = schedule;
+  schedule = read_text_file("--guidance-schedule", path, kMaxBytes);
+  require_text("--guidance-schedule " + path, schedule);
+}
+
 darkroom_request to_request(const DrawOptions& options) {
   darkroom_request request;
   darkroom_request_init(&request);
@@ -63,6 +103,12 @@ darkroom_request to_request(const DrawOptions& options) {
   request.negative = text(options.negative);
   request.cfg = options.cfg.value_or(request.cfg);
   request.guidance = options.guidance.value_or(request.guidance);
+  request.sampler = text(options.sampler);
+  request.spacing = text(options.spacing);
+  request.guidance_schedule = text(options.guidance_schedule);
+  request.guidance_interval = text(options.guidance_interval);
+  request.cfg_method = text(options.cfg_method);
+  request.threshold = text(options.threshold);
   request.width = options.width.value_or(request.width);
   request.height = options.height.value_or(request.height);
   request.steps = options.steps.value_or(request.steps);
@@ -96,9 +142,9 @@ void require_text(const std::string& what, const std::string& text) {
 void fill_from_recipe(DrawOptions& options, const std::string& recipe, const std::string& where) {
   try {
     const json object = json::parse(recipe);
-    // Steps and sigmas say the same thing twice: what the user gives drops both of the recipe.
+    // Steps, spacing and sigmas say the same thing twice: what the user gives drops those of the recipe.
     if (!options.sigmas && !options.steps) {
-      fill(options.sigmas, object, "sigmas");
+      if (!options.spacing) fill(options.sigmas, object, "sigmas");
       if (!options.sigmas) fill(options.steps, object, "steps");
     }
     fill(options.prompt, object, "prompt");
@@ -107,13 +153,22 @@ void fill_from_recipe(DrawOptions& options, const std::string& recipe, const std
     if (!options.negative && object.value("cfg", 1.0) > 1) options.negative = "";
     fill(options.cfg, object, "cfg");
     fill(options.guidance, object, "guidance");
+    fill(options.sampler, object, "sampler");
+    if (!options.sigmas) fill(options.spacing, object, "spacing");
+    // They belong to true CFG where that ran; not to what is left when the user turns it on or off.
+    if ((object.value("cfg", 1.0) > 1) == (options.cfg.value_or(1) > 1)) {
+      fill(options.guidance_schedule, object, "guidance_schedule");
+      fill(options.guidance_interval, object, "guidance_interval");
+    }
+    fill(options.cfg_method, object, "cfg_method");
+    fill(options.threshold, object, "threshold");
     fill(options.width, object, "width");
     fill(options.height, object, "height");
     fill(options.max_text_tokens, object, "max_text_tokens");
     fill(options.precision, object, "precision");
     fill(options.weights, object, "weights");
     fill(options.rng, object, "rng");
-    if (!options.noise) fill(options.seed, object, "seed");
+    fill(options.seed, object, "seed");
     if (object.value("pictures", 0) > 1) {
       options.sheet = true;
       // Columns that suited the sheet need not suit another number of pictures.

@@ -15,6 +15,7 @@ namespace cli {
 struct DrawOptions {
   std::optional<std::string> prompt, negative;
   std::optional<double> cfg, guidance;
+  std::optional<std::string> sampler, spacing, guidance_schedule, guidance_interval, cfg_method, threshold;
   std::optional<int> width, height, steps, max_text_tokens;
   std::optional<std::vector<double>> sigmas;
   std::optional<std::string> precision, weights, budget;
@@ -28,6 +29,10 @@ struct DrawOptions {
 
 // --width to --budget: all that decides what a run costs.
 void add_size_flags(Arguments& arguments, DrawOptions& options);
+
+// Puts the scales of --guidance-schedule's file in place of its path. Throws Failure (DARKROOM_USAGE) for a
+// file that cannot be read.
+void read_schedule_file(DrawOptions& options);
 
 // Points into `options`, which must outlive the request. Callbacks are unset.
 darkroom_request to_request(const DrawOptions& options);

@@ -5,8 +5,6 @@
 #include <chrono>
 #include <cstring>
 #include <exception>
-#include <fstream>
-#include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
@@ -19,6 +17,7 @@
 #include "output_name.h"
 #include "progress.h"
 #include "text.h"
+#include "text_file.h"
 
 namespace cli {
 namespace {
@@ -74,26 +73,6 @@ void add_flags(Arguments& arguments, GenerateOptions& options) {
       "Standard output gets the paths of the pictures, one a line. docs/CLI.md has the details.");
 }
 
-std::string read_prompt_file(const std::string& path) {
-  constexpr std::size_t kMaxBytes = 1 << 20;  // as the library allows
-  std::ifstream file;
-  if (path != "-") {
-    file.open(path, std::ios::binary);
-    if (!file) fail(DARKROOM_USAGE, "--prompt-file {}: {}", path, std::strerror(errno));
-  }
-  std::istream& in = path == "-" ? std::cin : file;
-  std::string text(kMaxBytes + 3, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (in.bad() || (path != "-" && in.gcount() == 0 && !in.eof())) {
-    fail(DARKROOM_USAGE, "--prompt-file {}: cannot be read", path);
-  }
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  if (text.ends_with('\n')) text.pop_back();
-  if (text.ends_with('\r')) text.pop_back();
-  if (text.size() > kMaxBytes) fail(DARKROOM_USAGE, "--prompt-file {}: more than {} bytes", path, kMaxBytes);
-  return text;
-}
-
 // --like: fills the options. Returns the name of the recipe's model, "" if it has none.
 std::string repeat_recipe(const Engine& engine, GenerateOptions& options, Progress& progress) {
   const std::string& path = *options.like;
@@ -103,8 +82,9 @@ std::string repeat_recipe(const Engine& engine, GenerateOptions& options, Progre
   const json about = json::parse(
       take_text(engine, [&](char** text) { return darkroom_info(engine.get(), path.c_str(), text); }));
   if (about.value("source", "") == "a1111") {
-    progress.note(
-        path + ": the recipe is another program's text; a sampler, LoRA or the like in it is not repeated");
+    progress.note(path +
+                  ": the recipe is another program's text; LoRA and the like in it are not repeated, nor the "
+                  "noise of its sampler");
   }
   const int width = about.value("width", 0), height = about.value("height", 0);
   const int drawn_width = about.value("drawn_width", width),
@@ -125,7 +105,8 @@ std::string repeat_recipe(const Engine& engine, GenerateOptions& options, Progre
 void decide_prompt(GenerateOptions& options) {
   if (options.prompt_file) {
     if (options.draw.prompt) fail(DARKROOM_USAGE, "--prompt and --prompt-file are both given; leave one out");
-    options.draw.prompt = read_prompt_file(*options.prompt_file);
+    constexpr std::size_t kMaxPromptBytes = 1 << 20;  // as the library allows
+    options.draw.prompt = read_text_file("--prompt-file", *options.prompt_file, kMaxPromptBytes);
   }
   if (!options.draw.prompt && !options.like) {
     fail(DARKROOM_USAGE, "there is no prompt; pass one: darkroom generate -p \"a red circle\"");
@@ -280,6 +261,7 @@ void run_generate(const Command& self, const std::vector<std::string>& arguments
   if (!parser.parse(arguments)) return;
   Progress progress(progress_style(options.quiet));
   decide_prompt(options);
+  read_schedule_file(options.draw);
   find_embed_cache(options.engine);
   const Engine engine(options.engine);
   const std::string recipe_model = options.like ? repeat_recipe(engine, options, progress) : "";

@@ -97,10 +97,30 @@ std::string describe_picture(const json& info) {
                                 info.at("width").get<int64_t>(), info.at("height").get<int64_t>());
   if (source == "none") return out + ", without a recipe\n";
   out += source == "darkroom" ? ", with its recipe\n\n" : ", with another program's recipe\n\n";
-  static constexpr const char* kKeys[] = {
-      "prompt",          "negative",  "width",   "height",   "steps",   "sigmas",
-      "guidance",        "cfg",       "seed",    "pictures", "columns", "noise",
-      "max_text_tokens", "precision", "weights", "rng",      "model",   "engine"};
+  static constexpr const char* kKeys[] = {"prompt",
+                                          "negative",
+                                          "width",
+                                          "height",
+                                          "steps",
+                                          "sampler",
+                                          "spacing",
+                                          "sigmas",
+                                          "guidance",
+                                          "cfg",
+                                          "guidance_schedule",
+                                          "guidance_interval",
+                                          "cfg_method",
+                                          "threshold",
+                                          "seed",
+                                          "pictures",
+                                          "columns",
+                                          "noise",
+                                          "max_text_tokens",
+                                          "precision",
+                                          "weights",
+                                          "rng",
+                                          "model",
+                                          "engine"};
   const json& recipe = info.at("recipe");
   for (const char* key : kKeys) {
     const auto found = recipe.find(key);
@@ -108,7 +128,7 @@ std::string describe_picture(const json& info) {
     const std::string text = found->is_string() ? found->get<std::string>() : found->dump();
     const bool says_nothing = text.empty() || text == "[]";
     if (!says_nothing || std::string_view(key) == "prompt")
-      out += fmt::format("{:<16} {}\n", key, printable(text));
+      out += fmt::format("{:<17} {}\n", key, printable(text));
   }
   return out;
 }

@@ -97,6 +97,7 @@ void run_plan(const Command& self, const std::vector<std::string>& arguments) {
   add_engine_flags(parser, machine);
   if (!parser.parse(arguments)) return;
   if (draw.negative) require_text("the negative prompt", *draw.negative);
+  read_schedule_file(draw);
   const Engine engine(machine);
   const ModelHandle model = open_model(engine, options);
   const darkroom_request request = to_request(draw);

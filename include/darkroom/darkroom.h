@@ -104,7 +104,8 @@ typedef struct darkroom_progress {
   darkroom_phase phase;
   int finished;                /* 1 in the last event of a phase */
   int picture, pictures;       /* which picture, counted from 0 */
-  int step, steps;             /* denoising: steps finished, of how many */
+  int step, steps;             /* denoising: passes of the transformer finished, of how many: one a step, but
+                                  with the sampler heun two in all but the last */
   int block, blocks;           /* transformer blocks finished in this step, for all prompts */
   double phase_seconds;        /* since the phase began */
   uint64_t peak_bytes;         /* largest resident set of the process during the run so far */
@@ -166,9 +167,21 @@ typedef struct darkroom_request {
   darkroom_note_fn on_note;
   void* user; /* handed to the callbacks */
   const char*
-      weights; /* NULL or "as-stored"; "auto"; "bf16", "fp8", "fp8-scaled", "int8", as in
-                * darkroom_conversion: what the transformer's matrices, but for the embedders', are
-                * turned into as they are read; what is 8-bit floating-point already stays so for fp8 */
+      weights;         /* NULL or "as-stored"; "auto"; "bf16", "fp8", "fp8-scaled", "int8", as in
+                        * darkroom_conversion: what the transformer's matrices, but for the embedders', are
+                        * turned into as they are read; what is 8-bit floating-point already stays so for fp8 */
+  const char* sampler; /* NULL or "euler"; "heun", "dpm++2m", "ipndm", "euler-a" */
+  const char* spacing; /* of the noise levels, unless sigmas are given: NULL or "simple"; "beta", "karras" */
+  /* Guidance over the steps: of true CFG where it runs, else of the distilled guidance. */
+  const char* guidance_schedule; /* NULL or "constant"; "triangle", "cosine", "linear", all with the same
+                                  * mean; or scales at even distances, "1,4.5,1", straight lines between: they
+                                  * take the place of the number in cfg or guidance */
+  const char* guidance_interval; /* NULL or "0,1"; the guided part of the steps, "0.1,0.8", or of the noise
+                                  * levels, "sigma:0.3,0.9"; outside it true CFG takes no second pass */
+  /* Of true CFG: how the two answers become one. */
+  const char* cfg_method; /* NULL or "plain"; "rescale[:0.7]", "zero-star", "apg[:parallel[,momentum]]" */
+  const char* threshold;  /* NULL or "off"; "[all:]PERCENTILE[,MIMIC]", as "99.5": dynamic thresholding of the
+                           * predicted clean latents, by channel or all: at once */
 } darkroom_request;
 
 DARKROOM_API void darkroom_request_init(darkroom_request* request);

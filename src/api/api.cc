@@ -123,6 +123,12 @@ darkroom::Request to_request(const darkroom_request& r) {
   out.budget = or_else(r.budget, "auto");
   out.scratch_folder = or_else(r.scratch, out.scratch_folder.c_str());
   out.weights = or_else(r.weights, "as-stored");
+  out.sampler = or_else(r.sampler, out.sampler.c_str());
+  out.spacing = or_else(r.spacing, out.spacing.c_str());
+  out.guidance_schedule = or_else(r.guidance_schedule, out.guidance_schedule.c_str());
+  out.guidance_interval = or_else(r.guidance_interval, out.guidance_interval.c_str());
+  out.cfg_method = or_else(r.cfg_method, out.cfg_method.c_str());
+  out.threshold = or_else(r.threshold, out.threshold.c_str());
   out.rng = or_else(r.rng, "torch-cpu");
   out.noise_path = or_else(r.noise_path, "");
   out.sheet = r.on_sheet != nullptr;

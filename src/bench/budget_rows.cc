@@ -37,7 +37,7 @@ Transformer transformer_of(const BenchOptions& options, const Plan& plan) {
 
 Job job_of(const ModelConfig& config, const TokenShape& s) {
   Job job;
-  if (config.is_dev()) job.guidance = 3.5f;
+  if (config.is_dev()) job.guidances.assign(kSteps, 3.5f);
   job.token_rows = s.rows;
   job.token_cols = s.cols;
   job.height = s.rows * config.token_pixels();

@@ -131,6 +131,33 @@ std::string read_rng(std::string value) {
   return value == "gpu" || value == "nv" || value == "cuda" ? "torch-cuda" : "";
 }
 
+// Our names and that program's; ours is empty for what a recipe does not state.
+struct Name {
+  std::string_view ours, theirs;
+};
+constexpr Name kSamplers[] = {
+    {"", "Euler"}, {"heun", "Heun"}, {"dpm++2m", "DPM++ 2M"}, {"ipndm", "iPNDM"}, {"euler-a", "Euler a"}};
+constexpr Name kSpacings[] = {{"", "Simple"}, {"beta", "Beta"}, {"karras", "Karras"}};
+
+template <std::size_t kCount>
+bool read_name(const Name (&names)[kCount], std::string_view theirs, std::string* ours) {
+  for (const Name& name : names) {
+    if (name.theirs == theirs) {
+      *ours = name.ours;
+      return true;
+    }
+  }
+  return false;
+}
+
+template <std::size_t kCount>
+std::string written_name(const Name (&names)[kCount], const std::string& ours) {
+  for (const Name& name : names) {
+    if (name.ours == ours) return std::string(name.theirs);
+  }
+  return ours;
+}
+
 // Stores one pair; false when it has no place in a recipe.
 bool store_pair(const std::string& key, const std::string& value, Recipe* recipe, const std::string& where) {
   const auto count = [&] { return parse_number(value, key, 0, 1 << 20, where); };
@@ -145,6 +172,14 @@ bool store_pair(const std::string& key, const std::string& value, Recipe* recipe
     recipe->cfg = scale();
   } else if (key == "Distilled CFG Scale" || key == "Guidance") {
     recipe->guidance = scale();
+  } else if (key == "Guidance schedule") {
+    recipe->guidance_schedule = value;
+  } else if (key == "Guidance interval") {
+    recipe->guidance_interval = value;
+  } else if (key == "CFG method") {
+    recipe->cfg_method = value;
+  } else if (key == "Threshold") {
+    recipe->threshold = value;
   } else if (key == "Sigmas") {
     recipe->sigmas = read_list(value, where);
   } else if (key == "Max text tokens") {
@@ -166,8 +201,12 @@ bool store_pair(const std::string& key, const std::string& value, Recipe* recipe
   } else if (key == "RNG") {
     recipe->rng = read_rng(value);
     return !recipe->rng.empty();
+  } else if (key == "Sampler") {
+    return read_name(kSamplers, value, &recipe->sampler);
+  } else if (key == "Schedule type") {
+    return read_name(kSpacings, value, &recipe->spacing);
   } else {
-    return (key == "Sampler" && value == "Euler") || (key == "Schedule type" && value == "Simple");
+    return false;
   }
   return true;
 }
@@ -199,10 +238,15 @@ std::string to_a1111_text(const Recipe& recipe) {
     if (!value.empty()) pairs.emplace_back(key, value);
   };
   if (recipe.steps != 0) add("Steps", fmt::format("{}", recipe.steps));
-  add("Sampler", "Euler");
-  if (recipe.sigmas.empty()) add("Schedule type", "Simple");
+  add("Sampler", written_name(kSamplers, recipe.sampler));
+  if (recipe.sigmas.empty() || !recipe.spacing.empty())
+    add("Schedule type", written_name(kSpacings, recipe.spacing));
   add("CFG scale", fmt::format("{}", recipe.cfg.value_or(1.0)));
   if (recipe.guidance) add("Distilled CFG Scale", fmt::format("{}", *recipe.guidance));
+  add("Guidance schedule", recipe.guidance_schedule);
+  add("Guidance interval", recipe.guidance_interval);
+  add("CFG method", recipe.cfg_method);
+  add("Threshold", recipe.threshold);
   if (recipe.seed) add("Seed", fmt::format("{}", *recipe.seed));
   if (recipe.width != 0) add("Size", fmt::format("{}x{}", recipe.width, recipe.height));
   add("Model", base_name(recipe.model));

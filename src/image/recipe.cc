@@ -12,8 +12,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kFormat =
-    1;  // of the JSON; grows when a reader of the older one would draw another picture
+// Of the JSON; grows when a reader of the older one would draw another picture. 2: sampler, spacing and what
+// steers guidance; a recipe without these is written as 1.
+constexpr int64_t kFormat = 2;
 constexpr std::size_t kMostTextBytes = std::size_t{8} << 20;
 constexpr std::size_t kMostSigmas = 1000;
 constexpr int64_t kMostCount = 1 << 20;
@@ -66,7 +67,10 @@ std::string base_name(std::string_view path) {
 }
 
 std::string to_json(const Recipe& recipe) {
-  json object = {{"format", kFormat}, {"prompt", recipe.prompt}};
+  const bool is_plain = recipe.sampler.empty() && recipe.spacing.empty() &&
+                        recipe.guidance_schedule.empty() && recipe.guidance_interval.empty() &&
+                        recipe.cfg_method.empty() && recipe.threshold.empty();
+  json object = {{"format", is_plain ? 1 : kFormat}, {"prompt", recipe.prompt}};
   const auto set_text = [&](const char* name, const std::string& value) {
     if (!value.empty()) object[name] = value;
   };
@@ -79,7 +83,13 @@ std::string to_json(const Recipe& recipe) {
   set_count("steps", recipe.steps);
   if (recipe.guidance) object["guidance"] = *recipe.guidance;
   if (recipe.cfg) object["cfg"] = *recipe.cfg;
+  set_text("guidance_schedule", recipe.guidance_schedule);
+  set_text("guidance_interval", recipe.guidance_interval);
+  set_text("cfg_method", recipe.cfg_method);
+  set_text("threshold", recipe.threshold);
   if (recipe.seed) object["seed"] = *recipe.seed;
+  set_text("sampler", recipe.sampler);
+  set_text("spacing", recipe.spacing);
   if (!recipe.sigmas.empty()) object["sigmas"] = recipe.sigmas;
   set_count("max_text_tokens", recipe.max_text_tokens);
   set_text("precision", recipe.precision);
@@ -115,7 +125,13 @@ Recipe from_json(std::string_view text, const std::string& where) {
     recipe.steps = count("steps");
     recipe.guidance = read_number(fields, "guidance");
     recipe.cfg = read_number(fields, "cfg");
+    recipe.guidance_schedule = fields.text("guidance_schedule", "");
+    recipe.guidance_interval = fields.text("guidance_interval", "");
+    recipe.cfg_method = fields.text("cfg_method", "");
+    recipe.threshold = fields.text("threshold", "");
     recipe.seed = read_seed(object, where);
+    recipe.sampler = fields.text("sampler", "");
+    recipe.spacing = fields.text("spacing", "");
     recipe.sigmas = read_sigmas(object, where);
     recipe.max_text_tokens = count("max_text_tokens");
     recipe.precision = fields.text("precision", "");

@@ -26,13 +26,20 @@ struct Recipe {
   int steps = 0;
   std::optional<double> guidance = {};  // the distilled guidance of dev; schnell has none
   std::optional<double> cfg = {};       // true CFG scale; 1 is off
+  std::string guidance_schedule = {};   // as --guidance-schedule, with scales instead of a file
+  std::string guidance_interval = {};   // as --guidance-interval
+  std::string cfg_method = {};          // as --cfg-method
+  std::string threshold = {};           // as --threshold
   std::optional<uint64_t> seed = {};
+  std::string sampler = {};         // as --sampler, unless euler
+  std::string spacing = {};         // as --spacing, unless simple
   std::vector<double> sigmas = {};  // given by hand instead of steps
   int max_text_tokens = 0;
   std::string precision = {};  // as --precision
   std::string weights = {};    // as --weights, unless as they are stored
   std::string rng = {};        // as --rng: torch-cpu or torch-cuda
-  std::string noise = {};  // last component of the file of initial latents; then neither seed nor rng counts
+  // Last component of the file of initial latents; seed and rng then count for a stochastic sampler only.
+  std::string noise = {};
   int pictures = 0;  // of a contact sheet, with seeds seed, seed + 1, ...; a picture by itself states none
   int columns = 0;   // of a contact sheet
   std::string model = {};   // last component of its path

@@ -7,6 +7,8 @@
 namespace darkroom {
 namespace {
 
+constexpr int64_t kValuesPerChannel = 4;  // of a token: a 2×2 square
+
 std::vector<float> to_host(const Context& ctx, const Tensor& x) {
   std::vector<float> host(static_cast<std::size_t>(x.shape.numel()));
   ops::download(ctx, x, host);
@@ -128,7 +130,7 @@ DenoisePhase::DenoisePhase(const Context& ctx, const ModelConfig& config, Weight
   if (ctx.backend.device() == Device::kNone) return;
   memory::Placement all = memory::all_resident(memory::sizes_of(ends));
   ends_ = std::make_unique<memory::Residency>(source, std::move(ends), std::move(all));
-  const uint64_t passes = static_cast<uint64_t>(job.steps() * job.count);
+  const uint64_t passes = static_cast<uint64_t>(job.passes() * job.count);
   blocks_ = std::make_unique<memory::Residency>(source, std::move(units), *blocks, passes);
 }
 
@@ -143,7 +145,7 @@ void DenoisePhase::modulate(std::span<const Conditioning> prompts) {
   const int64_t count = static_cast<int64_t>(prompts.size()), steps = job_.steps();
   const Tensor texts = ops::upload(ctx_, pooled, ctx_.activation, {count, config_.pooled_projection_dim});
   const Tensor vectors = flux::modulation_vectors(ctx_, config_, weights_, job_.schedule.timesteps,
-                                                  job_.guidance, texts, leases_of(units.get()));
+                                                  job_.guidances, texts, leases_of(units.get()));
   const Shape states{job_.max_text_tokens, config_.joint_attention_dim};
   for (int64_t i = 0; i < count; ++i) {
     guides_.push_back(
@@ -153,39 +155,44 @@ void DenoisePhase::modulate(std::span<const Conditioning> prompts) {
   if (units) modulation_totals_ = units->totals();
 }
 
-// One pass of the transformer under every prompt; a block is leased once for all of them.
-void DenoisePhase::velocities(std::span<const float> x, int step, const DenoiseHooks& hooks,
+// One pass of the transformer under the first out.size() prompts; a block is leased once for all of them.
+void DenoisePhase::velocities(std::span<const float> x, int level, int pass, const DenoiseHooks& hooks,
                               std::span<const std::span<float>> out) {
   const Arena::Scope scope(ctx_.arena);
   const auto ends = take(leases_of(ends_.get()), 0);
   const LeaseFn lease = leases_of(blocks_.get());
   const Tensor packed = ops::upload(ctx_, x, ctx_.activation, {job_.image_tokens(), config_.in_channels});
   std::vector<flux::Hidden> hidden;
-  for (const Guide& guide : guides_)
-    hidden.push_back(flux::embed(ctx_, config_, weights_, packed, guide.states));
+  for (std::size_t i = 0; i < out.size(); ++i)
+    hidden.push_back(flux::embed(ctx_, config_, weights_, packed, guides_[i].states));
   for (int64_t block = 0; block < config_.num_blocks(); ++block) {
     const auto leased = take(lease, block);
-    for (std::size_t i = 0; i < guides_.size(); ++i) {
-      const Tensor modulation = guides_[i].modulation.slice_rows(step, 1);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const Tensor modulation = guides_[i].modulation.slice_rows(level, 1);
       flux::run_blocks(ctx_, config_, weights_, modulation, rope_, hidden[i], block, block + 1);
     }
     if (hooks.on_block)
-      hooks.on_block(step, static_cast<int>(block) + 1, static_cast<int>(config_.num_blocks()));
+      hooks.on_block(pass, static_cast<int>(block) + 1, static_cast<int>(config_.num_blocks()));
   }
-  for (std::size_t i = 0; i < guides_.size(); ++i) {
-    const Tensor modulation = guides_[i].modulation.slice_rows(step, 1);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const Tensor modulation = guides_[i].modulation.slice_rows(level, 1);
     ops::download(ctx_, flux::project(ctx_, config_, weights_, modulation, hidden[i]), out[i]);
   }
 }
 
-std::vector<float> DenoisePhase::run(std::vector<float> latents, const DenoiseHooks& hooks) {
-  std::vector<float> negative(latents.size());
-  sample_euler(job_.schedule.sigmas, latents,
-               [&](std::span<const float> x, int step, float, std::span<float> velocity) {
-                 const std::span<float> both[2] = {velocity, negative};
-                 velocities(x, step, hooks, {both, guides_.size()});
-                 if (guides_.size() > 1) combine_true_cfg(negative, velocity, job_.cfg, velocity);
-               });
+std::vector<float> DenoisePhase::run(std::vector<float> latents, const DenoiseHooks& hooks,
+                                     const std::function<void(std::span<float>)>& randn) {
+  std::vector<float> negative(job_.true_cfg ? latents.size() : 0);
+  Guidance guidance(job_.cfg_rule, config_.in_channels / kValuesPerChannel, kValuesPerChannel);
+  int pass = 0;
+  const Denoiser denoise = [&](std::span<const float> x, int level, float sigma, std::span<float> velocity) {
+    const float scale = job_.true_cfg ? job_.cfg_scales[static_cast<std::size_t>(level)] : 1.0f;
+    const std::span<float> both[2] = {velocity, negative};
+    velocities(x, level, pass++, hooks, {both, scale == 1.0f ? std::size_t{1} : std::size_t{2}});
+    if (scale == 1.0f || ctx_.backend.device() == Device::kNone) return;
+    guidance.combine(x, sigma, negative, velocity, scale, velocity);
+  };
+  sample(job_.schedule.sigmas, latents, denoise, {.kind = job_.sampler, .randn = randn});
   return latents;
 }
 

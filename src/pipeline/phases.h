@@ -43,7 +43,7 @@ std::vector<std::vector<float>> encode_t5(const Context& ctx, const ModelConfig&
 
 // What denoising tells while it runs; may be empty.
 struct DenoiseHooks {
-  std::function<void(int step, int block, int blocks)> on_block;  // `block` of `blocks` finished in this step
+  std::function<void(int pass, int block, int blocks)> on_block;  // `block` of `blocks` finished in this pass
 };
 
 // The transformer under its prompts: the prompt and, for true CFG, the negative prompt behind it.
@@ -58,8 +58,9 @@ class DenoisePhase {
                std::span<const Conditioning> prompts, const memory::Placement* blocks);
   ~DenoisePhase();
 
-  // Initial latents [tokens, channels] turned into final ones.
-  std::vector<float> run(std::vector<float> latents, const DenoiseHooks& hooks);
+  // Initial latents [tokens, channels] turned into final ones. randn: as SamplerOptions has it.
+  std::vector<float> run(std::vector<float> latents, const DenoiseHooks& hooks,
+                         const std::function<void(std::span<float>)>& randn = {});
 
   // Read from files so far, and time spent on it and on waiting for it.
   memory::Residency::Totals totals() const;
@@ -70,7 +71,8 @@ class DenoisePhase {
     Tensor modulation, states;
   };
   void modulate(std::span<const Conditioning> prompts);
-  void velocities(std::span<const float> x, int step, const DenoiseHooks& hooks,
+  // level: of the schedule; pass: how many came before in this picture.
+  void velocities(std::span<const float> x, int level, int pass, const DenoiseHooks& hooks,
                   std::span<const std::span<float>> out);
 
   const Context& ctx_;

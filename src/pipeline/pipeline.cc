@@ -10,6 +10,7 @@
 #include "pipeline/latents_file.h"
 #include "pipeline/phases.h"
 #include "pipeline/plan.h"
+#include "sampling/guidance_text.h"
 #include "sampling/latents.h"
 
 namespace darkroom {
@@ -39,7 +40,7 @@ class Run {
     // Now, so that a disk without room shows before the long work begins.
     if (plan_.scratch_bytes > 0) scratch_.emplace(job.scratch_folder, plan_.scratch_bytes);
     progress_.pictures = static_cast<int>(job.count);
-    progress_.steps = static_cast<int>(job.steps());
+    progress_.steps = static_cast<int>(job.passes());
   }
 
   // Reads the file of --noise, if there is one: what is wrong with it should show before the long work
@@ -52,6 +53,7 @@ class Run {
   std::vector<Conditioning> condition();
   std::vector<Conditioning> encode(const std::vector<Tokens>& texts);
   std::vector<float> initial_latents(uint64_t seed) const;
+  std::function<void(std::span<float>)> fresh_noise(uint64_t seed) const;
   // Denoises all pictures, and decodes each at once if the plan lets the transformer stay meanwhile. Returns
   // the latents of those that are still to be decoded.
   std::vector<std::vector<float>> denoise(std::vector<Conditioning> prompts);
@@ -173,6 +175,20 @@ std::vector<float> Run::initial_latents(uint64_t seed) const {
   return pack_latents(noise, size);
 }
 
+// Of a stochastic sampler: the numbers behind those that the initial latents took.
+std::function<void(std::span<float>)> Run::fresh_noise(uint64_t seed) const {
+  if (job_.sampler != SamplerKind::kAncestral) return {};
+  const std::size_t taken =
+      static_cast<std::size_t>(job_.image_tokens() * model_.config().transformer.in_channels);
+  const auto behind = [taken](auto generator) {
+    std::vector<float> initial(taken);
+    generator.randn(initial);
+    return [generator](std::span<float> out) mutable { generator.randn(out); };
+  };
+  if (job_.noise == NoiseKind::kTorchCpu) return behind(TorchCpuGenerator(seed));
+  return behind(TorchCudaGenerator(seed));
+}
+
 std::vector<std::vector<float>> Run::denoise(std::vector<Conditioning> prompts) {
   DenoiseHooks hooks;
   hooks.on_block = [&](int step, int block, int blocks) {
@@ -199,8 +215,8 @@ std::vector<std::vector<float>> Run::denoise(std::vector<Conditioning> prompts) 
   for (int index = 0; index < static_cast<int>(job_.count); ++index) {
     progress_.picture = index;
     begin(Phase::kDenoise, {"denoise"});
-    std::vector<float> latents =
-        denoiser.run(initial_latents(job_.seed + static_cast<uint64_t>(index)), hooks);
+    const uint64_t seed = job_.seed + static_cast<uint64_t>(index);
+    std::vector<float> latents = denoiser.run(initial_latents(seed), hooks, fresh_noise(seed));
     end_with_totals();
     if (plan_.decode_beside_denoise) {
       decode(index, std::move(latents));
@@ -220,8 +236,23 @@ Recipe recipe_of(const Model& model, const Job& job, uint64_t seed) {
   recipe.steps = static_cast<int>(job.steps());
   if (job.guidance) recipe.guidance = *job.guidance;
   recipe.cfg = job.cfg;
+  if (job.true_cfg || job.guidance) {
+    const GuidanceSchedule plain;
+    if (job.guidance_schedule.curve != plain.curve || !job.guidance_schedule.points.empty()) {
+      recipe.guidance_schedule = guidance_schedule_text(job.guidance_schedule);
+    }
+    if (job.guidance_schedule.interval != plain.interval) {
+      recipe.guidance_interval = guidance_interval_text(job.guidance_schedule.interval);
+    }
+  }
+  if (job.true_cfg) {
+    if (job.cfg_rule.method != GuidanceMethod::kPlain) recipe.cfg_method = guidance_method_text(job.cfg_rule);
+    if (job.cfg_rule.percentile) recipe.threshold = guidance_threshold_text(job.cfg_rule);
+  }
   recipe.seed = seed;
   recipe.sigmas = job.custom_sigmas;
+  if (job.sampler != SamplerKind::kEuler) recipe.sampler = sampler_name(job.sampler);
+  if (job.spacing != SigmaSpacing::kSimple) recipe.spacing = sigma_spacing_name(job.spacing);
   recipe.max_text_tokens = static_cast<int>(job.max_text_tokens);
   recipe.precision = dtype_name(job.precision);
   if (job.weights != WeightStorage::kAsStored) recipe.weights = storage_name(job.weights);

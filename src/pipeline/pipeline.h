@@ -24,8 +24,8 @@ struct Progress {
   Phase phase = Phase::kEncodeText;
   bool finished = false;          // the last event of a phase
   int picture = 0, pictures = 1;  // counted from 0
-  int step = 0, steps = 0;        // steps finished
-  int block = 0, blocks = 0;      // transformer blocks finished in this step
+  int step = 0, steps = 0;        // passes of the transformer finished: one a step, with heun two
+  int block = 0, blocks = 0;      // transformer blocks finished in this pass
   double phase_seconds = 0;
   std::size_t peak_bytes = 0;           // the largest resident set of this process during the run so far
   std::size_t phase_peak_bytes = 0;     // and during the phase so far
@@ -52,7 +52,7 @@ struct Listeners {
 };
 
 // Draws job.count pictures with seeds job.seed, job.seed + 1, …; hands each over as soon as it is finished.
-// The weights are read once for all of them, or once a step for blocks that the budget does not let stay;
+// The weights are read once for all of them, or once a pass for blocks that the budget does not let stay;
 // where it does not let the transformer stay beside the VAE, all pictures are denoised before the first is
 // decoded. Embeddings of prompts are taken from the cache that `embeddings` names, and stored there; the
 // pictures are the same with it and without. Errors: those of make_plan(), kModel for weights, kOutput for

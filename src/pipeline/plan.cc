@@ -143,6 +143,13 @@ void check_budget(const Model& model, const Job& job, const Backend::Workspace& 
   }
 }
 
+// Latents, what the sampler and the guidance hold beside them, and the answer to the negative prompt; at
+// least two, for before them there is the noise, twice.
+std::size_t sampling_vectors(const Job& job) {
+  const int held = 1 + sampler_vectors(job.sampler) + (job.true_cfg ? 1 + guidance_vectors(job.cfg_rule) : 0);
+  return static_cast<std::size_t>(held);
+}
+
 }  // namespace
 
 DryRun dry_run(DType stored, DType precision, const PhaseWork& work) {
@@ -165,7 +172,8 @@ TransformerPlan plan_transformer(const ModelConfig& config, WeightSource& source
   const DryRun whole = dry_run(stored, job.precision, [&](const Context& ctx, WeightSource& weights) {
     DenoisePhase denoiser(ctx, config, weights, job, prompts, nullptr);
     until_modulated = {ctx.arena.peak(), static_cast<const DryRunBackend&>(ctx.backend).work()};
-    denoiser.run(std::vector<float>(count(job.image_tokens() * transformer.in_channels)), {});
+    denoiser.run(std::vector<float>(count(job.image_tokens() * transformer.in_channels)), {},
+                 [](std::span<float> noise) { std::ranges::fill(noise, 0.0f); });
   });
   flux::Weights weights;
   const auto sizes = [&](flux::WeightRole role) {
@@ -176,10 +184,9 @@ TransformerPlan plan_transformer(const ModelConfig& config, WeightSource& source
                      .activation_bytes = until_modulated.activation_bytes,
                      .host_bytes = embedding_bytes(transformer, job) + picture_bytes(transformer, job),
                      .flops = until_modulated.work.flops},
-      // The sampler's latents, velocity and negative velocity; before them the noise, twice.
       .denoise = {.name = "denoise",
                   .activation_bytes = whole.activation_bytes,
-                  .host_bytes = (job.true_cfg ? 3 : 2) * latent_bytes(transformer, job) +
+                  .host_bytes = sampling_vectors(job) * latent_bytes(transformer, job) +
                                 picture_bytes(transformer, job),
                   .flops = whole.work.flops - until_modulated.work.flops},
       .blocks = {},

@@ -1,5 +1,6 @@
 #include "pipeline/request.h"
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -8,6 +9,7 @@
 #include "memory/budget.h"
 #include "pipeline/limits.h"
 #include "pipeline/prompt_words.h"
+#include "sampling/guidance_text.h"
 
 namespace darkroom {
 namespace {
@@ -59,9 +61,12 @@ void decide_schedule(const Request& request, const Model& model, Job& job) {
          steps);
   }
   job.custom_sigmas = request.sigmas;
+  job.sampler = parse_sampler(request.sampler);
+  job.spacing = parse_sigma_spacing(request.spacing);
   job.schedule = make_schedule(config.scheduler, {.steps = request.sigmas.empty() ? steps : 0,
                                                   .image_tokens = job.image_tokens(),
-                                                  .sigmas = request.sigmas});
+                                                  .sigmas = request.sigmas,
+                                                  .spacing = job.spacing});
 }
 
 // As in diffusers, true CFG runs when cfg is above 1 and there is a negative prompt. A model whose own cfg is
@@ -73,7 +78,7 @@ void decide_cfg(const Request& request, const ModelSettings& own, Job& job) {
   require(cfg >= 1 && cfg <= kMaxCfg, ErrorCode::kUsage, "cfg is {}, allowed are 1 (off) to {}", cfg,
           kMaxCfg);
   const bool has_negative = request.negative || own_cfg > 1;
-  job.true_cfg = cfg > 1 && has_negative;
+  job.true_cfg = static_cast<float>(cfg) > 1 && has_negative;
   job.cfg = job.true_cfg ? static_cast<float>(cfg) : 1.0f;
   if (cfg > 1 && !has_negative) {
     job.notes.emplace_back(
@@ -92,6 +97,38 @@ void decide_guidance(const Request& request, const Model& model, Job& job) {
     job.guidance = static_cast<float>(guidance);
   } else if (request.guidance) {
     job.notes.emplace_back("guidance has no effect: this model embeds none (schnell)");
+  }
+}
+
+// What true CFG does if it runs, else the distilled guidance, in each step.
+void decide_guided_steps(const Request& request, Job& job) {
+  parse_guidance_schedule(request.guidance_schedule, job.guidance_schedule);
+  job.guidance_schedule.interval = parse_guidance_interval(request.guidance_interval);
+  parse_guidance_method(request.cfg_method, job.cfg_rule);
+  parse_guidance_threshold(request.threshold, job.cfg_rule);
+  const std::vector<float>& sigmas = job.schedule.sigmas;
+  if (job.guidance) job.guidances.assign(sigmas.size() - 1, *job.guidance);
+  if (job.true_cfg || job.guidance) {
+    std::vector<float>& scales = job.true_cfg ? job.cfg_scales : job.guidances;
+    const float scale = job.true_cfg ? job.cfg : *job.guidance;
+    scales = guidance_scales(job.guidance_schedule, scale, 1, sigmas);
+    if (std::ranges::all_of(scales, [](float each) { return each == 1; }) && scale != 1) {
+      job.notes.push_back(fmt::format(
+          "no step is guided: the guidance interval {} holds none of the {} steps, or its scales are 1",
+          guidance_interval_text(job.guidance_schedule.interval), job.steps()));
+    }
+    if (!job.guidance_schedule.points.empty() &&
+        (job.true_cfg ? request.cfg.has_value() : request.guidance.has_value())) {
+      job.notes.push_back(fmt::format("the guidance schedule's scales count, not {} {}",
+                                      job.true_cfg ? "cfg" : "guidance", scale));
+    }
+  } else if (job.guidance_schedule != GuidanceSchedule{}) {
+    job.notes.emplace_back(
+        "the guidance schedule and interval have no effect: this model embeds no guidance and true CFG is "
+        "off");
+  }
+  if (!job.true_cfg && job.cfg_rule != GuidanceRule{}) {
+    job.notes.emplace_back("the ways of combining (cfg-method, threshold) have no effect without true CFG");
   }
 }
 
@@ -180,6 +217,7 @@ Job decide(const Request& request, const Model& model) {
   decide_schedule(request, model, job);
   decide_cfg(request, model.settings(), job);
   decide_guidance(request, model, job);
+  decide_guided_steps(request, job);
   decide_text_length(request, model, job);
   note_unknown_words(model.settings(), job);
   job.count = request.count;

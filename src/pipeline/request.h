@@ -9,7 +9,9 @@
 
 #include "image/sheet.h"
 #include "pipeline/model.h"
+#include "sampling/guidance.h"
 #include "sampling/noise.h"
+#include "sampling/sampler.h"
 #include "sampling/schedule.h"
 #include "tensor/dtype.h"
 
@@ -21,9 +23,15 @@ struct Request {
   std::optional<std::string> negative;  // takes part, even when empty, if cfg > 1
   std::optional<double> cfg;            // true classifier-free guidance (arXiv 2207.12598); 1 = off
   std::optional<double> guidance;
+  // Over the steps, of true CFG where that runs, else of the distilled guidance: as
+  // parse_guidance_schedule(); and the part of the run, as parse_guidance_interval().
+  std::string guidance_schedule = "constant", guidance_interval = "0,1";
+  // Of true CFG: parse_guidance_method(), parse_guidance_threshold().
+  std::string cfg_method = "plain", threshold = "off";
   std::optional<int64_t> width, height;
   std::optional<int64_t> steps;
-  std::vector<double> sigmas;  // replaces steps
+  std::vector<double> sigmas;                         // replaces steps
+  std::string sampler = "euler", spacing = "simple";  // sampler_name(); spacing_name()
   std::optional<int64_t> max_text_tokens;
   std::optional<uint64_t> seed;
   int64_t count = 1;
@@ -43,8 +51,14 @@ struct Job {
   bool true_cfg = false;
   float cfg = 1;
   std::optional<float> guidance;  // absent for models that embed none
+  GuidanceSchedule guidance_schedule;
+  GuidanceRule cfg_rule;
+  std::vector<float> cfg_scales;  // of each step, if true_cfg: 1 is a step without the negative prompt
+  std::vector<float> guidances;   // of each step, if guidance
   int64_t width = 0, height = 0;  // pixels
   Schedule schedule;
+  SamplerKind sampler = SamplerKind::kEuler;
+  SigmaSpacing spacing = SigmaSpacing::kSimple;
   std::vector<double> custom_sigmas;  // as asked for, before any shift; empty: evenly spaced
   int64_t max_text_tokens = 0;
   uint64_t seed = 0;
@@ -63,6 +77,8 @@ struct Job {
   int64_t token_rows = 0, token_cols = 0;
   int64_t image_tokens() const { return token_rows * token_cols; }
   int64_t steps() const { return schedule.steps(); }
+  // How often the transformer is asked for a picture, under one prompt or two.
+  int64_t passes() const { return sampler_evaluations(sampler, schedule.steps()); }
 };
 
 // Bytes; nothing for "auto". Errors: kUsage.

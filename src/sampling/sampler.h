@@ -1,18 +1,35 @@
-// The loop from noise to latents: Euler steps along the velocity that a denoiser gives.
+// The loop from noise to latents: steps along the velocity that a denoiser gives.
 //
 // A denoiser is a function, so nothing here knows a model; schedule.h makes the sigmas, guidance.h combines
 // guided answers inside the denoiser. Called by the pipeline.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <span>
+#include <string_view>
+#include <vector>
 
 namespace darkroom {
 
-// Writes the velocity (noise minus picture) at `latents` and noise level `sigma`, all values of it. step
-// counts from 0. May throw: the loop ends and the error passes through.
+// Writes the velocity (noise minus picture) at `latents` and noise level `sigma`, all values of it. `level`
+// is sigma's place among the sigmas, from 0. May throw: the loop ends and the error passes through.
 using Denoiser =
-    std::function<void(std::span<const float> latents, int step, float sigma, std::span<float> velocity)>;
+    std::function<void(std::span<const float> latents, int level, float sigma, std::span<float> velocity)>;
+
+enum class SamplerKind : uint8_t {
+  kEuler,      // first order: diffusers' FlowMatchEulerDiscreteScheduler
+  kHeun,       // second order, two evaluations a step but for the last (arXiv 2206.00364)
+  kDpm2m,      // DPM-Solver++(2M) of the predicted picture, second order, one evaluation (arXiv 2211.01095)
+  kIpndm,      // Adams-Bashforth over steps of any length, third order, second for the step to 0 (DEIS, arXiv
+               // 2204.13902)
+  kAncestral,  // Euler to below the next level and fresh noise back up to it: ComfyUI's euler_ancestral for
+               // rectified flow, eta 1
+};
+
+// "euler", "heun", "dpm++2m", "ipndm", "euler-a". Errors: kUsage for another name.
+SamplerKind parse_sampler(std::string_view name);
+std::string_view sampler_name(SamplerKind kind);
 
 // What a step callback is told after each step.
 struct StepReport {
@@ -21,20 +38,31 @@ struct StepReport {
   float sigma = 0;                  // before the step
   float sigma_next = 0;             // after it
   std::span<const float> latents;   // after it, valid during the call
-  std::span<const float> velocity;  // of this step, valid during the call
+  std::span<const float> velocity;  // the first of this step, valid during the call
 };
 
 struct SamplerOptions {
+  SamplerKind kind = SamplerKind::kEuler;
+  // Standard normal numbers, one call a step, for kAncestral only, which needs it.
+  std::function<void(std::span<float>)> randn = {};
   std::function<void(const StepReport&)> on_step =
       {};  // may be empty; may throw to stop, as Error(kCancelled)
 };
 
-// x += (sigma_next - sigma) · velocity for each pair of neighbours in `sigmas`, in f32 with product and sum
-// rounded apart: the bits of diffusers' FlowMatchEulerDiscreteScheduler.step on f32 tensors. bf16 pipelines
-// of diffusers also round the latents after each step; we keep them f32. Latents are of any layout, changed
-// in place. Errors: kUsage for fewer than two sigmas, and for sigmas or first latents that are not finite;
-// kFailure naming the step after which a value is not finite.
-void sample_euler(std::span<const float> sigmas, std::span<float> latents, const Denoiser& denoise,
-                  const SamplerOptions& options = {});
+// From sigmas[0] to the last. With kEuler x += (sigma_next - sigma) · velocity in f32, product and sum
+// rounded apart: the bits of diffusers' scheduler on f32 tensors. bf16 pipelines of diffusers also round the
+// latents after each step; we keep them f32. The other kinds compute a step in f64; the last step of kHeun
+// and kAncestral is kEuler's. Latents are of any layout, changed in place. Errors: kUsage for fewer than two
+// sigmas, for sigmas that are not finite or, but for kEuler, not falling or outside [0, 1] (a last bit above
+// 1 is allowed), for first latents that are not finite, for kAncestral without randn; kFailure naming the
+// step after which a value is not finite.
+void sample(std::span<const float> sigmas, std::span<float> latents, const Denoiser& denoise,
+            const SamplerOptions& options = {});
+
+// How often sample() calls the denoiser.
+int sampler_evaluations(SamplerKind kind, int steps);
+
+// How many vectors of the latents' size it holds beside them at the most.
+int sampler_vectors(SamplerKind kind);
 
 }  // namespace darkroom

@@ -1,5 +1,6 @@
 #include "sampling/schedule.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <nlohmann/json.hpp>
@@ -76,13 +77,78 @@ void shift_sigmas(const SchedulerConfig& config, int64_t image_tokens, std::vect
     sigma = factor / (factor + (1.0f / sigma - 1.0f));  // 1/0 is infinite and gives 0
 }
 
+// Share of the beta distribution (a, a) below x <= 1/2, times a constant: the integral of (t(1 - t))^(a - 1),
+// with t = u^(1/a) to take the pole at 0 away, by Simpson's rule.
+double beta_mass(double a, double x) {
+  constexpr int kIntervals = 400;
+  const double end = std::pow(x, a), step = end / kIntervals;
+  const auto at = [a](double u) { return std::pow(1 - std::pow(u, 1 / a), a - 1); };
+  double sum = at(0) + at(end);
+  for (int i = 1; i < kIntervals; ++i) sum += (i % 2 == 0 ? 2 : 4) * at(i * step);
+  return sum * step / 3;
+}
+
+double beta_quantile(double a, double share) {
+  if (share > 0.5) return 1 - beta_quantile(a, 1 - share);
+  const double wanted = 2 * share * beta_mass(a, 0.5);
+  double low = 0, high = 0.5;
+  for (int i = 0; i < 50; ++i) {
+    const double middle = (low + high) / 2;
+    (beta_mass(a, middle) < wanted ? low : high) = middle;
+  }
+  return high;
+}
+
+std::vector<float> beta_sigmas(int64_t steps) {
+  constexpr double kShape = 0.6;
+  std::vector<float> sigmas;
+  for (int64_t i = 0; i < steps; ++i) {
+    sigmas.push_back(
+        static_cast<float>(beta_quantile(kShape, 1 - static_cast<double>(i) / static_cast<double>(steps))));
+  }
+  return sigmas;
+}
+
+// Between the first and the last level, as diffusers does behind the shift.
+void space_as_karras(std::vector<float>* sigmas) {
+  constexpr double kRho = 7;
+  const double first = std::pow(sigmas->front(), 1 / kRho), last = std::pow(sigmas->back(), 1 / kRho);
+  const double parts = std::max(1.0, static_cast<double>(sigmas->size()) - 1);
+  for (std::size_t i = 0; i < sigmas->size(); ++i) {
+    (*sigmas)[i] =
+        static_cast<float>(std::pow(first + (last - first) * static_cast<double>(i) / parts, kRho));
+  }
+}
+
 // Stretches 1 - sigma, so that the last sigma becomes `terminal`.
 void stretch_to_terminal(double terminal, std::vector<float>* sigmas) {
   const float scale = (1.0f - sigmas->back()) / static_cast<float>(1.0 - terminal);
   for (float& sigma : *sigmas) sigma = 1.0f - (1.0f - sigma) / scale;
 }
 
+struct SpacingName {
+  SigmaSpacing spacing;
+  std::string_view name;
+};
+constexpr SpacingName kSpacings[] = {
+    {SigmaSpacing::kSimple, "simple"}, {SigmaSpacing::kBeta, "beta"}, {SigmaSpacing::kKarras, "karras"}};
+
 }  // namespace
+
+SigmaSpacing parse_sigma_spacing(std::string_view name) {
+  for (const SpacingName& entry : kSpacings) {
+    if (entry.name == name) return entry.spacing;
+  }
+  fail(ErrorCode::kUsage, "unknown spacing of noise levels '{}'; there are simple, beta and karras",
+       printable(name, 40));
+}
+
+std::string_view sigma_spacing_name(SigmaSpacing spacing) {
+  for (const SpacingName& entry : kSpacings) {
+    if (entry.spacing == spacing) return entry.name;
+  }
+  return "unknown";
+}
 
 SchedulerConfig read_scheduler_config(const nlohmann::json& object, const std::string& where) {
   constexpr double kMostShift = 100.0;
@@ -121,10 +187,15 @@ Schedule make_schedule(const SchedulerConfig& config, const ScheduleRequest& req
           request.image_tokens);
   require(!request.sigmas.empty() || (request.steps >= 1 && request.steps <= kMostSteps), ErrorCode::kUsage,
           "{} steps, expected 1 to {}", request.steps, kMostSteps);
+  require(request.sigmas.empty() || request.spacing == SigmaSpacing::kSimple, ErrorCode::kUsage,
+          "the spacing {} does not go with sigmas given one by one", sigma_spacing_name(request.spacing));
   Schedule schedule;
-  schedule.sigmas = request.sigmas.empty() ? plain_sigmas(request.steps) : given_sigmas(request);
+  schedule.sigmas = !request.sigmas.empty()                  ? given_sigmas(request)
+                    : request.spacing == SigmaSpacing::kBeta ? beta_sigmas(request.steps)
+                                                             : plain_sigmas(request.steps);
   shift_sigmas(config, request.image_tokens, &schedule.sigmas);
   if (config.shift_terminal) stretch_to_terminal(*config.shift_terminal, &schedule.sigmas);
+  if (request.spacing == SigmaSpacing::kKarras) space_as_karras(&schedule.sigmas);
   for (const float sigma : schedule.sigmas) {
     // A shifted 1 may come out a last bit above 1, as it does in diffusers.
     require(

@@ -8,11 +8,25 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace darkroom {
 
 enum class TimeShift { kExponential, kLinear };
+
+// How the levels lie between 1 and 0.
+enum class SigmaSpacing : uint8_t {
+  kSimple,  // evenly before the shift: diffusers' FluxPipeline
+  kBeta,    // quantiles of the beta distribution (0.6, 0.6) before the shift: closer at both ends (arXiv
+            // 2407.12173)
+  kKarras,  // evenly in the 7th root between the first and last shifted level (arXiv 2206.00364), as
+            // diffusers' use_karras_sigmas
+};
+
+// "simple", "beta", "karras". Errors: kUsage for another name.
+SigmaSpacing parse_sigma_spacing(std::string_view name);
+std::string_view sigma_spacing_name(SigmaSpacing spacing);
 
 // scheduler/scheduler_config.json; the defaults are those of the class.
 struct SchedulerConfig {
@@ -38,6 +52,7 @@ struct ScheduleRequest {
   // Instead of 1, 1 - 1/steps, ...: strictly falling within [0, 1], shifted like those; the closing 0 is
   // added.
   std::vector<double> sigmas = {};
+  SigmaSpacing spacing = SigmaSpacing::kSimple;  // of the steps; the others do not go with `sigmas`
 };
 
 struct Schedule {

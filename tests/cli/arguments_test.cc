@@ -12,10 +12,36 @@ TEST_F(CliArguments, EachCommandHasHelp) {
   EXPECT_EQ(top.err, "");
   const std::map<std::string, Words> flags = {
       {"generate",
-       {"--prompt",  "--negative",  "--cfg",   "--model",        "--width",           "--height",
-        "--steps",   "--guidance",  "--seed",  "--sigmas",       "--max-text-tokens", "--precision",
-        "--threads", "--rng",       "--noise", "--save-latents", "--count",           "--output",
-        "--like",    "--overwrite", "--dummy", "--isa",          "--sheet",           "--columns"}},
+       {"--prompt",
+        "--negative",
+        "--cfg",
+        "--model",
+        "--width",
+        "--height",
+        "--steps",
+        "--guidance",
+        "--seed",
+        "--sigmas",
+        "--max-text-tokens",
+        "--precision",
+        "--sampler",
+        "--spacing",
+        "--guidance-schedule",
+        "--guidance-interval",
+        "--cfg-method",
+        "--threshold",
+        "--threads",
+        "--rng",
+        "--noise",
+        "--save-latents",
+        "--count",
+        "--output",
+        "--like",
+        "--overwrite",
+        "--dummy",
+        "--isa",
+        "--sheet",
+        "--columns"}},
       {"info", {"PATH", "--json"}},
       {"plan", {"--model", "--width", "--precision", "--weights", "--json"}},
       {"tokenize", {"--prompt", "--model", "--max-text-tokens"}},
@@ -54,6 +80,25 @@ TEST_F(CliArguments, WrongFlagsAreUsageErrors) {
   expect_refusal({"generate", "a", "--quiet=1"}, 2, "--quiet takes no value");
   expect_refusal({"generate", "a", "--steps"}, 2, "--steps needs a value");
   expect_refusal({"generate", "a", "--prompt-file", "x"}, 2, "both given");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--sampler", "Heun"}, 2,
+                 "unknown sampler 'Heun'; there are euler, heun");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--spacing", "beta57"}, 2,
+                 "unknown spacing of noise levels 'beta57'");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--spacing", "beta", "--sigmas", "1,0.5"}, 2,
+                 "does not go with sigmas");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--guidance-schedule", std::string(5000, 'a')}, 2,
+                 "no such file");
+  expect_refusal({"generate", "a", "--guidance-schedule", "trangle"}, 2,
+                 "'trangle': no such file; there are constant");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--guidance-schedule", "1,,nan"}, 2,
+                 "'1,,nan': no such file");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--guidance-schedule", "1,2000"}, 2,
+                 "schedule has '2000'");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--guidance-interval", "0.8,0.1"}, 2,
+                 "interval is '0.8,0.1'");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--cfg-method", "apg:2"}, 2,
+                 "unknown way of guidance 'apg:2'");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--threshold", "5"}, 2, "the threshold is '5'");
   expect_refusal({"generate", "--prompt-file", "absent.txt"}, 2, "absent.txt: No such file");
   expect_refusal({"generate", "a", "--dummy", "tiny", "--model", "x"}, 2, "both given");
   expect_refusal({"info"}, 2, "there is no path");

@@ -147,6 +147,81 @@ TEST_F(CliGenerate, LikeRepeatsThePictureAndFlagsWin) {
   }
 }
 
+// As above for what steers sampling: without sigmas by hand, and with a stochastic sampler from given noise.
+TEST_F(CliGenerate, LikeRepeatsSamplersAndGuidance) {
+  std::ofstream(folder() / "scales.txt") << "# low, high, low\n1.5\n6\n2\n";
+  const Words original = {"generate",
+                          "a",
+                          "--dummy",
+                          "tiny",
+                          "--negative",
+                          "b",
+                          "--cfg",
+                          "4",
+                          "--steps",
+                          "6",
+                          "-W",
+                          "48",
+                          "-H",
+                          "32",
+                          "-s",
+                          "5",
+                          "--sampler",
+                          "euler-a",
+                          "--spacing",
+                          "beta",
+                          "--guidance-schedule",
+                          "scales.txt",
+                          "--guidance-interval",
+                          "sigma:0.2,0.95",
+                          "--cfg-method",
+                          "apg:0.1,-0.5",
+                          "--threshold",
+                          "95,2",
+                          "--save-latents",
+                          "l.safetensors",
+                          "-o",
+                          "a.png"};
+  ASSERT_EQ(run(original).code, 0);
+  const auto like = [&](const std::string& picture, Words words) {
+    const Words repeat = {"generate", "--dummy", "tiny", "--like", picture};
+    words.insert(words.begin(), repeat.begin(), repeat.end());
+    const Result result = run(words);
+    EXPECT_EQ(result.code, 0) << result.err;
+  };
+  like("a.png", {"-o", "b.png"});
+  EXPECT_EQ(pixels("b.png"), pixels("a.png"));
+  EXPECT_EQ(darkroom::read_png_text(folder() / "b.png"), darkroom::read_png_text(folder() / "a.png"));
+  const std::vector<Words> changes = {{"--sampler", "heun"},
+                                      {"--sampler", "dpm++2m"},
+                                      {"--sampler", "ipndm"},
+                                      {"--sampler", "euler"},
+                                      {"--spacing", "karras"},
+                                      {"--spacing", "simple"},
+                                      {"--guidance-schedule", "triangle"},
+                                      {"--guidance-interval", "0,0.5"},
+                                      {"--cfg-method", "zero-star"},
+                                      {"--cfg-method", "apg:0.1,0"},
+                                      {"--threshold", "off"},
+                                      {"--cfg", "1"}};
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    const std::string name = "c" + std::to_string(i) + ".png";
+    Words words = changes[i];
+    words.insert(words.end(), {"-o", name});
+    like("a.png", words);
+    EXPECT_NE(pixels(name), pixels("a.png")) << changes[i].front() << " " << changes[i].back();
+  }
+  // From noise of a file the seed is still the sampler's.
+  ASSERT_EQ(run({"generate", "a", "--dummy", "tiny", "--steps", "3", "-W", "48", "-H", "32", "-s", "8",
+                 "--sampler", "euler-a", "--noise", "l.safetensors", "-o", "n.png"})
+                .code,
+            0);
+  like("n.png", {"--noise", "l.safetensors", "-o", "n2.png"});
+  EXPECT_EQ(pixels("n2.png"), pixels("n.png"));
+  like("n.png", {"--noise", "l.safetensors", "-s", "9", "-o", "n3.png"});
+  EXPECT_NE(pixels("n3.png"), pixels("n.png"));
+}
+
 TEST_F(CliGenerate, LikeSaysWhenTheModelIsAnother) {
   draw({"a", "-s", "1", "-o", "a.png"});
   const Result other = run({"generate", "-m", fixture_model(), "--like", "a.png", "-o", "b.png"});

@@ -21,7 +21,13 @@ Recipe full_recipe() {
           .steps = 20,
           .guidance = 3.5,
           .cfg = 2.25,
+          .guidance_schedule = "1,4.5,1",
+          .guidance_interval = "sigma:0.25,0.75",
+          .cfg_method = "apg:0,-0.5",
+          .threshold = "99.5,1",
           .seed = std::numeric_limits<uint64_t>::max(),
+          .sampler = "dpm++2m",
+          .spacing = "beta",
           .sigmas = {1.0, 0.1 + 0.2, 1.0 / 3.0, 1e-7},
           .max_text_tokens = 512,
           .precision = "bf16",
@@ -89,7 +95,7 @@ TEST(RecipeJson, InvalidUtf8IsReplaced) {
 
 TEST(RecipeJson, IgnoresUnknownFieldsAndRefusesWrongOnes) {
   EXPECT_EQ(from_json(R"({"format": 1, "prompt": "a", "later": [1, {}], "seed": null})", "x").prompt, "a");
-  for (const char* text : {"", "null", "{", R"({"prompt": "a"})", R"({"format": 0})", R"({"format": 2})",
+  for (const char* text : {"", "null", "{", R"({"prompt": "a"})", R"({"format": 0})", R"({"format": 3})",
                            R"({"format": 1, "seed": 1.5})", R"({"format": 1, "seed": "1"})",
                            R"({"format": 1, "sigmas": [1, "a"]})", R"({"format": 1, "sigmas": {"a": 1}})",
                            R"({"format": 1, "cfg": "7"})", R"({"format": 1, "width": 1.5})",
@@ -112,7 +118,9 @@ TEST(RecipeA1111, IsTheExpectedText) {
       to_a1111_text(recipe),
       "a cat, <lora:film:0.8>\n"
       "Negative prompt: blurry, dark\n"
-      "Steps: 20, Sampler: Euler, Schedule type: Simple, CFG scale: 2.25, Distilled CFG Scale: 3.5, "
+      "Steps: 20, Sampler: DPM++ 2M, Schedule type: Beta, CFG scale: 2.25, Distilled CFG Scale: 3.5, "
+      "Guidance schedule: \"1,4.5,1\", Guidance interval: \"sigma:0.25,0.75\", CFG method: \"apg:0,-0.5\", "
+      "Threshold: \"99.5,1\", "
       "Seed: 123, "
       "Size: 1024x768, Model: flux1-dev, RNG: CPU, Noise file: \"latents, 2.safetensors\", Pictures: 8, "
       "Columns: 3, Max text tokens: 512, Precision: bf16, Weights: int8, Version: "

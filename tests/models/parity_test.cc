@@ -94,8 +94,9 @@ TEST_P(Stage, TransformerBlockByBlock) {
     const std::vector<float> pooled_values = expected.floats("clip_pooled");
     const Tensor pooled = ops::upload(ctx(), pooled_values, DType::kF32, {1, c.pooled_projection_dim});
 
-    const Tensor modulation =
-        flux::modulation_vectors(ctx(), c, weights, expected.floats("timesteps"), test.guidance, pooled);
+    const std::vector<float> timesteps = expected.floats("timesteps");
+    const std::vector<float> guidance(timesteps.size(), test.guidance);
+    const Tensor modulation = flux::modulation_vectors(ctx(), c, weights, timesteps, guidance, pooled);
     ASSERT_EQ(modulation.cols(), flux::modulation_width(c));
     const Tensor first = modulation.slice_rows(0, 1);
     const flux::Rope rope = flux::rope_tables(ctx(), c, txt_tokens, test.rows, test.cols);

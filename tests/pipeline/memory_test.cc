@@ -13,7 +13,7 @@ namespace {
 // 64x64 pixels and 8 text tokens: the weights are what counts.
 Job small_job() {
   Job job;
-  job.guidance = 3.5f;
+  job.guidances = {3.5f};
   job.width = job.height = 64;
   job.token_rows = job.token_cols = 4;
   job.max_text_tokens = 8;

@@ -96,6 +96,59 @@ TEST(Decide, SaysWhatHasNoEffect) {
   EXPECT_EQ(job.notes.size(), 1u);
 }
 
+TEST(Decide, GuidanceGoesToTrueCfgWhereThatRuns) {
+  Request r;
+  r.steps = 10;
+  r.guidance = 3;
+  r.guidance_schedule = "triangle";
+  r.guidance_interval = "0,0.5";
+  const Job distilled = decide(r, Model::dummy("dev"));
+  ASSERT_EQ(distilled.guidances.size(), 10u);
+  EXPECT_NEAR(distilled.guidances[2], 5,
+              0.4);  // the middle of the guided five: 2w - 1, less what a mean over five needs
+  EXPECT_EQ(distilled.guidances[5], 1.0f);
+  EXPECT_TRUE(distilled.cfg_scales.empty());
+  r.cfg = 4;
+  r.negative = "";
+  const Job both = decide(r, Model::dummy("dev"));
+  EXPECT_EQ(both.guidances, std::vector<float>(10, 3.0f));
+  ASSERT_EQ(both.cfg_scales.size(), 10u);
+  EXPECT_GT(both.cfg_scales[2], 4);
+  EXPECT_EQ(both.cfg_scales[5], 1.0f);
+  r = {};
+  r.guidance_interval = "0.2,0.8";
+  r.threshold = "99.5";
+  EXPECT_EQ(decide(r, Model::dummy("schnell")).notes.size(), 2u);
+  r = {};
+  r.guidance_interval = "0.2,0.2";
+  EXPECT_EQ(decide(r, Model::dummy("dev")).notes.size(), 1u);  // no step is guided
+  for (std::string Request::*text :
+       {&Request::sampler, &Request::spacing, &Request::guidance_schedule, &Request::guidance_interval,
+        &Request::cfg_method, &Request::threshold}) {
+    r = {};
+    r.*text = "zebra";
+    EXPECT_NE(refusal(r, Model::dummy("dev")).find("zebra"), std::string::npos);
+  }
+}
+
+// Counted by the model's own code: the dry run makes every pass that a run makes.
+TEST(Plan, OutsideTheGuidanceIntervalThereIsOnePassAStep) {
+  const Model model = Model::dummy("tiny");
+  const auto flops = [&](double cfg, const std::string& interval) {
+    Request r;
+    r.steps = 10;
+    r.cfg = cfg;
+    r.negative = "";
+    r.guidance_interval = interval;
+    const Plan plan = make_plan(model, decide(r, model), {.bytes = 7 << 20, .conv_bytes = 9 << 20});
+    return plan.phase("denoise").flops;
+  };
+  const double one = flops(1, "0,1");
+  EXPECT_DOUBLE_EQ(flops(4, "0,1"), 2 * one);
+  EXPECT_DOUBLE_EQ(flops(4, "0.2,0.7"), 1.5 * one);
+  EXPECT_DOUBLE_EQ(flops(4, "0.2,0.2"), one);
+}
+
 // Of a backend with two threads, about: the plans of this file are the same on every machine.
 constexpr Backend::Workspace kWorkspace{.bytes = 7 << 20, .conv_bytes = 9 << 20};
 

@@ -111,5 +111,41 @@ TEST(SchedulerConfig, RefusesWhatItDoesNotHaveAndSaysWhere) {
   }
 }
 
+// Quantiles of scipy.stats.beta(0.6, 0.6): ppf(0.25) = 0.1756804, and symmetric.
+TEST(Schedule, BetaSpacingIsCloserAtBothEnds) {
+  const auto sigmas =
+      make_schedule({}, {.steps = 4, .image_tokens = 16, .sigmas = {}, .spacing = SigmaSpacing::kBeta})
+          .sigmas;
+  ASSERT_EQ(sigmas.size(), 5u);
+  EXPECT_EQ(sigmas[0], 1.0f);
+  EXPECT_NEAR(sigmas[1] + sigmas[3], 1, 1e-6);
+  EXPECT_NEAR(sigmas[2], 0.5, 1e-6);
+  EXPECT_NEAR(sigmas[3], 0.17568038, 1e-6);
+  EXPECT_EQ(sigmas[4], 0.0f);
+}
+
+TEST(Schedule, KarrasSpacingKeepsBothEnds) {
+  SchedulerConfig shifted;
+  shifted.shift = 3;
+  const auto simple = make_schedule(shifted, {.steps = 10, .image_tokens = 16}).sigmas;
+  const auto karras =
+      make_schedule(shifted,
+                    {.steps = 10, .image_tokens = 16, .sigmas = {}, .spacing = SigmaSpacing::kKarras})
+          .sigmas;
+  EXPECT_NEAR(karras[0], simple[0], 1e-6);
+  EXPECT_NEAR(karras[9], simple[9], 1e-6);
+  const auto root = [](float sigma) { return std::pow(double{sigma}, 1.0 / 7); };
+  for (std::size_t i = 1; i < 9; ++i) {
+    EXPECT_NEAR(root(karras[i - 1]) - root(karras[i]), root(karras[i]) - root(karras[i + 1]), 1e-6);
+  }
+  EXPECT_THROW(
+      make_schedule({}, {.steps = 0, .image_tokens = 16, .sigmas = {1, 0.5}, .spacing = SigmaSpacing::kBeta}),
+      Error);
+  for (const auto spacing : {SigmaSpacing::kSimple, SigmaSpacing::kBeta, SigmaSpacing::kKarras}) {
+    EXPECT_EQ(parse_sigma_spacing(sigma_spacing_name(spacing)), spacing);
+  }
+  EXPECT_THROW(parse_sigma_spacing("beta57"), Error);
+}
+
 }  // namespace
 }  // namespace darkroom

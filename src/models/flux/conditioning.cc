@@ -34,7 +34,7 @@ Tensor embed_scalars(const Context& ctx, const Mlp& w, std::span<const float> va
 
 // silu(time + guidance + pooled) for every prompt and step: [prompts · steps, D].
 Tensor conditioning(const Context& ctx, const Config& config, const Weights& weights,
-                    std::span<const float> timesteps, std::optional<float> guidance, const Tensor& pooled) {
+                    std::span<const float> timesteps, std::span<const float> guidance, const Tensor& pooled) {
   std::vector<float> times;
   for (const float timestep : timesteps) times.push_back(model_time(timestep, ctx.activation));
   const int64_t steps = static_cast<int64_t>(times.size());
@@ -43,10 +43,14 @@ Tensor conditioning(const Context& ctx, const Config& config, const Weights& wei
     const Arena::Scope scope(ctx.arena);
     const Tensor time = embed_scalars(ctx, weights.time, times);
     if (config.guidance_embeds) {
-      require(guidance.has_value(), ErrorCode::kFailure, "this model embeds guidance and none was given");
-      const float scale = *guidance;
-      const Tensor vector = embed_scalars(ctx, weights.guidance, {&scale, 1});
+      require(guidance.size() == times.size(), ErrorCode::kFailure,
+              "this model embeds guidance: {} values were given for {} steps", guidance.size(), times.size());
+      Tensor vector;
       for (int64_t step = 0; step < steps; ++step) {
+        const std::size_t i = static_cast<std::size_t>(step);
+        if (i == 0 || guidance[i] != guidance[i - 1]) {
+          vector = embed_scalars(ctx, weights.guidance, guidance.subspan(i, 1));
+        }
         const Tensor row = time.slice_rows(step, 1);
         ops::add_into(ctx, row, vector, row);
       }
@@ -80,7 +84,7 @@ int64_t modulation_width(const Config& config) {
 }
 
 Tensor modulation_vectors(const Context& ctx, const Config& config, const Weights& weights,
-                          std::span<const float> timesteps, std::optional<float> guidance,
+                          std::span<const float> timesteps, std::span<const float> guidance,
                           const Tensor& pooled, const LeaseFn& lease) {
   const int64_t rows = pooled.rows() * static_cast<int64_t>(timesteps.size());
   const Tensor all = ctx.arena.allocate(DType::kF32, {rows, modulation_width(config)});

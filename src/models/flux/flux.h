@@ -93,11 +93,12 @@ int64_t modulation_width(const Config& config);
 
 // The modulation of all steps at once, for each row of pooled [prompts, pooled_projection_dim], which is in
 // ctx.activation: f32 [prompts · timesteps, modulation_width], all steps of a prompt behind each other.
-// timesteps are the scheduler's, 1000·sigma; they and guidance are rounded on their way in as diffusers
-// rounds them (bf16: 750 -> 752). `lease` gets the units of place_of(). Errors: kFailure if the model embeds
-// guidance and none is given.
+// timesteps are the scheduler's, 1000·sigma; guidance is one scale for each of them, and does not matter to a
+// model that embeds none. Both are rounded on their way in as diffusers rounds them (bf16: 750 -> 752).
+// `lease` gets the units of place_of(). Errors: kFailure if the model embeds guidance and their number is
+// another.
 Tensor modulation_vectors(const Context& ctx, const Config& config, const Weights& weights,
-                          std::span<const float> timesteps, std::optional<float> guidance,
+                          std::span<const float> timesteps, std::span<const float> guidance,
                           const Tensor& pooled, const LeaseFn& lease = {});
 
 // Rotary tables, f32 [txt_tokens + rows·cols, head_dim/2]: text at position 0, image token (r, c) at (0, r,

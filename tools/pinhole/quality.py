@@ -1,0 +1,175 @@
+"""What settings of generate gain and cost: a grid of them on the same held-out captions and seeds, graded and compared.
+
+    python tools/pinhole/quality.py guidance|samplers --darkroom build/darkroom --grade build/grade --model assets/pinhole
+        [--count 200] [--seed 660001] [--jobs 2] [--out quality.json] [--plot quality.png]
+
+Half of the captions have one shape, half two. Prints a Markdown table: adherence (every claim held) with its 95 %
+interval, PSNR and SSIM in the mean against the table's reference, share of clipped values (0 or 255), contrast (deviation
+of luma), passes of the transformer a picture, seconds of processor time. The figures of docs/QUALITY.md.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import math
+import pathlib
+import resource
+import subprocess
+import tempfile
+
+import numpy as np
+from PIL import Image
+
+import adherence
+import sample
+
+STEPS = sample.SETTINGS["base"].steps
+
+
+def passes_of(steps: int, guided: float, evaluations: int | None = None) -> float:
+    """guided: share of the evaluations that take two passes."""
+    return (evaluations or steps) * (1 + guided)
+
+
+# name: flags of generate, passes a picture. The first row of a grid is what the others are compared with.
+GRIDS = {
+    "guidance": {
+        "CFG 2.5": ([], passes_of(STEPS, 1)),
+        "no CFG": (["--cfg", "1"], passes_of(STEPS, 0)),
+        "CFG 1.5": (["--cfg", "1.5"], passes_of(STEPS, 1)),
+        "CFG 4": (["--cfg", "4"], passes_of(STEPS, 1)),
+        "CFG 7": (["--cfg", "7"], passes_of(STEPS, 1)),
+        "2.5, steps 0.1 to 0.8": (["--guidance-interval", "0.1,0.8"], passes_of(STEPS, 0.7)),
+        "2.5, steps 0 to 0.5": (["--guidance-interval", "0,0.5"], passes_of(STEPS, 0.5)),
+        "2.5, steps 0.5 to 1": (["--guidance-interval", "0.5,1"], passes_of(STEPS, 0.5)),
+        "2.5 triangle": (["--guidance-schedule", "triangle"], passes_of(STEPS, 1)),
+        "2.5 cosine": (["--guidance-schedule", "cosine"], passes_of(STEPS, 1)),
+        "2.5 linear": (["--guidance-schedule", "linear"], passes_of(STEPS, 1)),
+        "2.5 rescale": (["--cfg-method", "rescale"], passes_of(STEPS, 1)),
+        "2.5 zero-star": (["--cfg-method", "zero-star"], passes_of(STEPS, 1)),
+        "2.5 apg": (["--cfg-method", "apg"], passes_of(STEPS, 1)),
+        "2.5 threshold 99.5": (["--threshold", "99.5"], passes_of(STEPS, 1)),
+        "7 rescale": (["--cfg", "7", "--cfg-method", "rescale"], passes_of(STEPS, 1)),
+        "7 apg": (["--cfg", "7", "--cfg-method", "apg"], passes_of(STEPS, 1)),
+        "7 threshold 99.5": (["--cfg", "7", "--threshold", "99.5"], passes_of(STEPS, 1)),
+        "7 threshold 99.5, mimic 2.5": (["--cfg", "7", "--threshold", "99.5,2.5"], passes_of(STEPS, 1)),
+    },
+    "samplers": {"euler, 200 steps": (["--steps", "200"], passes_of(200, 1))} | {
+        f"{name}, {steps} steps": (["--sampler", name, "--steps", str(steps)],
+                                   passes_of(steps, 1, 2 * steps - 1 if name == "heun" else None))
+        for steps in (4, 6, 10, 20) for name in ("euler", "heun", "dpm++2m", "ipndm", "euler-a")
+    } | {f"euler, {spacing}, {steps} steps": (["--spacing", spacing, "--steps", str(steps)], passes_of(steps, 1))
+         for steps in (6, 10, 20) for spacing in ("beta", "karras")},
+}
+
+
+def luma(picture: np.ndarray) -> np.ndarray:
+    return picture @ np.array([0.299, 0.587, 0.114])
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    error = np.mean((a - b) ** 2)
+    return 10 * math.log10(255**2 / error) if error > 0 else 99.0
+
+
+def ssim(a: np.ndarray, b: np.ndarray) -> float:
+    """Of luma, over all 8 × 8 windows (Wang et al. 2004, uniform weights)."""
+    def mean(x):
+        sums = np.cumsum(np.cumsum(np.pad(x, ((1, 0), (1, 0))), 0), 1)
+        return (sums[8:, 8:] - sums[:-8, 8:] - sums[8:, :-8] + sums[:-8, :-8]) / 64
+    a, b = luma(a), luma(b)
+    ma, mb = mean(a), mean(b)
+    va, vb, cov = mean(a * a) - ma * ma, mean(b * b) - mb * mb, mean(a * b) - ma * mb
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    return float(np.mean((2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))))
+
+
+def draw(options, captions: list, flags: list, folder: pathlib.Path) -> float:
+    """Pictures NNNN.png; returns seconds of processor time a picture."""
+    def one(index: int) -> None:
+        subprocess.run([options.darkroom, "generate", "-m", options.model, "-p", captions[index], "-q", "-t", "1", "--seed",
+                        str(options.seed + index), "-o", folder / f"{index:04}.png", *flags], check=True, stdout=subprocess.DEVNULL)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(one, range(len(captions))))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / len(captions)
+
+
+def measure(options, captions: list, flags: list, reference: list | None) -> tuple[dict, list]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        seconds = draw(options, captions, flags, folder)
+        listing = folder / "captions.json"
+        listing.write_text(json.dumps({f"{i:04}.png": caption for i, caption in enumerate(captions)}))
+        answer = subprocess.run([options.grade, "--list", listing, folder], check=True, capture_output=True, text=True)
+        graded = json.loads(answer.stdout)["pictures"]
+        pictures = [np.asarray(Image.open(folder / f"{i:04}.png"), dtype=np.float64) for i in range(len(captions))]
+    right = sum(picture["holds"] for picture in graded.values())
+    errors = [shape["outline_error"] for picture in graded.values() if picture["holds"] for shape in picture["shapes"]]
+    row = {"right": right, "of": len(captions), "seconds": seconds, "outline_error": float(np.mean(errors)) if errors else None,
+           "clipped": float(np.mean([np.mean((p == 0) | (p == 255)) for p in pictures])),
+           "contrast": float(np.mean([luma(p).std() for p in pictures]))}
+    if reference:
+        row |= {"psnr": float(np.mean([psnr(a, b) for a, b in zip(pictures, reference)])),
+                "ssim": float(np.mean([ssim(a, b) for a, b in zip(pictures, reference)]))}
+    return row, pictures
+
+
+def table_line(name: str, passes: float, row: dict) -> str:
+    low, high = adherence.wilson(row["right"], row["of"])
+    compared = f"{row['psnr']:.1f} | {row['ssim']:.3f}" if "psnr" in row else "– | –"
+    return (f"| {name} | {row['right'] / row['of']:.1%} ({low:.1%} to {high:.1%}) | {compared} | {row['outline_error']:.4f} | "
+            f"{row['clipped']:.2%} | {row['contrast']:.1f} | {passes:.0f} | {row['seconds']:.2f} |")
+
+
+def plot(rows: dict, path: pathlib.Path) -> None:
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(13, 5))
+    for axis, value, label in ((axes[0], lambda r: 100 * r["right"] / r["of"], "adherence, %"),
+                               (axes[1], lambda r: r.get("psnr"), "PSNR to the first row, dB")):
+        for name, row in rows.items():
+            if value(row) is not None:
+                axis.plot(row["passes"], value(row), "o", markersize=4)
+                axis.annotate(name, (row["passes"], value(row)), fontsize=6, xytext=(3, 2), textcoords="offset points")
+        axis.set_xscale("log")
+        axis.set_xlabel("passes of the transformer a picture")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("grid", choices=GRIDS)
+    for name in ("darkroom", "grade", "model"):
+        parser.add_argument(f"--{name}", type=pathlib.Path, required=True)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=660_001)
+    parser.add_argument("--jobs", type=int, default=2, help="pictures at a time, one thread each")
+    parser.add_argument("--rows", help="only those whose name contains this, and the first")
+    parser.add_argument("--out", type=pathlib.Path, help="JSON of all rows")
+    parser.add_argument("--plot", type=pathlib.Path)
+    options = parser.parse_args()
+    options.singles = options.pairs = options.count // 2
+    captions, rows, reference = adherence.held_out(options), {}, None
+    print("| settings | every claim held | PSNR | SSIM | outlines off | clipped | contrast | passes | seconds |\n|---|---|---|---|---|---|---|---|---|")
+    for name, (flags, passes) in GRIDS[options.grid].items():
+        if reference and options.rows and options.rows not in name:
+            continue
+        row, pictures = measure(options, captions, flags, reference)
+        reference = reference or pictures
+        rows[name] = row | {"passes": passes}
+        print(table_line(name, passes, row), flush=True)
+    if options.out:
+        options.out.write_text(json.dumps(rows, indent=1) + "\n")
+    if options.plot:
+        plot(rows, options.plot)
+
+
+if __name__ == "__main__":
+    main()
