@@ -37,6 +37,13 @@ for target in "$build"/fuzz/fuzz_*; do
       printf '\003{"format":1,"prompt":"a cat","seed":7,"steps":4,"width":64,"height":32,"sigmas":[1,0.5]}' \
         >"$corpus/seed-json"
       ;;
+    steering)
+      for text in constant triangle cosine linear 1,4.5,1 0.1,0.8 sigma:0.3,0.9 rescale:0.7 zero-star apg:0.1,-0.5 \
+        99.5 all:95,2 heun dpm++2m ipndm euler-a beta karras; do
+        printf '%s' "$text" >"$corpus/seed-$text"
+      done
+      printf '# low, high\n1\t4.5\r\n' >"$corpus/seed-file"
+      ;;
     config)
       seed "$corpus" '*config.json' && seed "$corpus" '*.index.json'
       printf '{"width":128,"height":64,"steps":20,"cfg":2.0,"guidance":3.0,"max_text_tokens":24,"prompts":{"about":"a b",%s' \
