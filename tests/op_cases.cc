@@ -180,6 +180,24 @@ void add_convolutions(Cases& cases) {
 }
 
 void add_elementwise(Cases& cases) {
+  cases.push_back({"add", 1, false, [](const Context& ctx, Operands& in) {
+                     const Tensor x = in.activation({5, 37}), y = in.activation({5, 37});
+                     const Tensor out = ctx.allocate({5, 37});
+                     ops::add_into(ctx, x, y, out);
+                     return out;
+                   }});
+  cases.push_back(
+      {"add_scaled", 3, false, [](const Context& ctx, Operands& in) {
+         const Tensor x = in.activation({5, 37}), y = in.activation({5, 37}), z = in.activation({5, 37});
+         ops::add_scaled_into(ctx, x, -1.5f, y, 0.75f, z, y);  // in place
+         return y;
+       }});
+  cases.push_back({"row_distances", 531, false, [](const Context& ctx, Operands& in) {
+                     const Tensor x = in.activation({7, 531}), y = in.activation({7, 531});
+                     const Tensor out = ctx.arena.allocate(DType::kF32, {7, 2});
+                     ctx.backend.row_distances({.x = x, .y = y, .out = out});
+                     return out;
+                   }});
   cases.push_back({"gated_gelu", 1, false, [](const Context& ctx, Operands& in) {
                      const Tensor gate = in.strided({7, 45}, 6), up = in.strided({7, 45}, 2);
                      return ops::gated_gelu(ctx, gate, up);

@@ -40,6 +40,10 @@ void add_size_flags(Arguments& arguments, DrawOptions& options) {
                      options.sampler);
   arguments.add_text({"--spacing", "NAME", "Of the noise levels: simple (default), beta or karras"},
                      options.spacing);
+  arguments.add_text(
+      {"--cache", "NAME",
+       "Steps that change little leave blocks out: off (default), light, balanced, fast, fbcache:T, .."},
+      options.cache);
   arguments.add_real(
       {"-g,--guidance", "G", "Distilled guidance (default: the model's own; dev 3.5, schnell has none)"},
       options.guidance, {0, 1000});
@@ -105,6 +109,7 @@ darkroom_request to_request(const DrawOptions& options) {
   request.guidance = options.guidance.value_or(request.guidance);
   request.sampler = text(options.sampler);
   request.spacing = text(options.spacing);
+  request.cache = text(options.cache);
   request.guidance_schedule = text(options.guidance_schedule);
   request.guidance_interval = text(options.guidance_interval);
   request.cfg_method = text(options.cfg_method);
@@ -154,6 +159,7 @@ void fill_from_recipe(DrawOptions& options, const std::string& recipe, const std
     fill(options.cfg, object, "cfg");
     fill(options.guidance, object, "guidance");
     fill(options.sampler, object, "sampler");
+    fill(options.cache, object, "cache");
     if (!options.sigmas) fill(options.spacing, object, "spacing");
     // They belong to true CFG where that ran; not to what is left when the user turns it on or off.
     if ((object.value("cfg", 1.0) > 1) == (options.cfg.value_or(1) > 1)) {

@@ -15,7 +15,8 @@ namespace cli {
 struct DrawOptions {
   std::optional<std::string> prompt, negative;
   std::optional<double> cfg, guidance;
-  std::optional<std::string> sampler, spacing, guidance_schedule, guidance_interval, cfg_method, threshold;
+  std::optional<std::string> sampler, spacing, cache, guidance_schedule, guidance_interval, cfg_method,
+      threshold;
   std::optional<int> width, height, steps, max_text_tokens;
   std::optional<std::vector<double>> sigmas;
   std::optional<std::string> precision, weights, budget;

@@ -70,6 +70,11 @@ std::size_t terminal_columns() {
   return size.ws_col;
 }
 
+std::string skipped_text(const darkroom_progress& event) {
+  if (event.skipped_passes == 0) return "";
+  return fmt::format("{} of {} forward passes skipped, ", event.skipped_passes, event.passes);
+}
+
 }  // namespace
 
 ProgressStyle progress_style(bool quiet) {
@@ -86,9 +91,9 @@ void Progress::on_event(const darkroom_progress& event) {
   if (style_ == ProgressStyle::kLines && event.finished) {
     const bool stepped = event.phase == DARKROOM_DENOISE;
     line(fmt::format("{}{}: {}{}, {} of {} planned{}{}", picture_text(event), phase_name(event.phase),
-                     stepped ? fmt::format("{} steps, ", event.steps) : "", seconds_text(event.phase_seconds),
-                     bytes_text(event.phase_peak_bytes), bytes_text(event.planned_bytes), read_text(event),
-                     cache_text(event)));
+                     stepped ? fmt::format("{} steps, {}", event.steps, skipped_text(event)) : "",
+                     seconds_text(event.phase_seconds), bytes_text(event.phase_peak_bytes),
+                     bytes_text(event.planned_bytes), read_text(event), cache_text(event)));
   }
   const bool phase_begins = event.step == 0 && event.block == 0 && !event.finished;
   if (phase_begins) last_shown_ = {};

@@ -115,6 +115,8 @@ typedef struct darkroom_progress {
   double wait_seconds;         /* and how long the work waited for them */
   int prompts, cached_prompts; /* texts of the request, and those that the embedding cache had; from the last
                                   event of encode_text on */
+  int passes, skipped_passes;  /* in the last event of denoise: forward passes under all prompts, and those in
+                                  which the step cache left blocks out */
 } darkroom_progress;
 
 /* A finished picture, or a sheet of pictures. Valid during the callback only. */
@@ -178,6 +180,9 @@ typedef struct darkroom_request {
                                   * take the place of the number in cfg or guidance */
   const char* guidance_interval; /* NULL or "0,1"; the guided part of the steps, "0.1,0.8", or of the noise
                                   * levels, "sigma:0.3,0.9"; outside it true CFG takes no second pass */
+  const char*
+      cache; /* NULL or "off"; "light", "balanced", "fast", or "teacache:0.4", "fbcache:0.12", "dbcache:...":
+              * steps that change little leave out most of the transformer; see docs/CLI.md */
   /* Of true CFG: how the two answers become one. */
   const char* cfg_method; /* NULL or "plain"; "rescale[:0.7]", "zero-star", "apg[:parallel[,momentum]]" */
   const char* threshold;  /* NULL or "off"; "[all:]PERCENTILE[,MIMIC]", as "99.5": dynamic thresholding of the

@@ -125,6 +125,7 @@ darkroom::Request to_request(const darkroom_request& r) {
   out.weights = or_else(r.weights, "as-stored");
   out.sampler = or_else(r.sampler, out.sampler.c_str());
   out.spacing = or_else(r.spacing, out.spacing.c_str());
+  out.cache = or_else(r.cache, out.cache.c_str());
   out.guidance_schedule = or_else(r.guidance_schedule, out.guidance_schedule.c_str());
   out.guidance_interval = or_else(r.guidance_interval, out.guidance_interval.c_str());
   out.cfg_method = or_else(r.cfg_method, out.cfg_method.c_str());
@@ -176,7 +177,9 @@ darkroom::Listeners listeners_of(const darkroom_request& r) {
                                   .bytes_read = p.bytes_read,
                                   .wait_seconds = p.wait_seconds,
                                   .prompts = p.prompts,
-                                  .cached_prompts = p.cached_prompts};
+                                  .cached_prompts = p.cached_prompts,
+                                  .passes = p.passes,
+                                  .skipped_passes = p.skipped_passes};
     stop_if(r.on_progress(&event, r.user) != 0);
   };
   listeners.on_picture = [&r](const darkroom::Picture& p) { hand_over(p, r.on_picture, r.user); };

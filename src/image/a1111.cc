@@ -180,6 +180,12 @@ bool store_pair(const std::string& key, const std::string& value, Recipe* recipe
     recipe->cfg_method = value;
   } else if (key == "Threshold") {
     recipe->threshold = value;
+  } else if (key == "Step cache") {
+    recipe->cache = value;
+  } else if (key == "Passes") {
+    recipe->passes = count();
+  } else if (key == "Skipped passes") {
+    recipe->skipped_passes = count();
   } else if (key == "Sigmas") {
     recipe->sigmas = read_list(value, where);
   } else if (key == "Max text tokens") {
@@ -247,6 +253,9 @@ std::string to_a1111_text(const Recipe& recipe) {
   add("Guidance interval", recipe.guidance_interval);
   add("CFG method", recipe.cfg_method);
   add("Threshold", recipe.threshold);
+  add("Step cache", recipe.cache);
+  if (recipe.passes != 0) add("Passes", fmt::format("{}", recipe.passes));
+  if (recipe.skipped_passes != 0) add("Skipped passes", fmt::format("{}", recipe.skipped_passes));
   if (recipe.seed) add("Seed", fmt::format("{}", *recipe.seed));
   if (recipe.width != 0) add("Size", fmt::format("{}x{}", recipe.width, recipe.height));
   add("Model", base_name(recipe.model));

@@ -69,7 +69,7 @@ std::string base_name(std::string_view path) {
 std::string to_json(const Recipe& recipe) {
   const bool is_plain = recipe.sampler.empty() && recipe.spacing.empty() &&
                         recipe.guidance_schedule.empty() && recipe.guidance_interval.empty() &&
-                        recipe.cfg_method.empty() && recipe.threshold.empty();
+                        recipe.cfg_method.empty() && recipe.threshold.empty() && recipe.cache.empty();
   json object = {{"format", is_plain ? 1 : kFormat}, {"prompt", recipe.prompt}};
   const auto set_text = [&](const char* name, const std::string& value) {
     if (!value.empty()) object[name] = value;
@@ -87,6 +87,9 @@ std::string to_json(const Recipe& recipe) {
   set_text("guidance_interval", recipe.guidance_interval);
   set_text("cfg_method", recipe.cfg_method);
   set_text("threshold", recipe.threshold);
+  set_text("cache", recipe.cache);
+  set_count("passes", recipe.passes);
+  set_count("skipped_passes", recipe.skipped_passes);
   if (recipe.seed) object["seed"] = *recipe.seed;
   set_text("sampler", recipe.sampler);
   set_text("spacing", recipe.spacing);
@@ -129,6 +132,9 @@ Recipe from_json(std::string_view text, const std::string& where) {
     recipe.guidance_interval = fields.text("guidance_interval", "");
     recipe.cfg_method = fields.text("cfg_method", "");
     recipe.threshold = fields.text("threshold", "");
+    recipe.cache = fields.text("cache", "");
+    recipe.passes = count("passes");
+    recipe.skipped_passes = count("skipped_passes");
     recipe.seed = read_seed(object, where);
     recipe.sampler = fields.text("sampler", "");
     recipe.spacing = fields.text("spacing", "");

@@ -30,6 +30,9 @@ struct Recipe {
   std::string guidance_interval = {};   // as --guidance-interval
   std::string cfg_method = {};          // as --cfg-method
   std::string threshold = {};           // as --threshold
+  std::string cache = {};               // as --cache, unless off
+  int passes = 0;                       // with a cache: forward passes of the transformer,
+  int skipped_passes = 0;               // and those in which it left blocks out
   std::optional<uint64_t> seed = {};
   std::string sampler = {};         // as --sampler, unless euler
   std::string spacing = {};         // as --spacing, unless simple

@@ -85,8 +85,15 @@ struct GatedGeluArgs {
   Tensor gate, up, out;
 };
 
-// out = x + y, all [M,N]. In place allowed.
+// out = x + y_scale·y + z_scale·z, all [M,N], z may be absent; multiply-adds in f32, in this order. In place
+// allowed.
 struct AddArgs {
+  Tensor x, y, z, out;
+  float y_scale = 1, z_scale = 1;
+};
+
+// x, y [M,N] -> out f32 [M,2]: Σ|x − y| and Σ|y| of each row.
+struct RowDistancesArgs {
   Tensor x, y, out;
 };
 
@@ -160,6 +167,7 @@ class Backend {
   virtual void attention(const AttentionArgs& args) = 0;
   virtual void gated_gelu(const GatedGeluArgs& args) = 0;
   virtual void add(const AddArgs& args) = 0;
+  virtual void row_distances(const RowDistancesArgs& args) = 0;
   virtual void activate(const ActivateArgs& args) = 0;
   virtual void embed(const EmbedArgs& args) = 0;
   virtual void row_moments(const RowMomentsArgs& args) = 0;

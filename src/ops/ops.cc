@@ -228,7 +228,33 @@ void add_into(const Context& ctx, const Tensor& x, const Tensor& y, const Tensor
   check_activation(ctx, "add", "x", x, 2);
   check_like(ctx, "add", "y", y, x, x.shape);
   check_like(ctx, "add", "out", out, x, x.shape);
-  ctx.backend.add({.x = x, .y = y, .out = out});
+  ctx.backend.add({.x = x, .y = y, .z = {}, .out = out});
+}
+
+void add_scaled_into(const Context& ctx, const Tensor& x, float y_scale, const Tensor& y, float z_scale,
+                     const Tensor& z, const Tensor& out) {
+  const char* op = "add_scaled";
+  check_activation(ctx, op, "x", x, 2);
+  check_like(ctx, op, "y", y, x, x.shape);
+  if (z.present()) check_like(ctx, op, "z", z, x, x.shape);
+  check_like(ctx, op, "out", out, x, x.shape);
+  ctx.backend.add({.x = x, .y = y, .z = z, .out = out, .y_scale = y_scale, .z_scale = z_scale});
+}
+
+double relative_distance(const Context& ctx, const Tensor& x, const Tensor& y) {
+  check_activation(ctx, "relative_distance", "x", x, 2);
+  check_like(ctx, "relative_distance", "y", y, x, x.shape);
+  const Arena::Scope scope(ctx.arena);
+  const Tensor sums = ctx.arena.allocate(DType::kF32, {x.rows(), 2});
+  ctx.backend.row_distances({.x = x, .y = y, .out = sums});
+  std::vector<float> host(static_cast<std::size_t>(2 * x.rows()));
+  download(ctx, sums, host);
+  double difference = 0, size = 0;
+  for (std::size_t i = 0; i < host.size(); i += 2) {
+    difference += static_cast<double>(host[i]);
+    size += static_cast<double>(host[i + 1]);
+  }
+  return difference == 0 ? 0 : difference / size;
 }
 
 Tensor silu(const Context& ctx, const Tensor& x) {

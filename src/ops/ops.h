@@ -76,6 +76,11 @@ void attention_into(const Context& ctx, const Tensor& q, const Tensor& k, const 
 // gelu_tanh(gate) ⊙ up, both [M,N] (arXiv 2002.05202).
 Tensor gated_gelu(const Context& ctx, const Tensor& gate, const Tensor& up);
 void add_into(const Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out);
+// x + y_scale·y + z_scale·z, all [M,N]; z may be absent; `out` may be any of them.
+void add_scaled_into(const Context& ctx, const Tensor& x, float y_scale, const Tensor& y, float z_scale,
+                     const Tensor& z, const Tensor& out);
+// Σ|x − y|/Σ|y| over all values of x, y [M,N]; 0 without data (dry run), and where both sums are 0.
+double relative_distance(const Context& ctx, const Tensor& x, const Tensor& y);
 Tensor silu(const Context& ctx, const Tensor& x);
 
 // Rows of table [V,N] -> [ids, N] in ctx.activation. Errors: kFailure for an id outside [0, V).

@@ -1,5 +1,7 @@
 #include "pipeline/phases.h"
 
+#include <algorithm>
+
 #include "sampling/guidance.h"
 #include "sampling/latents.h"
 #include "sampling/sampler.h"
@@ -122,6 +124,7 @@ DenoisePhase::DenoisePhase(const Context& ctx, const ModelConfig& config, Weight
                            const memory::Placement* blocks)
     : ctx_(ctx), config_(config.transformer), source_(source), job_(job) {
   modulate(prompts);
+  make_room_for_cache();
   rope_ = flux::rope_tables(ctx, config_, job.max_text_tokens, job.token_rows, job.token_cols);
   std::vector<memory::WeightUnit> ends =
       transformer_units(weights_, config_, source, flux::WeightRole::kEnds);
@@ -148,35 +151,130 @@ void DenoisePhase::modulate(std::span<const Conditioning> prompts) {
                                                   job_.guidances, texts, leases_of(units.get()));
   const Shape states{job_.max_text_tokens, config_.joint_attention_dim};
   for (int64_t i = 0; i < count; ++i) {
-    guides_.push_back(
-        {vectors.slice_rows(i * steps, steps),
-         ops::upload(ctx_, prompts[static_cast<std::size_t>(i)].states, ctx_.activation, states)});
+    Guide& guide = guides_.emplace_back();
+    guide.modulation = vectors.slice_rows(i * steps, steps);
+    guide.states = ops::upload(ctx_, prompts[static_cast<std::size_t>(i)].states, ctx_.activation, states);
   }
   if (units) modulation_totals_ = units->totals();
 }
 
-// One pass of the transformer under the first out.size() prompts; a block is leased once for all of them.
-void DenoisePhase::velocities(std::span<const float> x, int level, int pass, const DenoiseHooks& hooks,
+void DenoisePhase::make_room_for_cache() {
+  if (job_.cache.method == CacheMethod::kOff) return;
+  const int64_t img_tokens = job_.image_tokens(), d = config_.inner_dim();
+  for (Guide& guide : guides_) {
+    guide.signal = ctx_.allocate({img_tokens, d});
+    for (int i = 0; i <= job_.cache.order; ++i) {
+      guide.residuals.push_back(ctx_.allocate({job_.max_text_tokens + img_tokens, d}));
+    }
+  }
+}
+
+void DenoisePhase::run_blocks(Pass& pass, int64_t first, int64_t last, bool skipping) {
+  const LeaseFn lease = leases_of(blocks_.get());
+  if (skipping && std::ranges::all_of(pass.skips, [](bool skips) { return skips; })) return;
+  for (int64_t block = first; block < last; ++block) {
+    const auto leased = take(lease, block);
+    for (std::size_t i = 0; i < pass.hidden.size(); ++i) {
+      if (skipping && pass.skips[i]) continue;
+      const Tensor modulation = guides_[i].modulation.slice_rows(pass.level, 1);
+      flux::run_blocks(ctx_, config_, weights_, modulation, rope_, pass.hidden[i], block, block + 1);
+    }
+    if (pass.hooks.on_block && block + 1 < config_.num_blocks()) {
+      pass.hooks.on_block(pass.number, static_cast<int>(block) + 1, static_cast<int>(config_.num_blocks()));
+    }
+  }
+}
+
+void DenoisePhase::decide_skips(Pass& pass, std::span<const Tensor> signals) {
+  for (std::size_t i = 0; i < signals.size(); ++i) {
+    Guide& guide = guides_[i];
+    bool skips = false;
+    // The plan is for steps that are computed.
+    const bool has_data = ctx_.backend.device() != Device::kNone;
+    if (has_data && guide.has_signal && guide.cache->may_skip(pass.level)) {
+      skips = guide.cache->decide(pass.level, ops::relative_distance(ctx_, signals[i], guide.signal));
+    }
+    pass.skips[i] = skips;
+    if (!skips || job_.cache.method == CacheMethod::kTeaCache)
+      ops::convert_into(ctx_, signals[i], guide.signal);
+    guide.has_signal = true;
+  }
+}
+
+// The first blocks give the signal; where it has moved little, the residuals of earlier steps stand in for
+// the middle ones.
+void DenoisePhase::run_cached(Pass& pass) {
+  const bool by_blocks = job_.cache.method == CacheMethod::kBlocks;
+  const int64_t count = config_.num_blocks(),
+                front = by_blocks ? std::min<int64_t>(job_.cache.front, count) : 0,
+                back = by_blocks ? std::min<int64_t>(job_.cache.back, count - front) : 0;
+  std::vector<Tensor> signals;
+  for (std::size_t i = 0; i < pass.hidden.size(); ++i) {
+    const Tensor img = pass.hidden[i].img();
+    signals.push_back(ctx_.allocate(img.shape));
+    if (by_blocks) {
+      ops::convert_into(ctx_, img, signals[i]);
+    } else {
+      flux::modulated_input(ctx_, config_, guides_[i].modulation.slice_rows(pass.level, 1), pass.hidden[i],
+                            signals[i]);
+    }
+  }
+  run_blocks(pass, 0, front, false);
+  for (std::size_t i = 0; by_blocks && i < signals.size(); ++i) {
+    ops::add_scaled_into(ctx_, pass.hidden[i].img(), -1, signals[i], 0, {}, signals[i]);
+  }
+  decide_skips(pass, signals);
+  std::vector<Tensor> before;
+  for (const flux::Hidden& hidden : pass.hidden) {
+    before.push_back(ctx_.allocate(hidden.x.shape));
+    ops::convert_into(ctx_, hidden.x, before.back());
+  }
+  run_blocks(pass, front, count - back, true);
+  for (std::size_t i = 0; i < pass.hidden.size(); ++i) {
+    Guide& guide = guides_[i];
+    const Tensor& x = pass.hidden[i].x;
+    if (!pass.skips[i]) {
+      std::ranges::rotate(guide.residuals, guide.residuals.end() - 1);
+      ops::add_scaled_into(ctx_, x, -1, before[i], 0, {}, guide.residuals.front());
+      guide.cache->computed(pass.level);
+      continue;
+    }
+    ++passes_.skipped;
+    const std::vector<double> weights = guide.cache->forecast(pass.level);
+    for (std::size_t k = 0; k < weights.size(); k += 2) {
+      const bool two = k + 1 < weights.size();
+      ops::add_scaled_into(ctx_, x, static_cast<float>(weights[k]), guide.residuals[k],
+                           two ? static_cast<float>(weights[k + 1]) : 0.0f,
+                           two ? guide.residuals[k + 1] : Tensor(), x);
+    }
+  }
+  run_blocks(pass, count - back, count, false);
+}
+
+// One pass of the transformer under the first out.size() prompts.
+void DenoisePhase::velocities(std::span<const float> x, int level, int number, const DenoiseHooks& hooks,
                               std::span<const std::span<float>> out) {
   const Arena::Scope scope(ctx_.arena);
   const auto ends = take(leases_of(ends_.get()), 0);
-  const LeaseFn lease = leases_of(blocks_.get());
   const Tensor packed = ops::upload(ctx_, x, ctx_.activation, {job_.image_tokens(), config_.in_channels});
-  std::vector<flux::Hidden> hidden;
-  for (std::size_t i = 0; i < out.size(); ++i)
-    hidden.push_back(flux::embed(ctx_, config_, weights_, packed, guides_[i].states));
-  for (int64_t block = 0; block < config_.num_blocks(); ++block) {
-    const auto leased = take(lease, block);
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      const Tensor modulation = guides_[i].modulation.slice_rows(level, 1);
-      flux::run_blocks(ctx_, config_, weights_, modulation, rope_, hidden[i], block, block + 1);
-    }
-    if (hooks.on_block)
-      hooks.on_block(pass, static_cast<int>(block) + 1, static_cast<int>(config_.num_blocks()));
+  Pass pass{.level = level, .number = number, .hooks = hooks};
+  pass.skips.resize(out.size());
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    pass.hidden.push_back(flux::embed(ctx_, config_, weights_, packed, guides_[i].states));
+  }
+  passes_.made += static_cast<int>(out.size());
+  if (job_.cache.method == CacheMethod::kOff) {
+    run_blocks(pass, 0, config_.num_blocks(), false);
+  } else {
+    run_cached(pass);
+  }
+  if (hooks.on_block) {
+    const int blocks = static_cast<int>(config_.num_blocks());
+    hooks.on_block(number, blocks, blocks);
   }
   for (std::size_t i = 0; i < out.size(); ++i) {
     const Tensor modulation = guides_[i].modulation.slice_rows(level, 1);
-    ops::download(ctx_, flux::project(ctx_, config_, weights_, modulation, hidden[i]), out[i]);
+    ops::download(ctx_, flux::project(ctx_, config_, weights_, modulation, pass.hidden[i]), out[i]);
   }
 }
 
@@ -185,6 +283,11 @@ std::vector<float> DenoisePhase::run(std::vector<float> latents, const DenoiseHo
   std::vector<float> negative(job_.true_cfg ? latents.size() : 0);
   Guidance guidance(job_.cfg_rule, config_.in_channels / kValuesPerChannel, kValuesPerChannel);
   int pass = 0;
+  passes_ = {};
+  for (Guide& guide : guides_) {
+    guide.cache.emplace(job_.cache, job_.schedule.sigmas);
+    guide.has_signal = false;
+  }
   const Denoiser denoise = [&](std::span<const float> x, int level, float sigma, std::span<float> velocity) {
     const float scale = job_.true_cfg ? job_.cfg_scales[static_cast<std::size_t>(level)] : 1.0f;
     const std::span<float> both[2] = {velocity, negative};

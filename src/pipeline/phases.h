@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "ops/context.h"
 #include "pipeline/model.h"
 #include "pipeline/request.h"
+#include "sampling/step_cache.h"
 
 namespace darkroom {
 
@@ -65,15 +67,38 @@ class DenoisePhase {
   // Read from files so far, and time spent on it and on waiting for it.
   memory::Residency::Totals totals() const;
 
+  // Of the last run(): forward passes, one per prompt, and those in which the step cache left blocks out.
+  struct Passes {
+    int made = 0, skipped = 0;
+  };
+  Passes passes() const { return passes_; }
+
  private:
-  // A prompt as the transformer takes it: a row of modulation a step, and the T5 states on the device.
+  // A prompt as the transformer takes it: a row of modulation a step, and the T5 states on the device; and
+  // what its step cache holds.
   struct Guide {
     Tensor modulation, states;
+    std::optional<StepCache> cache;
+    Tensor signal;  // [image tokens, D], if has_signal
+    bool has_signal = false;
+    std::vector<Tensor> residuals;  // [tokens, D], the newest first
+  };
+  // One pass under several prompts.
+  struct Pass {
+    int level = 0, number = 0;  // of the schedule; how many came before in this picture
+    const DenoiseHooks& hooks;
+    std::vector<flux::Hidden> hidden = {};
+    std::vector<bool> skips = {};  // of each prompt
   };
   void modulate(std::span<const Conditioning> prompts);
-  // level: of the schedule; pass: how many came before in this picture.
-  void velocities(std::span<const float> x, int level, int pass, const DenoiseHooks& hooks,
+  void make_room_for_cache();
+  void velocities(std::span<const float> x, int level, int number, const DenoiseHooks& hooks,
                   std::span<const std::span<float>> out);
+  // Blocks [first, last) for all prompts, or for those that skip none; a block is leased once for all of
+  // them.
+  void run_blocks(Pass& pass, int64_t first, int64_t last, bool skipping);
+  void run_cached(Pass& pass);
+  void decide_skips(Pass& pass, std::span<const Tensor> signals);
 
   const Context& ctx_;
   const flux::Config& config_;
@@ -84,6 +109,7 @@ class DenoisePhase {
   flux::Rope rope_;
   std::unique_ptr<memory::Residency> ends_, blocks_;  // absent on the dry-run backend
   memory::Residency::Totals modulation_totals_;
+  Passes passes_;
 };
 
 // Final latents [tokens, channels] -> picture; an empty one on the dry-run backend. strips, scratch: as

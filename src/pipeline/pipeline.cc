@@ -54,10 +54,14 @@ class Run {
   std::vector<Conditioning> encode(const std::vector<Tokens>& texts);
   std::vector<float> initial_latents(uint64_t seed) const;
   std::function<void(std::span<float>)> fresh_noise(uint64_t seed) const;
+  struct Denoised {
+    std::vector<float> latents;
+    DenoisePhase::Passes passes;
+  };
   // Denoises all pictures, and decodes each at once if the plan lets the transformer stay meanwhile. Returns
-  // the latents of those that are still to be decoded.
-  std::vector<std::vector<float>> denoise(std::vector<Conditioning> prompts);
-  void decode(int index, std::vector<float> latents);
+  // those that are still to be decoded.
+  std::vector<Denoised> denoise(std::vector<Conditioning> prompts);
+  void decode(int index, Denoised denoised);
 
   void begin(Phase phase, std::initializer_list<const char*> planned);
   void end() { report(true); }
@@ -189,7 +193,7 @@ std::function<void(std::span<float>)> Run::fresh_noise(uint64_t seed) const {
   return behind(TorchCudaGenerator(seed));
 }
 
-std::vector<std::vector<float>> Run::denoise(std::vector<Conditioning> prompts) {
+std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
   DenoiseHooks hooks;
   hooks.on_block = [&](int step, int block, int blocks) {
     progress_.step = step + (block == blocks ? 1 : 0);
@@ -197,7 +201,7 @@ std::vector<std::vector<float>> Run::denoise(std::vector<Conditioning> prompts) 
     progress_.blocks = blocks;
     report(false);
   };
-  std::vector<std::vector<float>> waiting;
+  std::vector<Denoised> waiting;
   begin(Phase::kModulate, {"modulation"});
   Workspace space(backend_, plan_.phase("denoise").activation_bytes, job_.precision, cancel_);
   const std::unique_ptr<WeightSource> weights = model_.open_weights(Part::kTransformer, job_.weights);
@@ -216,12 +220,15 @@ std::vector<std::vector<float>> Run::denoise(std::vector<Conditioning> prompts) 
     progress_.picture = index;
     begin(Phase::kDenoise, {"denoise"});
     const uint64_t seed = job_.seed + static_cast<uint64_t>(index);
-    std::vector<float> latents = denoiser.run(initial_latents(seed), hooks, fresh_noise(seed));
+    Denoised denoised{denoiser.run(initial_latents(seed), hooks, fresh_noise(seed)), {}};
+    denoised.passes = denoiser.passes();
+    progress_.passes = denoised.passes.made;
+    progress_.skipped_passes = denoised.passes.skipped;
     end_with_totals();
     if (plan_.decode_beside_denoise) {
-      decode(index, std::move(latents));
+      decode(index, std::move(denoised));
     } else {
-      waiting.push_back(std::move(latents));
+      waiting.push_back(std::move(denoised));
     }
   }
   return waiting;
@@ -251,6 +258,7 @@ Recipe recipe_of(const Model& model, const Job& job, uint64_t seed) {
   }
   recipe.seed = seed;
   recipe.sigmas = job.custom_sigmas;
+  if (job.cache.method != CacheMethod::kOff) recipe.cache = cache_text(job.cache);
   if (job.sampler != SamplerKind::kEuler) recipe.sampler = sampler_name(job.sampler);
   if (job.spacing != SigmaSpacing::kSimple) recipe.spacing = sigma_spacing_name(job.spacing);
   recipe.max_text_tokens = static_cast<int>(job.max_text_tokens);
@@ -275,12 +283,12 @@ Picture sheet_picture(const Model& model, const Job& job, Image image) {
   return picture;
 }
 
-void Run::decode(int index, std::vector<float> latents) {
+void Run::decode(int index, Denoised denoised) {
   const uint64_t seed = job_.seed + static_cast<uint64_t>(index);
   progress_.picture = index;
   Picture picture;
   picture.index = index;
-  picture.latents = std::move(latents);
+  picture.latents = std::move(denoised.latents);
   picture.latent_tokens = job_.image_tokens();
   picture.latent_channels = model_.config().transformer.in_channels;
   begin(Phase::kDecode, {"vae"});
@@ -291,6 +299,10 @@ void Run::decode(int index, std::vector<float> latents) {
   }
   end();
   picture.recipe = recipe_of(model_, job_, seed);
+  if (job_.cache.method != CacheMethod::kOff) {
+    picture.recipe.passes = denoised.passes.made;
+    picture.recipe.skipped_passes = denoised.passes.skipped;
+  }
   if (sheet_) sheet_->place(index, picture.image);
   if (listeners_.on_picture) listeners_.on_picture(picture);
 }
@@ -302,7 +314,7 @@ void Run::draw() {
   begin(Phase::kEncodeText, {"clip", "t5"});
   std::vector<Conditioning> prompts = condition();
   end();
-  std::vector<std::vector<float>> waiting = denoise(std::move(prompts));
+  std::vector<Denoised> waiting = denoise(std::move(prompts));
   for (std::size_t i = 0; i < waiting.size(); ++i) decode(static_cast<int>(i), std::move(waiting[i]));
   if (sheet_ && listeners_.on_sheet) listeners_.on_sheet(sheet_picture(model_, job_, sheet_->take()));
 }

@@ -26,6 +26,8 @@ struct Progress {
   int picture = 0, pictures = 1;  // counted from 0
   int step = 0, steps = 0;        // passes of the transformer finished: one a step, with heun two
   int block = 0, blocks = 0;      // transformer blocks finished in this pass
+  int passes = 0, skipped_passes =
+                      0;  // under all prompts, of them those with a step cache's forecast; at a picture's end
   double phase_seconds = 0;
   std::size_t peak_bytes = 0;           // the largest resident set of this process during the run so far
   std::size_t phase_peak_bytes = 0;     // and during the phase so far

@@ -62,6 +62,9 @@ void decide_schedule(const Request& request, const Model& model, Job& job) {
   }
   job.custom_sigmas = request.sigmas;
   job.sampler = parse_sampler(request.sampler);
+  job.cache = parse_cache(request.cache);
+  require(job.cache.method == CacheMethod::kOff || job.sampler != SamplerKind::kHeun, ErrorCode::kUsage,
+          "the step cache does not go with the sampler heun, which looks at each noise level twice");
   job.spacing = parse_sigma_spacing(request.spacing);
   job.schedule = make_schedule(config.scheduler, {.steps = request.sigmas.empty() ? steps : 0,
                                                   .image_tokens = job.image_tokens(),

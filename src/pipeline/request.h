@@ -13,6 +13,7 @@
 #include "sampling/noise.h"
 #include "sampling/sampler.h"
 #include "sampling/schedule.h"
+#include "sampling/step_cache.h"
 #include "tensor/dtype.h"
 
 namespace darkroom {
@@ -32,6 +33,7 @@ struct Request {
   std::optional<int64_t> steps;
   std::vector<double> sigmas;                         // replaces steps
   std::string sampler = "euler", spacing = "simple";  // sampler_name(); spacing_name()
+  std::string cache = "off";                          // parse_cache()
   std::optional<int64_t> max_text_tokens;
   std::optional<uint64_t> seed;
   int64_t count = 1;
@@ -55,6 +57,7 @@ struct Job {
   GuidanceRule cfg_rule;
   std::vector<float> cfg_scales;  // of each step, if true_cfg: 1 is a step without the negative prompt
   std::vector<float> guidances;   // of each step, if guidance
+  CacheSettings cache;
   int64_t width = 0, height = 0;  // pixels
   Schedule schedule;
   SamplerKind sampler = SamplerKind::kEuler;

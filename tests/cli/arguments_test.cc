@@ -25,6 +25,7 @@ TEST_F(CliArguments, EachCommandHasHelp) {
         "--max-text-tokens",
         "--precision",
         "--sampler",
+        "--cache",
         "--spacing",
         "--guidance-schedule",
         "--guidance-interval",
@@ -88,6 +89,10 @@ TEST_F(CliArguments, WrongFlagsAreUsageErrors) {
                  "does not go with sigmas");
   expect_refusal({"generate", "a", "--dummy", "tiny", "--guidance-schedule", std::string(5000, 'a')}, 2,
                  "no such file");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--cache", "fastest"}, 2,
+                 "the step cache is 'fastest'; there are off, light");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--cache", "fast", "--sampler", "heun"}, 2,
+                 "does not go with the sampler heun");
   expect_refusal({"generate", "a", "--guidance-schedule", "trangle"}, 2,
                  "'trangle': no such file; there are constant");
   expect_refusal({"generate", "a", "--dummy", "tiny", "--guidance-schedule", "1,,nan"}, 2,

@@ -222,6 +222,40 @@ TEST_F(CliGenerate, LikeRepeatsSamplersAndGuidance) {
   EXPECT_NE(pixels("n3.png"), pixels("n.png"));
 }
 
+// A threshold that everything is below: which steps are left out is then known.
+TEST_F(CliGenerate, AStepCacheSaysWhatItLeftOut) {
+  const Words base = {"generate", "a",       "--dummy", "tiny", "--negative", "",   "--cfg",
+                      "3",        "--steps", "10",      "-W",   "48",         "-H", "32"};
+  const auto draw_with = [&](Words more) {
+    Words words = base;
+    words.insert(words.end(), more.begin(), more.end());
+    const Result result = run(words);
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result.err;
+  };
+  draw_with({"-s", "5", "-o", "plain.png"});
+  draw_with({"-s", "5", "-o", "none.png", "--cache", "fbcache:0"});
+  EXPECT_EQ(pixels("none.png"), pixels("plain.png"));
+  for (const std::string cache :
+       {"fbcache:10,skips=2", "teacache:10,skips=2,poly=none", "dbcache:10,skips=2,front=1,back=1"}) {
+    const std::string name = cache.substr(0, 2);
+    const std::string said = draw_with({"-s", "5", "-o", name + ".png", "--cache", cache});
+    // Of ten steps 2, 3, 5, 6 and 8, for both prompts.
+    EXPECT_NE(said.find("10 of 20 forward passes skipped"), std::string::npos) << cache << ": " << said;
+    EXPECT_NE(pixels(name + ".png"), pixels("plain.png"));
+    const std::string recipe = darkroom::read_png_text(folder() / (name + ".png")).at("darkroom");
+    EXPECT_NE(recipe.find("\"passes\":20"), std::string::npos) << recipe;
+    EXPECT_NE(recipe.find("\"skipped_passes\":10"), std::string::npos) << recipe;
+    // Nothing is carried from one picture to the next, nor lost by a recipe or by blocks that do not stay in
+    // memory.
+    draw_with({"-s", "4", "-n", "2", "-o", name + "-{seed}.png", "--cache", cache});
+    EXPECT_EQ(pixels(name + "-5.png"), pixels(name + ".png"));
+    ASSERT_EQ(run({"generate", "--dummy", "tiny", "--like", name + ".png", "-o", name + "-like.png"}).code,
+              0);
+    EXPECT_EQ(pixels(name + "-like.png"), pixels(name + ".png"));
+  }
+}
+
 TEST_F(CliGenerate, LikeSaysWhenTheModelIsAnother) {
   draw({"a", "-s", "1", "-o", "a.png"});
   const Result other = run({"generate", "-m", fixture_model(), "--like", "a.png", "-o", "b.png"});

@@ -25,6 +25,9 @@ Recipe full_recipe() {
           .guidance_interval = "sigma:0.25,0.75",
           .cfg_method = "apg:0,-0.5",
           .threshold = "99.5,1",
+          .cache = "balanced",
+          .passes = 40,
+          .skipped_passes = 12,
           .seed = std::numeric_limits<uint64_t>::max(),
           .sampler = "dpm++2m",
           .spacing = "beta",
@@ -120,7 +123,7 @@ TEST(RecipeA1111, IsTheExpectedText) {
       "Negative prompt: blurry, dark\n"
       "Steps: 20, Sampler: DPM++ 2M, Schedule type: Beta, CFG scale: 2.25, Distilled CFG Scale: 3.5, "
       "Guidance schedule: \"1,4.5,1\", Guidance interval: \"sigma:0.25,0.75\", CFG method: \"apg:0,-0.5\", "
-      "Threshold: \"99.5,1\", "
+      "Threshold: \"99.5,1\", Step cache: balanced, Passes: 40, Skipped passes: 12, "
       "Seed: 123, "
       "Size: 1024x768, Model: flux1-dev, RNG: CPU, Noise file: \"latents, 2.safetensors\", Pictures: 8, "
       "Columns: 3, Max text tokens: 512, Precision: bf16, Weights: int8, Version: "

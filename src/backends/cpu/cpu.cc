@@ -61,7 +61,14 @@ class CpuBackendImpl final : public CpuBackend {
 
   void add(const AddArgs& a) override {
     for_rows(a.out, [&](int64_t r, int64_t cols) {
-      kernels_.add(a.out.dtype, element(a.x, r, 0), element(a.y, r, 0), mutable_element(a.out, r, 0), cols);
+      kernels_.add(a.out.dtype, element(a.x, r, 0), a.y_scale, element(a.y, r, 0), a.z_scale,
+                   a.z.present() ? element(a.z, r, 0) : nullptr, mutable_element(a.out, r, 0), cols);
+    });
+  }
+
+  void row_distances(const RowDistancesArgs& a) override {
+    for_rows(a.x, [&](int64_t r, int64_t cols) {
+      kernels_.distances(a.x.dtype, element(a.x, r, 0), element(a.y, r, 0), cols, a.out.row<float>(r));
     });
   }
 

@@ -81,7 +81,11 @@ struct KernelTable {
 
   // Rows. dtype is that of x and out (f32 or bf16) unless two are given; count is in elements.
   void (*convert)(DType in_dtype, const void* in, DType out_dtype, void* out, int64_t count);
-  void (*add)(DType dtype, const void* x, const void* y, void* out, int64_t count);
+  // x + y_scale·y + z_scale·z; z may be null.
+  void (*add)(DType dtype, const void* x, float y_scale, const void* y, float z_scale, const void* z,
+              void* out, int64_t count);
+  // Σ|x − y| and Σ|y| into out[0] and out[1].
+  void (*distances)(DType dtype, const void* x, const void* y, int64_t count, float* out);
   void (*activate)(DType dtype, Activation activation, const void* x, void* out, int64_t count);
   void (*gated_gelu)(DType dtype, const void* gate, const void* up, void* out, int64_t count);
   // (x − mean)/√(variance + epsilon)·weight + bias; not centred: mean is 0. bias may be null.

@@ -22,11 +22,34 @@ void convert(DType in_dtype, const void* in_any, DType out_dtype, void* out_any,
   });
 }
 
-void add(DType dtype, const void* x_any, const void* y_any, void* out_any, int64_t count) {
+void add(DType dtype, const void* x_any, float y_scale, const void* y_any, float z_scale, const void* z_any,
+         void* out_any, int64_t count) {
+  const V by_y = hn::Set(D(), y_scale), by_z = hn::Set(D(), z_scale);
   with_activation_type(dtype, out_any, [&](auto* out) HWY_ATTR {
     using T = std::remove_pointer_t<decltype(out)>;
-    const T *x = static_cast<const T*>(x_any), *y = static_cast<const T*>(y_any);
-    map(count, out, [&](int64_t i, auto read) HWY_ATTR { return hn::Add(read(x + i), read(y + i)); });
+    const T *x = static_cast<const T*>(x_any), *y = static_cast<const T*>(y_any),
+            *z = static_cast<const T*>(z_any);
+    map(count, out, [&](int64_t i, auto read) HWY_ATTR {
+      const V v = hn::MulAdd(by_y, read(y + i), read(x + i));
+      return z ? hn::MulAdd(by_z, read(z + i), v) : v;
+    });
+  });
+}
+
+void distances(DType dtype, const void* x_any, const void* y_any, int64_t count, float* out) {
+  with_activation_type(dtype, const_cast<void*>(x_any), [&](const auto* x) HWY_ATTR {
+    const auto* y = static_cast<decltype(x)>(y_any);
+    V difference = hn::Zero(D()), size = hn::Zero(D());
+    const auto step = [&](int64_t i, auto read) HWY_ATTR {
+      const V b = read(y + i);
+      difference = hn::Add(difference, hn::Abs(hn::Sub(read(x + i), b)));
+      size = hn::Add(size, hn::Abs(b));
+    };
+    int64_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) step(i, ReadWhole());
+    if (i < count) step(i, ReadPart{count - i});
+    out[0] = hn::GetLane(hn::SumOfLanes(D(), difference));
+    out[1] = hn::GetLane(hn::SumOfLanes(D(), size));
   });
 }
 
@@ -181,6 +204,7 @@ void scale_channels(DType dtype, const void* x_any, void* out_any, int64_t pixel
 void set_row_kernels(KernelTable& table) {
   table.convert = convert;
   table.add = add;
+  table.distances = distances;
   table.activate = activate;
   table.gated_gelu = gated_gelu;
   table.normalise = normalise;

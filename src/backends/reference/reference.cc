@@ -173,9 +173,28 @@ class ReferenceBackend final : public Backend {
 
   void add(const AddArgs& a) override {
     Floats x = load(a.x);
-    const Floats y = load(a.y);
-    for (std::size_t i = 0; i < x.size(); ++i) x[i] += y[i];
+    const Floats y = load(a.y), z = a.z.present() ? load(a.z) : Floats();
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      x[i] = std::fma(a.y_scale, y[i], x[i]);
+      if (!z.empty()) x[i] = std::fma(a.z_scale, z[i], x[i]);
+    }
     store(x, a.out);
+  }
+
+  void row_distances(const RowDistancesArgs& a) override {
+    const Floats x = load(a.x), y = load(a.y);
+    const std::size_t cols = static_cast<std::size_t>(a.x.cols());
+    Floats sums(x.size() / cols * 2);
+    for (std::size_t row = 0; row < x.size() / cols; ++row) {
+      double difference = 0, size = 0;
+      for (std::size_t i = row * cols; i < (row + 1) * cols; ++i) {
+        difference += std::fabs(static_cast<double>(x[i] - y[i]));
+        size += std::fabs(static_cast<double>(y[i]));
+      }
+      sums[2 * row] = static_cast<float>(difference);
+      sums[2 * row + 1] = static_cast<float>(size);
+    }
+    store(sums, a.out);
   }
 
   void activate(const ActivateArgs& a) override {

@@ -136,4 +136,11 @@ Tensor project(const Context& ctx, const Config& config, const Weights& weights,
   return ops::linear(ctx, n, weights.proj_out);
 }
 
+void modulated_input(const Context& ctx, const Config& config, const Tensor& modulation, const Hidden& hidden,
+                     const Tensor& out) {
+  const int64_t d = config.inner_dim();
+  ops::norm_modulate_into(ctx, hidden.img(), part(modulation, 0, 0, d), part(modulation, 0, 1, d), kEpsilon,
+                          out);
+}
+
 }  // namespace darkroom::flux

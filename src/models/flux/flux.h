@@ -120,6 +120,11 @@ struct Hidden {
 Hidden embed(const Context& ctx, const Config& config, const Weights& weights, const Tensor& latents,
              const Tensor& text);
 
+// The image tokens as the first block's attention sees them, normalised and modulated, into out [img_tokens,
+// D]: TeaCache's signal (arXiv 2411.19108). `modulation` is one row of modulation_vectors().
+void modulated_input(const Context& ctx, const Config& config, const Tensor& modulation, const Hidden& hidden,
+                     const Tensor& out);
+
 // Blocks [first, last) in place on `hidden`: double blocks come first, then single ones, numbered through.
 // `modulation` is one row of modulation_vectors(). Errors: kCancelled between blocks.
 void run_blocks(const Context& ctx, const Config& config, const Weights& weights, const Tensor& modulation,
