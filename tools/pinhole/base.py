@@ -2,6 +2,7 @@
 
     python tools/pinhole/base.py --run RUN --data latents.pt --tokenizers FOLDER --steps 8000     train, or go on
         [--start assets/pinhole]                                         from an exported model's weights
+        [--straight straight.pt]                                         half of each batch from straighten.py
 
 x_t = (1 - t) x + t noise; the target is noise - x; t is logit-normal, wide and toward noise, where composition is
 decided and where the shifted schedule spends its steps. One caption in ten is empty, so that classifier-free guidance has its other half. Learning rate: constant,
@@ -29,8 +30,8 @@ from run import Run, hold_then_fall, own_share, rank_and_world, start_processes,
 TOKENS_PER_BATCH = 64 * 64
 EMPTY_SHARE = 0.1
 TIME_MEAN, TIME_SPREAD = 0.3, 1.2
-OUTLINE_TIMES = (0.1, 0.65)  # where outlines are decided: a shape's kind and place are settled before
-LABELLED_BLOCK, LABEL_WEIGHT = 2, 0.1  # the third of the six single blocks
+OUTLINE_TIMES = (0.6, 1.0)  # where outlines go wrong: from true latents with less noise they stay straight
+LABELLED_BLOCK, LABEL_WEIGHT = 3, 0.1  # of the nine single blocks
 # What a colour's or kind's word is asked: first or second shape or background; colour; kind or none; none, left, right,
 # top, bottom, beside; none, small, large, one of two.
 WORD_CLASSES, WORD_WEIGHT = (3, len(scenes.COLOURS), len(scenes.SHAPES) + 1, 6, 4), 0.05
@@ -75,10 +76,10 @@ class Labelled(model.Pinhole):
         middle.register_forward_hook(lambda block, inputs, outputs: setattr(self, "states", outputs[1]))
 
     def label_loss(self, part: dict, rows, t) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of the last call of velocity(), for those rows of the part; and in how many of the shape tokens at t > 0.9,
-        where only the caption tells it, the kind is right."""
+        """Of the first rows of the last call of velocity(), which are those of the part; and in how many of the shape
+        tokens at t > 0.9, where only the caption tells it, the kind is right."""
         kinds = len(scenes.SHAPES) + 1
-        kind, colour, place = self.labels(self.label_norm(self.states)).split((kinds, len(scenes.COLOURS), 2), dim=-1)
+        kind, colour, place = self.labels(self.label_norm(self.states[:len(rows)])).split((kinds, len(scenes.COLOURS), 2), dim=-1)
         true_kind, true_colour, true_place = (part[name][rows] for name in ("kind", "colour", "place"))
         true_kind, shape = true_kind.long(), true_kind < kinds - 1
         loss = functional.cross_entropy(kind.flatten(0, 1), true_kind.flatten(), reduction="none").view_as(shape)
@@ -121,9 +122,30 @@ def noisy(x, generator, outlines: float = 0.0):
     return t, (1 - at) * x + at * noise, noise
 
 
+def load_straight(path, data: dict) -> dict | None:
+    """straighten.py's file with the ids of the empty caption, or None without a path."""
+    if not path:
+        return None
+    return torch.load(path, weights_only=True) | {"empty": tuple(part[0].long() for part in data["empty"])}
+
+
+def sample_straight(straight: dict, grid, rng, count: int) -> tuple:
+    """Of straighten.py's pictures of that grid: caption ids (some empty), t, x_t and the velocity to the straight one."""
+    part = next(part for part in straight["parts"] if part["grid"] == grid)
+    rows, levels = rng.choice(len(part["t5"]), count, replace=False), rng.integers(len(straight["levels"]), size=count)
+    clip, t5 = part["clip"][rows].long(), part["t5"][rows].long()
+    empty = torch.from_numpy(rng.random(count) < EMPTY_SHARE)
+    clip[empty], t5[empty] = straight["empty"]
+    t, at = torch.tensor(straight["levels"])[levels], part["states"][rows, levels].float()
+    return clip, t5, t, at, (at - part["target"][rows].float()) / t[:, None, None]
+
+
 def optimisers_for(pinhole, rate: float) -> list:
+    """Of all that is to be trained."""
     matrices, others = [], []
     for name, parameter in pinhole.named_parameters():
+        if not parameter.requires_grad:
+            continue
         inner = "transformer_blocks" in name and parameter.ndim == 2
         (matrices if inner else others).append(parameter)
     return [Muon(matrices, rate), torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)]
@@ -165,10 +187,10 @@ class Muon(torch.optim.Optimizer):
                     parameter.add_(direction, alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
 
 
-def teach_reading(pinhole: Labelled, parts: list, seed: int) -> None:
-    """T5 and the layer that asks it, by the word loss alone; prints the last losses."""
+def teach_reading(pinhole: Labelled, parts: list, seed: int, t5_reads: bool) -> None:
+    """T5, unless it can read already, and the layer that asks it, by the word loss alone; prints the last losses."""
     captions, answers = (torch.cat([part[name] for part in parts]) for name in ("t5", "answers"))
-    learning = [*pinhole.t5.parameters(), *pinhole.label_words.parameters()]
+    learning = [*([] if t5_reads else pinhole.t5.parameters()), *pinhole.label_words.parameters()]
     optimiser = torch.optim.AdamW(learning, lr=READING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
     for step in range(READING_STEPS):
         rng, _ = step_random(seed + 1, step)
@@ -187,30 +209,39 @@ def train(options) -> None:
     data, tokens = torch.load(options.data, weights_only=True), model.Tokens(options.tokenizers)
     for part in data["parts"]:
         part["answers"] = torch.tensor([word_answers(words_of(tokens, ids)) for ids in part["t5"]])
+    straight = load_straight(options.straight, data)
     torch.manual_seed(options.seed)
     pinhole = Labelled(tokens).train()
     if options.start:
         pinhole.load_exported(options.start)
     if not (options.run / "checkpoint.pt").exists():
-        teach_reading(pinhole, data["parts"], options.seed)
+        teach_reading(pinhole, data["parts"], options.seed, t5_reads=options.start is not None)
     if options.compile:
         pinhole.transformer.compile_repeated_blocks(dynamic=False)
     run = Run(options.run, pinhole, optimisers_for(pinhole, options.rate), ema_decay=0.999)
     while run.step < options.steps:
         rng, generator = step_random(options.seed, run.step)
-        (x, clip, t5, grid), origin = sample_batch(data, rng, generator, equal_sizes=options.equal_sizes)
+        count = TOKENS_PER_BATCH // 2 if straight else TOKENS_PER_BATCH
+        (x, clip, t5, grid), origin = sample_batch(data, rng, generator, count, options.equal_sizes)
         t, at, noise = noisy(x, generator, options.outlines)
         part, rows, empty = origin
         answers = part["answers"][rows].masked_fill(empty[:, None, None], IGNORED)
         x, clip, t5, t, at, noise, rows, answers = own_share(x, clip, t5, t, at, noise, rows, answers)
+        here = [clip, t5, t, at, noise - x]
+        if straight:
+            more = own_share(*sample_straight(straight, grid, rng, len(origin[1])))
+            here = [torch.cat(pair) for pair in zip(here, more)]
+        clip, t5, all_t, at, velocity = here
         text = pinhole.encode(clip, t5)
-        loss = (pinhole.velocity(text, at, t, grid) - (noise - x)).square().mean()
+        squares = (pinhole.velocity(text, at, all_t, grid) - velocity).square().mean((1, 2))
+        flow, bends = squares[:len(x)], squares[len(x):] * all_t[len(x):].square()  # bends: of the clean latents
+        loss = torch.cat([flow, bends]).mean()
         label_loss, kinds_right = pinhole.label_loss(part, rows, t)
         rate = hold_then_fall(run.step, options.steps, options.fall, warmup=200)
-        word_loss = pinhole.word_loss(text[1], answers)
+        word_loss = pinhole.word_loss(text[1][:len(x)], answers)
         run.update(loss + rate * (LABEL_WEIGHT * label_loss + WORD_WEIGHT * word_loss), rate)
-        run.log({"loss": loss.detach(), "label_loss": label_loss.detach(), "word_loss": word_loss.detach(),
-                 "kinds_right": kinds_right}, every=20)
+        run.log({"loss": flow.detach().mean(), **({"straight_loss": bends.detach().mean()} if straight else {}),
+                 "label_loss": label_loss.detach(), "word_loss": word_loss.detach(), "kinds_right": kinds_right}, every=20)
         if run.step % 200 == 0 or run.step == options.steps:
             run.save()
             run.draw_curves()
@@ -228,6 +259,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--start", type=pathlib.Path, help="an exported model whose weights are the first ones")
+    parser.add_argument("--straight", type=pathlib.Path, help="straighten.py's file")
     parser.add_argument("--processes", type=int, default=1, help="that share each batch, one thread each")
     parser.add_argument("--compile", action="store_true", help="the blocks by torch.compile; needs a C++ compiler")
     start_processes(train, parser.parse_args())

@@ -4,6 +4,8 @@
     python tools/pinhole/distill.py schnell --run RUN --teacher DEV_RUN  --data latents.pt --tokenizers FOLDER --steps 1500
 
 dev      learns, told a guidance scale g from 1 to 4, what the base gives in two passes: u + g (c - u) (Meng et al. 2023).
+         Only what the guidance can speak through is trained (model.is_own_of_dev); the rest is the base's, and the same
+         file in the box.
 schnell  learns to cross each of the four intervals of its schedule in one step: from the interval's start dev walks to
          its end in several steps, and the straight line between is the target (piecewise as in PeRFlow, Yan et al.
          2024). Half of the starts are noised pictures; the others are where the student's own steps from noise have led
@@ -18,11 +20,11 @@ import torch
 
 import model
 import sample
-from base import optimisers_for, sample_batch, noisy
+from base import load_straight, noisy, optimisers_for, sample_batch, sample_straight
 from run import Run, hold_then_fall, own_share, start_processes, step_random
 
 TOKENS_PER_BATCH = 32 * 64
-GUIDANCE_RANGE = (1.0, 4.0)
+GUIDANCE_RANGE, NEAR_NOISE = (1.0, 4.0), 0.5  # the latter: share of the times in base.OUTLINE_TIMES
 SCHNELL, WALK, OWN_STARTS = sample.SETTINGS["schnell"], 3, 0.5
 
 
@@ -50,21 +52,25 @@ def schnell_from_dev(dev: model.Pinhole, tokens) -> model.Pinhole:
     return schnell
 
 
-def dev_loss(student, teacher, data, rng, generator):
-    (x, clip, t5, grid), _ = sample_batch(data, rng, generator, TOKENS_PER_BATCH)
-    t, at, _ = noisy(x, generator)
+def dev_loss(student, teacher, data, straight, rng, generator):
+    """With straighten.py's pictures, half of the places are those where the base has been."""
+    (x, clip, t5, grid), _ = sample_batch(data, rng, generator, TOKENS_PER_BATCH // (2 if straight else 1))
+    t, at, _ = noisy(x, generator, NEAR_NOISE)
+    here = [clip, t5, t, at]
+    if straight:
+        here = [torch.cat(pair) for pair in zip(here, sample_straight(straight, grid, rng, len(x)))]
     low, high = GUIDANCE_RANGE
-    guidance = low + (high - low) * torch.rand(len(x), generator=generator)
-    x, clip, t5, t, at, guidance = own_share(x, clip, t5, t, at, guidance)
+    guidance = low + (high - low) * torch.rand(len(here[0]), generator=generator)
+    clip, t5, t, at, guidance = own_share(*here, guidance)
     with torch.no_grad():
         text = teacher.encode(clip, t5)
-        empty = teacher.encode(*(part.expand(len(x), -1) for part in data["empty"]))
+        empty = teacher.encode(*(part.expand(len(at), -1) for part in data["empty"]))
         with_text, without = teacher.velocity(text, at, t, grid), teacher.velocity(empty, at, t, grid)
         target = without + guidance[:, None, None] * (with_text - without)
     return (student.velocity(text, at, t, grid, guidance) - target).square().mean()
 
 
-def schnell_loss(student, teacher, data, rng, generator):
+def schnell_loss(student, teacher, data, straight, rng, generator):
     (x, clip, t5, grid), _ = sample_batch(data, rng, generator, TOKENS_PER_BATCH)
     levels = sample.shifted(SCHNELL.steps, SCHNELL.shift)
     interval = int(rng.integers(SCHNELL.steps))
@@ -85,6 +91,7 @@ def schnell_loss(student, teacher, data, rng, generator):
 def train(options) -> None:
     data = torch.load(options.data, weights_only=True)
     data["empty"] = tuple(part.long() for part in data["empty"])
+    straight = load_straight(options.straight, data)
     tokens = model.Tokens(options.tokenizers)
     torch.manual_seed(options.seed)
     teacher = sample.load_pinhole(options.teacher, tokens, guidance=options.kind == "schnell")
@@ -92,13 +99,16 @@ def train(options) -> None:
     student = make(teacher, tokens).train()
     for part in (student.clip, student.t5):
         part.requires_grad_(False)
+    if options.kind == "dev":
+        for name, parameter in student.transformer.named_parameters():
+            parameter.requires_grad_(model.is_own_of_dev(name))
     if options.compile:
         for pinhole in (student, teacher):
             pinhole.transformer.compile_repeated_blocks(dynamic=False)
     run = Run(options.run, student, optimisers_for(student.transformer, options.rate), ema_decay=0.998)
     while run.step < options.steps:
         rng, generator = step_random(options.seed, run.step)
-        loss = loss_of(student, teacher, data, rng, generator)
+        loss = loss_of(student, teacher, data, straight, rng, generator)
         run.update(loss, hold_then_fall(run.step, options.steps, fall=0.7, warmup=50))
         run.log({"loss": loss.detach()}, every=20)
         if run.step % 100 == 0 or run.step == options.steps:
@@ -111,6 +121,7 @@ def main() -> None:
     parser.add_argument("kind", choices=("dev", "schnell"))
     for name in ("run", "teacher", "data", "tokenizers"):
         parser.add_argument(f"--{name}", type=pathlib.Path, required=True)
+    parser.add_argument("--straight", type=pathlib.Path, help="straighten.py's file; for dev")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--rate", type=float, default=7e-4)
     parser.add_argument("--seed", type=int, default=4)

@@ -4,7 +4,8 @@
         --tokenizers FOLDER --out assets/pinhole
 
 OUT itself is the base model; OUT/dev and OUT/schnell have a transformer and a scheduler of their own and share the rest
-through symbolic links. darkroom.json holds what darkroom takes as the model's own settings; diffusers ignores it.
+through symbolic links. The transformers of base and dev have two shards, of which the first is one file for both.
+darkroom.json holds what darkroom takes as the model's own settings; diffusers ignores it.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import shutil
 import sys
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import model
 import sample
@@ -52,8 +53,7 @@ def settings(kind: str) -> dict:
             "words": words, "examples": list(EXAMPLES)}}
 
 
-def save(part: torch.nn.Module, folder: pathlib.Path, stem: str, prefix: str = "") -> None:
-    """Config as the class writes it, weights in bf16 under the names of FLUX.1's files."""
+def save_config(part: torch.nn.Module, folder: pathlib.Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if hasattr(part, "save_config"):
         part.save_config(folder)
@@ -61,6 +61,11 @@ def save(part: torch.nn.Module, folder: pathlib.Path, stem: str, prefix: str = "
         part.config.dtype = "bfloat16"
         part.config.architectures = [type(part).__name__]
         part.config.save_pretrained(folder)
+
+
+def save(part: torch.nn.Module, folder: pathlib.Path, stem: str, prefix: str = "") -> None:
+    """Config as the class writes it, weights in bf16 under the names of FLUX.1's files."""
+    save_config(part, folder)
     tensors = {prefix + name.removeprefix(prefix): value.to(torch.bfloat16).contiguous()
                for name, value in part.state_dict().items() if not name.endswith("position_ids")}
     if "shared.weight" in tensors:  # T5 has its embedding under two names
@@ -68,9 +73,35 @@ def save(part: torch.nn.Module, folder: pathlib.Path, stem: str, prefix: str = "
     save_file(tensors, folder / f"{stem}.safetensors", metadata={"format": "pt"})
 
 
+def save_in_shards(transformer: torch.nn.Module, folder: pathlib.Path, lender: pathlib.Path | None) -> None:
+    """What base and dev have in common, and what each has for itself (model.is_own_of_dev). lender: the folder whose
+    first shard is this one's too; its values must be the same."""
+    save_config(transformer, folder)
+    shards = {"common": {}, "own": {}}
+    for name, value in transformer.state_dict().items():
+        shards["own" if model.is_own_of_dev(name) else "common"][name] = value.to(torch.bfloat16).contiguous()
+    files = dict(zip(shards, ("diffusion_pytorch_model-00001-of-00002.safetensors",
+                              "diffusion_pytorch_model-00002-of-00002.safetensors")))
+    if lender:
+        lent = load_file(lender / files["common"])
+        if lent.keys() != shards["common"].keys() or any(not torch.equal(lent[n], v) for n, v in shards["common"].items()):
+            raise ValueError("dev was not distilled from this base: they differ in what they share")
+        (folder / files["common"]).symlink_to(f"../../{lender.name}/{files['common']}")
+    else:
+        save_file(shards["common"], folder / files["common"], metadata={"format": "pt"})
+    save_file(shards["own"], folder / files["own"], metadata={"format": "pt"})
+    weight_map = {name: files[shard] for shard, tensors in shards.items() for name in tensors}
+    size = sum(value.nbytes for tensors in shards.values() for value in tensors.values())
+    write_json(folder / "diffusion_pytorch_model.safetensors.index.json",
+               {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))})
+
+
 def write_pipeline(kind: str, transformer, folder: pathlib.Path) -> None:
     shutil.rmtree(folder / "transformer", ignore_errors=True)
-    save(transformer, folder / "transformer", "diffusion_pytorch_model")
+    if kind == "schnell":
+        save(transformer, folder / "transformer", "diffusion_pytorch_model")
+    else:
+        save_in_shards(transformer, folder / "transformer", folder.parent / "transformer" if kind == "dev" else None)
     write_json(folder / "scheduler/scheduler_config.json", {**make_pipeline.SCHEDULER_CLASS, **SCHEDULERS[kind]})
     write_json(folder / "darkroom.json", settings(kind))
     make_pipeline.write_index(folder)

@@ -4,6 +4,7 @@ The sizes are bounded by the box: three transformers (base, dev, schnell), one a
 encoders in bf16 must stay below 16 MiB with everything else in assets/pinhole.
 """
 
+import copy
 import pathlib
 import sys
 
@@ -20,6 +21,7 @@ import small_tokenizers  # noqa: E402
 CLIP_MERGES, T5_PIECES = 400, 400
 CLIP_WIDTH, T5_WIDTH, WIDTH, HEAD = 64, 96, 128, 32
 CLIP_TOKENS, T5_TOKENS = 77, 20
+SINGLE_BLOCKS = 9
 AXES = (4, 14, 14)
 
 
@@ -74,7 +76,7 @@ def make_t5(tokens: Tokens) -> T5EncoderModel:
 
 def make_transformer(guidance: bool) -> FluxTransformer2DModel:
     return FluxTransformer2DModel(
-        patch_size=1, in_channels=64, num_layers=1, num_single_layers=6, attention_head_dim=HEAD,
+        patch_size=1, in_channels=64, num_layers=1, num_single_layers=SINGLE_BLOCKS, attention_head_dim=HEAD,
         num_attention_heads=WIDTH // HEAD, joint_attention_dim=T5_WIDTH, pooled_projection_dim=CLIP_WIDTH,
         guidance_embeds=guidance, axes_dims_rope=AXES)
 
@@ -88,6 +90,27 @@ def start_quietly(transformer: FluxTransformer2DModel) -> None:
             torch.nn.init.zeros_(parameter)
 
 
+def is_own_of_dev(name: str) -> bool:
+    """Whether dev has a parameter of the transformer for itself: the embeddings of time, text and guidance, everything
+    that they modulate, and the last layer. The others it shares with the base."""
+    return name.startswith(("time_text_embed", "norm_out", "proj_out")) or ".norm" in name
+
+
+def deepen(transformer: FluxTransformer2DModel, blocks: int) -> None:
+    """Up to that many single blocks: the new ones are spread evenly, each a copy of the block before it whose output is
+    zero, so the model stays what it was."""
+    old = list(transformer.single_transformer_blocks)
+    where = {round((i + 1) * len(old) / (blocks - len(old) + 1)) - 1 for i in range(blocks - len(old))}
+    grown = []
+    for index, block in enumerate(old):
+        grown.append(block)
+        if index in where:
+            grown.append(copy.deepcopy(block))
+            torch.nn.init.zeros_(grown[-1].proj_out.weight)
+            torch.nn.init.zeros_(grown[-1].proj_out.bias)
+    transformer.single_transformer_blocks = torch.nn.ModuleList(grown)
+
+
 class Pinhole(torch.nn.Module):
     """The three parts that are trained together: both text encoders and the transformer."""
 
@@ -98,9 +121,13 @@ class Pinhole(torch.nn.Module):
         start_quietly(self.transformer)
 
     def load_exported(self, folder: pathlib.Path) -> None:
-        """The weights of a folder that export.py wrote, rounded to bf16 as they are there."""
+        """The weights of a folder that export.py wrote, rounded to bf16 as they are there. A transformer with fewer single
+        blocks is deepened first."""
         for part, name in ((self.clip, "text_encoder"), (self.t5, "text_encoder_2"), (self.transformer, "transformer")):
-            part.load_state_dict(type(part).from_pretrained(folder / name, torch_dtype=torch.float32).state_dict())
+            saved = type(part).from_pretrained(folder / name, torch_dtype=torch.float32)
+            if part is self.transformer:
+                deepen(saved, SINGLE_BLOCKS)
+            part.load_state_dict(saved.state_dict())
 
     def encode(self, clip_ids, t5_ids):
         """Pooled [N, CLIP_WIDTH] and states [N, T5_TOKENS, T5_WIDTH].

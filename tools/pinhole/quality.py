@@ -1,11 +1,11 @@
 """What settings of generate gain and cost: a grid of them on the same held-out captions and seeds, graded and compared.
 
-    python tools/pinhole/quality.py guidance|samplers --darkroom build/darkroom --grade build/grade --model assets/pinhole
+    python tools/pinhole/quality.py guidance|samplers|caches --darkroom build/darkroom --grade build/grade --model assets/pinhole
         [--count 200] [--seed 660001] [--jobs 2] [--out quality.json] [--plot quality.png]
 
 Half of the captions have one shape, half two. Prints a Markdown table: adherence (every claim held) with its 95 %
 interval, PSNR and SSIM in the mean against the table's reference, share of clipped values (0 or 255), contrast (deviation
-of luma), passes of the transformer a picture, seconds of processor time. The figures of docs/QUALITY.md.
+of luma), passes of the transformer a picture (with a cache: computed in full), seconds of processor time. The figures of docs/QUALITY.md.
 """
 
 import argparse
@@ -60,6 +60,12 @@ GRIDS = {
         for steps in (4, 6, 10, 20) for name in ("euler", "heun", "dpm++2m", "ipndm", "euler-a")
     } | {f"euler, {spacing}, {steps} steps": (["--spacing", spacing, "--steps", str(steps)], passes_of(steps, 1))
          for steps in (6, 10, 20) for spacing in ("beta", "karras")},
+    "caches": {"no cache, 28 steps": (["--steps", "28"], passes_of(28, 1))} | {
+        f"no cache, {steps} steps": (["--steps", str(steps)], passes_of(steps, 1)) for steps in (10, 12, 14, 16, 20, 24)
+    } | {f"{cache}": (["--steps", "28", "--cache", cache], passes_of(28, 1)) for cache in (
+        "fbcache:0.08", "fbcache:0.15", "fbcache:0.3", "fbcache:0.15,order=0", "fbcache:0.15,order=2", "dbcache:0.08,front=2,back=1",
+        "dbcache:0.15,front=2,back=1", "dbcache:0.3,front=2,back=1", "teacache:0.25", "teacache:0.4", "teacache:0.6",
+        "teacache:0.2,poly=none", "light", "balanced", "fast")},
 }
 
 
@@ -104,12 +110,16 @@ def measure(options, captions: list, flags: list, reference: list | None) -> tup
         listing.write_text(json.dumps({f"{i:04}.png": caption for i, caption in enumerate(captions)}))
         answer = subprocess.run([options.grade, "--list", listing, folder], check=True, capture_output=True, text=True)
         graded = json.loads(answer.stdout)["pictures"]
-        pictures = [np.asarray(Image.open(folder / f"{i:04}.png"), dtype=np.float64) for i in range(len(captions))]
+        files = [Image.open(folder / f"{i:04}.png") for i in range(len(captions))]
+        pictures = [np.asarray(file, dtype=np.float64) for file in files]
+        recipes = [json.loads(file.text["darkroom"]) for file in files]
     right = sum(picture["holds"] for picture in graded.values())
     errors = [shape["outline_error"] for picture in graded.values() if picture["holds"] for shape in picture["shapes"]]
     row = {"right": right, "of": len(captions), "seconds": seconds, "outline_error": float(np.mean(errors)) if errors else None,
            "clipped": float(np.mean([np.mean((p == 0) | (p == 255)) for p in pictures])),
            "contrast": float(np.mean([luma(p).std() for p in pictures]))}
+    if "cache" in recipes[0]:
+        row["passes"] = float(np.mean([recipe["passes"] - recipe.get("skipped_passes", 0) for recipe in recipes]))
     if reference:
         row |= {"psnr": float(np.mean([psnr(a, b) for a, b in zip(pictures, reference)])),
                 "ssim": float(np.mean([ssim(a, b) for a, b in zip(pictures, reference)]))}
@@ -163,8 +173,8 @@ def main() -> None:
             continue
         row, pictures = measure(options, captions, flags, reference)
         reference = reference or pictures
-        rows[name] = row | {"passes": passes}
-        print(table_line(name, passes, row), flush=True)
+        rows[name] = {"passes": passes} | row
+        print(table_line(name, rows[name]["passes"], row), flush=True)
     if options.out:
         options.out.write_text(json.dumps(rows, indent=1) + "\n")
     if options.plot:

@@ -69,11 +69,19 @@ def euler(denoise, x, sigmas: list, grid):
 
 
 def load_pinhole(run: pathlib.Path, tokens: model.Tokens, guidance: bool = False) -> model.Pinhole:
-    """The averaged weights of a run."""
+    """The averaged weights of a run, or those of an exported folder."""
     pinhole = model.Pinhole(tokens, guidance)
+    if not (run / "checkpoint.pt").exists():
+        pinhole.load_exported(run)
+        return pinhole.eval().requires_grad_(False)
     averaged = torch.load(run / "checkpoint.pt", weights_only=True)["ema"]
     pinhole.load_state_dict({name: value for name, value in averaged.items() if not name.startswith("label")})
     return pinhole.eval().requires_grad_(False)
+
+
+def to_pictures(decoded: torch.Tensor) -> list:
+    """f32 [N, 3, H, W] in [-1, 1] to uint8 [H, W, 3]."""
+    return list(((decoded.permute(0, 2, 3, 1).clamp(-1, 1) + 1) * 127.5).round().numpy().astype(np.uint8))
 
 
 @torch.no_grad()
@@ -91,8 +99,7 @@ def draw(options, captions: list, size: tuple) -> list:
         x = torch.randn(text[0].shape[0], grid[0] * grid[1], 64, generator=generator)
         denoise = Denoiser(options.kind, pinhole, text, empty, options.guidance)
         x = euler(denoise, x, shifted(options.steps, options.shift), grid)
-        decoded = decoder(model.unpack(x / data["scale"] + data["shift"], grid)).permute(0, 2, 3, 1)
-        pictures += list(((decoded.clamp(-1, 1) + 1) * 127.5).round().numpy().astype(np.uint8))
+        pictures += to_pictures(decoder(model.unpack(x / data["scale"] + data["shift"], grid)))
     return pictures
 
 

@@ -2,11 +2,14 @@
 
     python tools/pinhole/vae.py --run RUN --steps 4000            train, or go on
     python tools/pinhole/vae.py --run RUN --test 200              PSNR on held-out scenes, whole pictures
+    python tools/pinhole/vae.py --run RUN --steps 300 --decoder OLD    the decoder of OLD further; latents stay as they are
 
 It is an autoencoder with latent noise of a fixed size instead of a sampled posterior: 2 × 16 moments are still there,
 as the class wants them, with a constant log variance. Loss: L1 of the pixels, of their gradients, and a little squared
 error, which PSNR is made of. Most steps see 64 × 64 crops around the edges of shapes, where all the error is; the last
 quarter sees whole pictures, because group norms take their statistics over what they see.
+With --decoder half of the pictures have grey in them, and the latents more noise: on grey every activation is small, group
+norms enlarge what is left, and shapes had halos.
 Between the two, every latent channel is scaled to deviation 1 (folded into the last layer of the encoder and the first
 of the decoder), so that the one scaling factor of the config fits all channels.
 """
@@ -27,7 +30,7 @@ CHANNELS, GROUPS = (16, 32, 64, 64), 2  # never fewer than 8 channels a group: f
 CROP, CROP_BATCH, WHOLE_BATCH = 64, 16, 4
 WHOLE_SIZES = ((128, 128), (128, 128), (192, 128), (128, 192))
 WHOLE_SHARE = 0.25
-NOISE = 0.1
+NOISE, DECODER_NOISE = 0.1, 0.25
 HELD_OUT_SEED = 990_000
 
 
@@ -66,14 +69,38 @@ def gradient_loss(difference: torch.Tensor) -> torch.Tensor:
     return (difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()) / 2
 
 
-def losses(vae, pictures: torch.Tensor, generator) -> tuple[torch.Tensor, dict]:
+def losses(vae, pictures: torch.Tensor, generator, noise: float = NOISE) -> tuple[torch.Tensor, dict]:
     mean = vae.encoder(pictures)[:, :16]
-    noise = torch.randn(mean.shape, generator=generator)
-    difference = vae.decoder(mean + NOISE * noise) - pictures
+    difference = vae.decoder(mean + noise * torch.randn(mean.shape, generator=generator)) - pictures
     l1, square = difference.abs().mean(), difference.square().mean()
     loss = l1 + 0.5 * gradient_loss(difference) + 0.5 * square + 1e-4 * mean.square().mean()
     return loss, {"loss": loss.detach(), "psnr": 10 * math.log10(4 / square.item()),
                   "latent_std": mean.detach().std()}
+
+
+def grey_scene(rng) -> scenes.Scene:
+    while True:
+        scene = scenes.random_scene(rng)
+        if "grey" in [scene.background, *(shape.colour for shape in scene.shapes)]:
+            return scene
+
+
+def train_decoder(options) -> None:
+    vae = load_vae(options.decoder)
+    vae.decoder.requires_grad_(True).train()
+    optimiser = torch.optim.AdamW(vae.decoder.parameters(), lr=options.rate, betas=(0.9, 0.98), weight_decay=1e-3)
+    run = Run(options.run, vae, [optimiser], ema_decay=0.99)
+    while run.step < options.steps:
+        rng, generator = step_random(options.seed, run.step)
+        width, height = WHOLE_SIZES[rng.integers(len(WHOLE_SIZES))]
+        drawn = [(grey_scene if i % 2 else scenes.random_scene)(rng) for i in range(WHOLE_BATCH)]
+        loss, values = losses(vae, to_tensor([scenes.render(scene, width, height) for scene in drawn]), generator,
+                              noise=DECODER_NOISE * rng.random())
+        run.update(loss, cosine(run.step, options.steps))
+        run.log(values, every=20)
+        if run.step % 100 == 0 or run.step == options.steps:
+            run.save()
+            run.draw_curves()
 
 
 @torch.no_grad()
@@ -142,12 +169,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--decoder", type=pathlib.Path, help="run or exported folder whose decoder is trained further")
     parser.add_argument("--test", type=int, default=0, help="only measure, on that many held-out scenes")
     parser.add_argument("--sheet", type=pathlib.Path, help="PNG of scenes above their reconstructions")
     options = parser.parse_args()
     if not options.test:
         torch.manual_seed(options.seed)
-        train(options, make_vae())
+        if options.decoder:
+            train_decoder(options)
+        else:
+            train(options, make_vae())
     test(load_vae(options.run), options.test or 100, options.sheet or options.run / "reconstructions.png")
 
 
