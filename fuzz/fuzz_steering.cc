@@ -6,6 +6,7 @@
 #include "sampling/guidance_text.h"
 #include "sampling/sampler.h"
 #include "sampling/schedule.h"
+#include "sampling/step_cache.h"
 
 namespace {
 
@@ -64,6 +65,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   check_both_ways(input, parse_sampler, [](SamplerKind kind) { return std::string(sampler_name(kind)); });
   check_both_ways(input, parse_sigma_spacing,
                   [](SigmaSpacing spacing) { return std::string(sigma_spacing_name(spacing)); });
+  check_both_ways(input, parse_cache, cache_text);
   check_scales(input);
   return 0;
 }

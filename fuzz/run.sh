@@ -39,7 +39,8 @@ for target in "$build"/fuzz/fuzz_*; do
       ;;
     steering)
       for text in constant triangle cosine linear 1,4.5,1 0.1,0.8 sigma:0.3,0.9 rescale:0.7 zero-star apg:0.1,-0.5 \
-        99.5 all:95,2 heun dpm++2m ipndm euler-a beta karras; do
+        99.5 all:95,2 heun dpm++2m ipndm euler-a beta karras \
+        light teacache:0.4,poly=none fbcache:0.12,order=2,skips=2 dbcache:0.1,front=8,back=4,warmup=0.1; do
         printf '%s' "$text" >"$corpus/seed-$text"
       done
       printf '# low, high\n1\t4.5\r\n' >"$corpus/seed-file"
