@@ -1,11 +1,11 @@
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/error.h"
+#include "base/number_text.h"
 #include "image/recipe.h"
 #include "image/text.h"
 
@@ -94,14 +94,10 @@ Pairs read_pairs(std::string_view line) {
 template <typename Number>
 Number parse_number(std::string_view text, std::string_view key, Number low, Number high,
                     const std::string& where) {
-  const std::string_view digits = trimmed(text);
-  Number value{};
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  const bool good =
-      error == std::errc() && end == digits.data() + digits.size() && value >= low && value <= high;
-  require(good, ErrorCode::kFailure, "{}: '{}' is '{}', expected a number from {} to {}", where, key,
-          clean_utf8(text.substr(0, 40)), low, high);
-  return value;
+  const std::optional<Number> value = number_in(trimmed(text), low, high);
+  require(value.has_value(), ErrorCode::kFailure, "{}: '{}' is '{}', expected a number from {} to {}", where,
+          key, clean_utf8(text.substr(0, 40)), low, high);
+  return *value;
 }
 
 void read_size(std::string_view text, Recipe* recipe, const std::string& where) {

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <utility>
 
 #include "base/error.h"
+#include "base/number_text.h"
 #include "base/printable.h"
 
 namespace darkroom {
@@ -23,15 +23,6 @@ constexpr CurveName kCurves[] = {{GuidanceCurve::kConstant, "constant"},
                                  {GuidanceCurve::kTriangle, "triangle"},
                                  {GuidanceCurve::kCosine, "cosine"},
                                  {GuidanceCurve::kLinear, "linear"}};
-
-// The whole text, within [low, high].
-std::optional<double> number_in(std::string_view text, double low, double high) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !(value >= low && value <= high))
-    return std::nullopt;
-  return value;
-}
 
 // What stands before and behind the first `mark`; the latter absent without one.
 std::pair<std::string_view, std::optional<std::string_view>> split(std::string_view text, char mark) {
@@ -52,7 +43,7 @@ std::vector<double> parse_points(std::string_view text) {
       text.remove_prefix(1);
       continue;
     }
-    const auto point = number_in(text.substr(0, end), 0, kMaxGuidanceScale);
+    const auto point = number_in(text.substr(0, end), 0.0, kMaxGuidanceScale);
     require(point.has_value(), ErrorCode::kUsage,
             "the guidance schedule has '{}'; there are constant, triangle, cosine, linear, and lists of "
             "scales from 0 to 1000",
@@ -96,8 +87,8 @@ GuidanceInterval parse_guidance_interval(std::string_view text) {
   }
   const auto [first, last] = split(places, ',');
   constexpr double kWrong = -1;
-  interval.first = number_in(first, 0, 1).value_or(kWrong);
-  interval.last = number_in(last.value_or(""), 0, 1).value_or(kWrong);
+  interval.first = number_in(first, 0.0, 1.0).value_or(kWrong);
+  interval.last = number_in(last.value_or(""), 0.0, 1.0).value_or(kWrong);
   require(interval.first >= 0 && interval.last >= interval.first, ErrorCode::kUsage,
           "the guidance interval is '{}'; it has the form 0.1,0.8 (of the steps) or sigma:0.3,0.9, both from "
           "0 to 1, "
@@ -126,13 +117,13 @@ void parse_guidance_method(std::string_view text, GuidanceRule& rule) {
     parsed.method = GuidanceMethod::kZeroStar;
   } else if (name == "rescale") {
     parsed.method = GuidanceMethod::kRescaled;
-    const auto share = parameters ? number_in(*parameters, 0, 1) : GuidanceRule{}.rescale;
+    const auto share = parameters ? number_in(*parameters, 0.0, 1.0) : GuidanceRule{}.rescale;
     if (!share) refuse();
     parsed.rescale = *share;
   } else if (name == "apg") {
     parsed.method = GuidanceMethod::kProjected;
     const auto [parallel, momentum] = split(parameters.value_or("0"), ',');
-    const auto kept = number_in(parallel, 0, 1), pull = number_in(momentum.value_or("0"), -0.999, 0.999);
+    const auto kept = number_in(parallel, 0.0, 1.0), pull = number_in(momentum.value_or("0"), -0.999, 0.999);
     if (!kept || !pull) refuse();
     parsed.parallel = *kept;
     parsed.momentum = *pull;
@@ -163,7 +154,8 @@ void parse_guidance_threshold(std::string_view text, GuidanceRule& rule) {
   }
   const bool all = text.starts_with("all:");
   const auto [percent, weak] = split(text.substr(all ? 4 : 0), ',');
-  const auto percentile = number_in(percent, 50, 100), mimic = number_in(weak.value_or("1"), 0, 1000);
+  const auto percentile = number_in(percent, 50.0, 100.0),
+             mimic = number_in(weak.value_or("1"), 0.0, kMaxGuidanceScale);
   require(percentile && mimic, ErrorCode::kUsage,
           "the threshold is '{}'; it has the form [all:]PERCENTILE[,MIMIC] with a percentile from 50 to 100 "
           "and a mimic scale from 0 to "

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <optional>
 #include <utility>
 
 #include "base/error.h"
+#include "base/number_text.h"
 #include "base/printable.h"
 
 namespace darkroom {
@@ -38,15 +38,6 @@ const Preset kPresets[] = {
        "and ,front=N ,back=N (0 to 64) ,order=N (0 to 2) ,warmup=SHARE (0 to 1) ,skips=N (1 to 100) "
        ",poly=flux|none",
        printable(text, 60));
-}
-
-template <typename Number>
-std::optional<Number> number_in(std::string_view text, Number low, Number high) {
-  Number value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !(value >= low && value <= high))
-    return std::nullopt;
-  return value;
 }
 
 // Sets one "name=value"; false for an unknown name or a value out of range.
