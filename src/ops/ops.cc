@@ -1,6 +1,7 @@
 #include "ops/ops.h"
 
 #include <string_view>
+#include <vector>
 
 namespace darkroom::ops {
 namespace {
