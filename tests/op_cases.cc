@@ -162,18 +162,21 @@ void add_convolutions(Cases& cases) {
   struct Size {
     int64_t h, w, in, out, kernel, upsample;
     bool residual;
+    int64_t downsample = 1;
   };
   for (const Size s :
        {Size{8, 9, 16, 32, 3, 1, false}, Size{8, 9, 16, 32, 3, 1, true}, Size{5, 3, 7, 3, 3, 2, false},
         Size{1, 1, 4, 5, 3, 1, false}, Size{12, 10, 33, 20, 1, 1, true}, Size{20, 17, 130, 40, 3, 1, false},
-        Size{6, 7, 24, 24, 3, 2, true}, Size{4, 6, 5, 6, 5, 1, false}}) {
-    const std::string name = fmt::format("conv {}x{} {}->{} k{} up{}{}", s.h, s.w, s.in, s.out, s.kernel,
-                                         s.upsample, s.residual ? " residual" : "");
+        Size{6, 7, 24, 24, 3, 2, true}, Size{4, 6, 5, 6, 5, 1, false}, Size{6, 8, 16, 32, 3, 1, true, 2},
+        Size{7, 5, 5, 3, 3, 1, false, 2}, Size{20, 2, 130, 17, 3, 2, false, 2}}) {
+    const std::string name = fmt::format("conv {}x{} {}->{} k{} up{} down{}{}", s.h, s.w, s.in, s.out,
+                                         s.kernel, s.upsample, s.downsample, s.residual ? " residual" : "");
     cases.push_back({name, s.in * s.kernel * s.kernel, true, [s](const Context& ctx, Operands& in) {
                        const Tensor x = in.activation({s.h, s.w, s.in});
-                       ops::ConvOptions options{.upsample = s.upsample};
+                       ops::ConvOptions options{.upsample = s.upsample, .downsample = s.downsample};
                        if (s.residual)
-                         options.residual = in.activation({s.h * s.upsample, s.w * s.upsample, s.out});
+                         options.residual = in.activation(
+                             {s.h * s.upsample / s.downsample, s.w * s.upsample / s.downsample, s.out});
                        return ops::conv2d(ctx, x, in.conv(s.in, s.out, s.kernel), options);
                      }});
   }

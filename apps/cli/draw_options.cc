@@ -36,6 +36,11 @@ void add_size_flags(Arguments& arguments, DrawOptions& options) {
                         {1, 1000});
   arguments.add_reals({"--sigmas", "A,B,..", "Noise levels, falling, instead of --steps"}, options.sigmas,
                       {0, 1});
+  arguments.add_text({"--init", "FILE.png", "Start from this picture, under noise"}, options.init);
+  arguments.add_text({"--mask", "FILE.png", "White: draw anew; black: keep what --init has"}, options.mask);
+  arguments.add_real(
+      {"--strength", "S", "Part of the steps taken from --init on, above 0 to 1 (default 0.6)"},
+      options.strength, {0, 1});
   arguments.add_text({"--sampler", "NAME", "euler (default), heun, dpm++2m, ipndm or euler-a"},
                      options.sampler);
   arguments.add_text({"--spacing", "NAME", "Of the noise levels: simple (default), beta or karras"},
@@ -131,6 +136,9 @@ darkroom_request to_request(const DrawOptions& options) {
   request.scratch = text(options.scratch);
   request.rng = text(options.rng);
   request.noise_path = text(options.noise);
+  request.init_path = text(options.init);
+  request.mask_path = text(options.mask);
+  request.strength = options.strength.value_or(request.strength);
   request.sheet_columns = options.columns.value_or(request.sheet_columns);
   return request;
 }
@@ -168,6 +176,8 @@ void fill_from_recipe(DrawOptions& options, const std::string& recipe, const std
     }
     fill(options.cfg_method, object, "cfg_method");
     fill(options.threshold, object, "threshold");
+    // It belongs to the picture that the recipe started from, which is no part of it.
+    if (options.init) fill(options.strength, object, "strength");
     fill(options.width, object, "width");
     fill(options.height, object, "height");
     fill(options.max_text_tokens, object, "max_text_tokens");

@@ -19,6 +19,8 @@ struct DrawOptions {
       threshold;
   std::optional<int> width, height, steps, max_text_tokens;
   std::optional<std::vector<double>> sigmas;
+  std::optional<std::string> init, mask;
+  std::optional<double> strength;
   std::optional<std::string> precision, weights, budget;
   // `generate` only:
   std::optional<uint64_t> seed;

@@ -99,6 +99,13 @@ std::string repeat_recipe(const Engine& engine, GenerateOptions& options, Progre
         fmt::format("{} was drawn from the initial latents in '{}'; without --noise this is another picture",
                     path, object.value("noise", "")));
   }
+  if (object.contains("init") && !options.draw.init) {
+    progress.note(fmt::format("{} was drawn over the picture '{}'; without --init this is another picture",
+                              path, object.value("init", "")));
+  } else if (object.contains("mask") && !options.draw.mask) {
+    progress.note(fmt::format("{} was drawn within the mask '{}'; without --mask this is another picture",
+                              path, object.value("mask", "")));
+  }
   return object.value("model", "");
 }
 

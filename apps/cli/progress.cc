@@ -26,6 +26,8 @@ const char* phase_name(darkroom_phase phase) {
       return "denoise";
     case DARKROOM_DECODE:
       return "decode";
+    case DARKROOM_ENCODE_PICTURE:
+      return "encode picture";
   }
   return "work";
 }

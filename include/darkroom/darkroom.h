@@ -95,7 +95,8 @@ typedef enum darkroom_phase {
   DARKROOM_ENCODE_TEXT = 0,
   DARKROOM_MODULATE = 1, /* the modulation vectors of all steps */
   DARKROOM_DENOISE = 2,
-  DARKROOM_DECODE = 3
+  DARKROOM_DECODE = 3,
+  DARKROOM_ENCODE_PICTURE = 4 /* comes first, in runs that start from a picture */
 } darkroom_phase;
 
 /* Where a run is. Valid during the callback only. */
@@ -124,9 +125,10 @@ typedef struct darkroom_picture {
   size_t struct_size;
   int index; /* counted from 0; 0 for a sheet */
   int width, height;
-  const uint8_t* rgb;   /* height * width * 3 bytes */
-  uint64_t seed;        /* of a sheet's first picture */
-  const char* recipe;   /* JSON: everything needed to draw it again, except a file of initial latents */
+  const uint8_t* rgb; /* height * width * 3 bytes */
+  uint64_t seed;      /* of a sheet's first picture */
+  const char* recipe; /* JSON: everything needed to draw it again, except files: initial latents, a picture to
+                       * start from and its mask */
   const float* latents; /* the final packed latents, tokens * channels values; NULL for a sheet */
   int64_t latent_tokens, latent_channels;
 } darkroom_picture;
@@ -187,6 +189,11 @@ typedef struct darkroom_request {
   const char* cfg_method; /* NULL or "plain"; "rescale[:0.7]", "zero-star", "apg[:parallel[,momentum]]" */
   const char* threshold;  /* NULL or "off"; "[all:]PERCENTILE[,MIMIC]", as "99.5": dynamic thresholding of the
                            * predicted clean latents, by channel or all: at once */
+  const char* init_path;  /* NULL, or a PNG to start from: the last part of the steps is taken, from the
+                           * picture  under noise. Width and height are then the picture's own unless given
+                           * (less for one  that is large); of another shape its middle is taken */
+  const char* mask_path;  /* NULL, or a PNG of the same shape: only what is white in it is drawn anew */
+  double strength;        /* the part of the steps, above 0 to 1; 0: 0.6 */
 } darkroom_request;
 
 DARKROOM_API void darkroom_request_init(darkroom_request* request);

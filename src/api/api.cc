@@ -132,6 +132,9 @@ darkroom::Request to_request(const darkroom_request& r) {
   out.threshold = or_else(r.threshold, out.threshold.c_str());
   out.rng = or_else(r.rng, "torch-cpu");
   out.noise_path = or_else(r.noise_path, "");
+  out.init_path = or_else(r.init_path, "");
+  out.mask_path = or_else(r.mask_path, "");
+  out.strength = unless_zero(r.strength);
   out.sheet = r.on_sheet != nullptr;
   out.sheet_columns = unless_zero<int64_t>(r.sheet_columns);
   return out;

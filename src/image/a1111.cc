@@ -186,6 +186,12 @@ bool store_pair(const std::string& key, const std::string& value, Recipe* recipe
     recipe->sigmas = read_list(value, where);
   } else if (key == "Max text tokens") {
     recipe->max_text_tokens = count();
+  } else if (key == "Denoising strength") {
+    recipe->strength = parse_number(value, key, 0.0, 1.0, where);
+  } else if (key == "Init image") {
+    recipe->init = base_name(value);
+  } else if (key == "Mask image") {
+    recipe->mask = base_name(value);
   } else if (key == "Noise file") {
     recipe->noise = base_name(value);
   } else if (key == "Pictures") {
@@ -257,6 +263,9 @@ std::string to_a1111_text(const Recipe& recipe) {
   add("Model", base_name(recipe.model));
   add("RNG", recipe.rng == "torch-cpu" ? "CPU" : recipe.rng == "torch-cuda" ? "NV" : recipe.rng);
   add("Noise file", base_name(recipe.noise));
+  if (recipe.strength) add("Denoising strength", fmt::format("{}", *recipe.strength));
+  add("Init image", base_name(recipe.init));
+  add("Mask image", base_name(recipe.mask));
   if (recipe.pictures != 0) add("Pictures", fmt::format("{}", recipe.pictures));
   if (recipe.columns != 0) add("Columns", fmt::format("{}", recipe.columns));
   if (recipe.max_text_tokens != 0) add("Max text tokens", fmt::format("{}", recipe.max_text_tokens));

@@ -13,8 +13,8 @@ namespace {
 using nlohmann::json;
 
 // Of the JSON; grows when a reader of the older one would draw another picture. 2: sampler, spacing and what
-// steers guidance; a recipe without these is written as 1.
-constexpr int64_t kFormat = 2;
+// steers guidance. 3: a picture to start from. A recipe is written in the oldest format that says it all.
+constexpr int64_t kFormat = 3;
 constexpr std::size_t kMostTextBytes = std::size_t{8} << 20;
 constexpr std::size_t kMostSigmas = 1000;
 constexpr int64_t kMostCount = 1 << 20;
@@ -70,7 +70,8 @@ std::string to_json(const Recipe& recipe) {
   const bool is_plain = recipe.sampler.empty() && recipe.spacing.empty() &&
                         recipe.guidance_schedule.empty() && recipe.guidance_interval.empty() &&
                         recipe.cfg_method.empty() && recipe.threshold.empty() && recipe.cache.empty();
-  json object = {{"format", is_plain ? 1 : kFormat}, {"prompt", recipe.prompt}};
+  const int64_t format = !recipe.init.empty() ? kFormat : is_plain ? 1 : 2;
+  json object = {{"format", format}, {"prompt", recipe.prompt}};
   const auto set_text = [&](const char* name, const std::string& value) {
     if (!value.empty()) object[name] = value;
   };
@@ -99,6 +100,9 @@ std::string to_json(const Recipe& recipe) {
   set_text("weights", recipe.weights);
   set_text("rng", recipe.rng);
   set_text("noise", base_name(recipe.noise));
+  set_text("init", base_name(recipe.init));
+  set_text("mask", base_name(recipe.mask));
+  if (recipe.strength) object["strength"] = *recipe.strength;
   set_count("pictures", recipe.pictures);
   set_count("columns", recipe.columns);
   if (recipe.pictures > 0 && recipe.seed) object["seeds"] = seeds_of(recipe);
@@ -144,6 +148,9 @@ Recipe from_json(std::string_view text, const std::string& where) {
     recipe.weights = fields.text("weights", "");
     recipe.rng = fields.text("rng", "");
     recipe.noise = base_name(fields.text("noise", ""));
+    recipe.init = base_name(fields.text("init", ""));
+    recipe.mask = base_name(fields.text("mask", ""));
+    recipe.strength = read_number(fields, "strength");
     recipe.pictures = static_cast<int>(fields.integer("pictures", 0, 0, kMostPictures));
     recipe.columns = static_cast<int>(fields.integer("columns", 0, 0, kMostPictures));
     recipe.model = base_name(fields.text("model", ""));

@@ -43,6 +43,10 @@ struct Recipe {
   std::string rng = {};        // as --rng: torch-cpu or torch-cuda
   // Last component of the file of initial latents; seed and rng then count for a stochastic sampler only.
   std::string noise = {};
+  // Last components of the files of the picture it starts from and of the mask; how many of the steps were
+  // taken.
+  std::string init = {}, mask = {};
+  std::optional<double> strength = {};
   int pictures = 0;  // of a contact sheet, with seeds seed, seed + 1, ...; a picture by itself states none
   int columns = 0;   // of a contact sheet
   std::string model = {};   // last component of its path

@@ -133,16 +133,18 @@ struct GroupNormArgs {
   bool silu = false;
 };
 
-// Rows [first_row, first_row + R) of [H·u, W·u, Co] = residual + conv(upsample(x [H,W,Ci])) + bias, as out
-// [R, W·u, Co]: cross-correlation with weight [Co,Ci,kh,kw], stride 1, zero padding (kh−1)/2 and (kw−1)/2,
-// after nearest-neighbour upsampling by u. All dense. `out` may be `residual`. A row's bytes do not depend on
-// which others are computed.
+// Rows [first_row, first_row + R) of [H·u/d, W·u/d, Co] = residual + conv(upsample(x [H,W,Ci])) + bias, as
+// out [R, W·u/d, Co]: cross-correlation with weight [Co,Ci,kh,kw], zero padding (kh−1)/2 and (kw−1)/2, after
+// nearest-neighbour upsampling by u. With d = 2 only the results at odd rows and columns are kept, which for
+// even sizes is stride 2 after a zero row below and a zero column on the right. All dense. `out` may be
+// `residual`. A row's bytes do not depend on which others are computed.
 struct Conv2dArgs {
   Tensor x, weight;
   Tensor bias;      // [Co] or absent
   Tensor residual;  // shape of out or absent
   Tensor out;
-  int64_t upsample = 1;  // 1 or 2
+  int64_t upsample = 1;    // u: 1 or 2
+  int64_t downsample = 1;  // d: 1 or 2
   int64_t first_row = 0;
 };
 

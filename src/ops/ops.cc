@@ -1,5 +1,6 @@
 #include "ops/ops.h"
 
+#include <algorithm>
 #include <string_view>
 #include <vector>
 
@@ -348,8 +349,8 @@ Tensor conv2d(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOp
   require(x.shape.rank() == 3 && w.weight.shape.rank() == 4, ErrorCode::kFailure,
           "conv2d: x is {} and weight {}, expected [H, W, Ci] and [Co, Ci, kh, kw]", describe(x),
           describe(w.weight));
-  const int64_t u = options.upsample;
-  const Tensor out = allocate_like(ctx, x, {x.shape[0] * u, x.shape[1] * u, w.weight.shape[0]});
+  const int64_t u = options.upsample, d = std::max<int64_t>(1, options.downsample);
+  const Tensor out = allocate_like(ctx, x, {x.shape[0] * u / d, x.shape[1] * u / d, w.weight.shape[0]});
   conv2d_into(ctx, x, w, options, out);
   return out;
 }
@@ -366,10 +367,11 @@ void conv2d_into(const Context& ctx, const Tensor& x, const Conv2d& w, const Con
   check_weight(ctx, op, "weight", w.weight, {k[0], x.shape[2], k[2], k[3]});
   check_dense(op, "weight", w.weight);
   check_optional_weight(ctx, op, "bias", w.bias, {k[0]});
-  const int64_t u = options.upsample;
-  require(u == 1 || u == 2, ErrorCode::kFailure, "conv2d: upsampling by {}, only 1 and 2 exist", u);
-  const int64_t rows = out.shape[0], whole = x.shape[0] * u;
-  const Shape shape{rows, x.shape[1] * u, k[0]};
+  const int64_t u = options.upsample, d = options.downsample;
+  require((u == 1 || u == 2) && (d == 1 || d == 2), ErrorCode::kFailure,
+          "conv2d: upsampling by {} and downsampling by {}, only 1 and 2 exist", u, d);
+  const int64_t rows = out.shape[0], whole = x.shape[0] * u / d;
+  const Shape shape{rows, x.shape[1] * u / d, k[0]};
   check_like(ctx, op, "out", out, x, shape);
   require(options.first_row >= 0 && rows <= whole - options.first_row, ErrorCode::kFailure,
           "conv2d: {} rows from {} of a result of {}", rows, options.first_row, whole);
@@ -384,6 +386,7 @@ void conv2d_into(const Context& ctx, const Tensor& x, const Conv2d& w, const Con
                       .residual = options.residual,
                       .out = out,
                       .upsample = u,
+                      .downsample = d,
                       .first_row = options.first_row});
 }
 

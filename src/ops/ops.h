@@ -105,10 +105,11 @@ Tensor group_statistics(const Context& ctx, const Tensor& moments, int64_t value
 void group_norm_into(const Context& ctx, const Tensor& x, const Tensor& statistics, const Tensor& weight,
                      const Tensor& bias, bool silu, const Tensor& out);
 
-// "Same" convolution, stride 1, over x [H,W,Ci] -> [H·upsample, W·upsample, Co].
+// "Same" convolution over x [H,W,Ci] -> [H·upsample/downsample, W·upsample/downsample, Co], rounded down.
 struct ConvOptions {
-  int64_t upsample = 1;  // nearest-neighbour upsampling of x first: 1 or 2
-  Tensor residual = {};  // added to the result, if present
+  int64_t upsample = 1;    // nearest-neighbour upsampling of x first: 1 or 2
+  int64_t downsample = 1;  // 2: only results at odd rows and columns (diffusers' Downsample2D for even sizes)
+  Tensor residual = {};    // added to the result, if present
   int64_t first_row =
       0;  // conv2d_into only: `out` gets as many rows as it has, from this one of the result on
 };

@@ -1,10 +1,10 @@
 #include "pipeline/phases.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "sampling/guidance.h"
 #include "sampling/latents.h"
-#include "sampling/sampler.h"
 
 namespace darkroom {
 namespace {
@@ -279,7 +279,7 @@ void DenoisePhase::velocities(std::span<const float> x, int level, int number, c
 }
 
 std::vector<float> DenoisePhase::run(std::vector<float> latents, const DenoiseHooks& hooks,
-                                     const std::function<void(std::span<float>)>& randn) {
+                                     SamplerOptions options) {
   std::vector<float> negative(job_.true_cfg ? latents.size() : 0);
   Guidance guidance(job_.cfg_rule, config_.in_channels / kValuesPerChannel, kValuesPerChannel);
   int pass = 0;
@@ -295,7 +295,8 @@ std::vector<float> DenoisePhase::run(std::vector<float> latents, const DenoiseHo
     if (scale == 1.0f || ctx_.backend.device() == Device::kNone) return;
     guidance.combine(x, sigma, negative, velocity, scale, velocity);
   };
-  sample(job_.schedule.sigmas, latents, denoise, {.kind = job_.sampler, .randn = randn});
+  options.kind = job_.sampler;
+  sample(job_.schedule.sigmas, latents, denoise, options);
   return latents;
 }
 
@@ -309,6 +310,29 @@ memory::Residency::Totals DenoisePhase::totals() const {
     sum.wait_seconds += one.wait_seconds;
   }
   return sum;
+}
+
+PictureMoments encode_picture(const Context& ctx, const ModelConfig& config, WeightSource& source,
+                              const Job& job, std::span<const float> pixels, const vae::StripPlan& strips,
+                              const ScratchFile* scratch) {
+  vae::EncoderWeights weights;
+  const Loaded loaded(ctx, source, memory::one_unit(visitor_of(weights, config.vae), source));
+  const Tensor picture =
+      ops::upload(ctx, pixels, ctx.activation, {job.height, job.width, config.vae.out_channels});
+  const std::vector<float> moments =
+      to_host(ctx, vae::encode(ctx, config.vae, weights, picture, strips, scratch));
+  if (ctx.backend.device() == Device::kNone) return {};
+  const LatentSize size{config.vae.latent_channels, 2 * job.token_rows, 2 * job.token_cols};
+  std::vector<float> mean, deviation;
+  const std::size_t channels = static_cast<std::size_t>(size.channels);
+  for (std::size_t at = 0; at < moments.size(); at += 2 * channels) {
+    for (std::size_t c = 0; c < channels; ++c) {
+      mean.push_back(moments[at + c]);
+      // diffusers' DiagonalGaussianDistribution.
+      deviation.push_back(std::exp(0.5f * std::clamp(moments[at + channels + c], -30.0f, 20.0f)));
+    }
+  }
+  return {pack_latents_from_pixels(mean, size), pack_latents_from_pixels(deviation, size)};
 }
 
 Image decode(const Context& ctx, const ModelConfig& config, WeightSource& source, const Job& job,

@@ -17,6 +17,7 @@
 #include "ops/context.h"
 #include "pipeline/model.h"
 #include "pipeline/request.h"
+#include "sampling/sampler.h"
 #include "sampling/step_cache.h"
 
 namespace darkroom {
@@ -25,6 +26,11 @@ namespace darkroom {
 struct Conditioning {
   std::vector<float> pooled;  // [pooled_projection_dim]
   std::vector<float> states;  // [max_text_tokens, joint_attention_dim]
+};
+
+// What the VAE's encoder says of a picture: packed latents [tokens, channels] in the VAE's own scale.
+struct PictureMoments {
+  std::vector<float> mean, deviation;
 };
 
 // How the weights of a part are grouped for memory. The units point into `weights`, which must stay where it
@@ -43,6 +49,12 @@ std::vector<std::vector<float>> encode_t5(const Context& ctx, const ModelConfig&
                                           WeightSource& weights,
                                           std::span<const std::vector<int32_t>> prompts);
 
+// Pixels f32 [height, width, 3] of the job's size, -1 to 1 -> moments; empty ones on the dry-run backend.
+// strips, scratch: as vae::encode() takes them.
+PictureMoments encode_picture(const Context& ctx, const ModelConfig& config, WeightSource& weights,
+                              const Job& job, std::span<const float> pixels, const vae::StripPlan& strips,
+                              const ScratchFile* scratch);
+
 // What denoising tells while it runs; may be empty.
 struct DenoiseHooks {
   std::function<void(int pass, int block, int blocks)> on_block;  // `block` of `blocks` finished in this pass
@@ -60,9 +72,8 @@ class DenoisePhase {
                std::span<const Conditioning> prompts, const memory::Placement* blocks);
   ~DenoisePhase();
 
-  // Initial latents [tokens, channels] turned into final ones. randn: as SamplerOptions has it.
-  std::vector<float> run(std::vector<float> latents, const DenoiseHooks& hooks,
-                         const std::function<void(std::span<float>)>& randn = {});
+  // Initial latents [tokens, channels] turned into final ones, by the job's sampler.
+  std::vector<float> run(std::vector<float> latents, const DenoiseHooks& hooks, SamplerOptions options = {});
 
   // Read from files so far, and time spent on it and on waiting for it.
   memory::Residency::Totals totals() const;

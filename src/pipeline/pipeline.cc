@@ -46,14 +46,22 @@ class Run {
   // Reads the file of --noise, if there is one: what is wrong with it should show before the long work
   // begins.
   void read_noise();
+  // The moments of the picture that the job starts from, if there is one.
+  void encode_source();
   void draw();
 
  private:
   // What the encoders, or the cache, say of the prompt and, for true CFG, the negative prompt.
   std::vector<Conditioning> condition();
   std::vector<Conditioning> encode(const std::vector<Tokens>& texts);
-  std::vector<float> initial_latents(uint64_t seed) const;
-  std::function<void(std::span<float>)> fresh_noise(uint64_t seed) const;
+  // Where a picture begins, and how its sampler goes on.
+  struct Start {
+    std::vector<float> latents;
+    SamplerOptions options;
+  };
+  Start start(uint64_t seed) const;
+  // Packed latents of the generator's next numbers.
+  std::vector<float> draw_latents(const Randn& randn) const;
   struct Denoised {
     std::vector<float> latents;
     DenoisePhase::Passes passes;
@@ -80,6 +88,8 @@ class Run {
   std::optional<ScratchFile> scratch_;
   std::optional<Sheet> sheet_;
   std::vector<float> given_noise_;  // packed; empty unless the request names a file
+  PictureMoments source_;           // of the job's source picture
+  std::vector<float> mask_;         // mask_tokens(); empty: all is drawn anew
   Progress progress_;
   std::chrono::steady_clock::time_point phase_start_;
 };
@@ -111,6 +121,20 @@ void Run::report(bool finished) {
 void Run::read_noise() {
   if (job_.noise_path.empty()) return;
   given_noise_ = read_latents(job_.noise_path, job_.image_tokens(), 4 * model_.config().vae.latent_channels);
+}
+
+void Run::encode_source() {
+  if (!job_.source) return;
+  begin(Phase::kEncodePicture, {"vae encode"});
+  {
+    Workspace space(backend_, plan_.phase("vae encode").activation_bytes, job_.precision, cancel_);
+    source_ = encode_picture(space.ctx, model_.config(), *model_.open_weights(Part::kVae), job_,
+                             source_pixels(job_.source->image), plan_.encode_strips,
+                             scratch_ ? &*scratch_ : nullptr);
+  }
+  const Image& mask = job_.source->mask;
+  if (!mask.rgb.empty()) mask_ = mask_tokens(mask, job_.token_rows, job_.token_cols);
+  end();
 }
 
 std::vector<Conditioning> Run::condition() {
@@ -163,34 +187,43 @@ std::vector<Conditioning> Run::encode(const std::vector<Tokens>& texts) {
   return prompts;
 }
 
-std::vector<float> Run::initial_latents(uint64_t seed) const {
-  if (!given_noise_.empty()) return given_noise_;
+std::vector<float> Run::draw_latents(const Randn& randn) const {
   const LatentSize size{model_.config().vae.latent_channels, 2 * job_.token_rows, 2 * job_.token_cols};
-  std::vector<float> noise = latent_noise({.kind = job_.noise,
-                                           .seed = seed,
-                                           .channels = size.channels,
-                                           .height = size.height,
-                                           .width = size.width,
-                                           .cuda = {}});
+  std::vector<float> values(static_cast<std::size_t>(size.channels * size.height * size.width));
+  randn(values);
   // A bf16 pipeline draws bf16 noise, which in torch >= 2.13 is the f32 noise rounded.
   if (job_.precision == DType::kBF16) {
-    for (float& value : noise) value = round_to_bfloat16(value);
+    for (float& value : values) value = round_to_bfloat16(value);
   }
-  return pack_latents(noise, size);
+  return pack_latents(values, size);
 }
 
-// Of a stochastic sampler: the numbers behind those that the initial latents took.
-std::function<void(std::span<float>)> Run::fresh_noise(uint64_t seed) const {
-  if (job_.sampler != SamplerKind::kAncestral) return {};
-  const std::size_t taken =
-      static_cast<std::size_t>(job_.image_tokens() * model_.config().transformer.in_channels);
-  const auto behind = [taken](auto generator) {
-    std::vector<float> initial(taken);
-    generator.randn(initial);
-    return [generator](std::span<float> out) mutable { generator.randn(out); };
-  };
-  if (job_.noise == NoiseKind::kTorchCpu) return behind(TorchCpuGenerator(seed));
-  return behind(TorchCudaGenerator(seed));
+// In diffusers' order: the generator's first numbers choose among the encoder's latents, the next are the
+// noise; what comes behind is a stochastic sampler's.
+Run::Start Run::start(uint64_t seed) const {
+  const Randn randn = torch_randn(job_.noise, seed);
+  std::vector<float> picture;
+  if (job_.source) {
+    picture = draw_latents(randn);
+    for (std::size_t i = 0; i < picture.size(); ++i) {
+      picture[i] = source_.mean[i] + source_.deviation[i] * picture[i];
+    }
+    vae::scale_latents(model_.config().vae, picture);
+  }
+  std::vector<float> noise = draw_latents(randn);
+  if (!given_noise_.empty()) noise = given_noise_;
+  Start start{noise, {.randn = randn}};
+  if (!job_.source) return start;
+  mix_noise(picture, noise, job_.schedule.sigmas.front(), start.latents);
+  if (!mask_.empty()) {
+    start.options.constrain = [this, picture = std::move(picture), noise = std::move(noise)](
+                                  float sigma, std::span<float> latents) {
+      std::vector<float> kept(latents.size());
+      mix_noise(picture, noise, sigma, kept);
+      keep_outside_mask(mask_, kept, latents);
+    };
+  }
+  return start;
 }
 
 std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
@@ -220,7 +253,8 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
     progress_.picture = index;
     begin(Phase::kDenoise, {"denoise"});
     const uint64_t seed = job_.seed + static_cast<uint64_t>(index);
-    Denoised denoised{denoiser.run(initial_latents(seed), hooks, fresh_noise(seed)), {}};
+    Start begin_with = start(seed);
+    Denoised denoised{denoiser.run(std::move(begin_with.latents), hooks, std::move(begin_with.options)), {}};
     denoised.passes = denoiser.passes();
     progress_.passes = denoised.passes.made;
     progress_.skipped_passes = denoised.passes.skipped;
@@ -240,7 +274,7 @@ Recipe recipe_of(const Model& model, const Job& job, uint64_t seed) {
   recipe.negative = job.negative;
   recipe.width = static_cast<int>(job.width);
   recipe.height = static_cast<int>(job.height);
-  recipe.steps = static_cast<int>(job.steps());
+  recipe.steps = static_cast<int>(job.asked_steps);
   if (job.guidance) recipe.guidance = *job.guidance;
   recipe.cfg = job.cfg;
   if (job.true_cfg || job.guidance) {
@@ -266,6 +300,11 @@ Recipe recipe_of(const Model& model, const Job& job, uint64_t seed) {
   if (job.weights != WeightStorage::kAsStored) recipe.weights = storage_name(job.weights);
   recipe.rng = job.noise == NoiseKind::kTorchCpu ? "torch-cpu" : "torch-cuda";
   recipe.noise = job.noise_path.string();
+  if (job.source) {
+    recipe.init = job.init_path.string();
+    recipe.mask = job.mask_path.string();
+    recipe.strength = job.strength;
+  }
   recipe.model = model.name();
   recipe.engine = std::string("darkroom ") + kVersion;
   return recipe;
@@ -311,6 +350,7 @@ void Run::draw() {
   for (const std::string& text : job_.notes) note(text);
   read_noise();
   if (job_.sheet) sheet_.emplace(*job_.sheet);
+  encode_source();
   begin(Phase::kEncodeText, {"clip", "t5"});
   std::vector<Conditioning> prompts = condition();
   end();

@@ -1,5 +1,5 @@
 // The story: a job goes in, pictures come out. Encode the text, let the encoders go; denoise, let the
-// transformer go; decode. Called by the API.
+// transformer go; decode. A run that starts from a picture encodes that first. Called by the API.
 #pragma once
 
 #include <atomic>
@@ -17,7 +17,7 @@
 
 namespace darkroom {
 
-enum class Phase : uint8_t { kEncodeText, kModulate, kDenoise, kDecode };
+enum class Phase : uint8_t { kEncodeText, kModulate, kDenoise, kDecode, kEncodePicture };
 
 // Where a run is.
 struct Progress {

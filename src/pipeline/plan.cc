@@ -31,11 +31,21 @@ std::size_t latent_bytes(const flux::Config& config, const Job& job) {
   return sizeof(float) * count(job.image_tokens() * config.in_channels);
 }
 
+// Of the run's source: the picture and its mask; the encoder's moments, the latents drawn from them and their
+// noise; the mask of latents.
+std::size_t source_bytes(const flux::Config& config, const Job& job) {
+  if (!job.source) return 0;
+  const std::size_t masked = job.source->mask.rgb.empty() ? 0 : 1;
+  return (1 + masked) * 3 * count(job.width * job.height) + 4 * latent_bytes(config, job) +
+         masked * sizeof(float) * 4 * count(job.image_tokens());
+}
+
 // The noise of all pictures, or those that wait to be decoded, and the sheet.
 std::size_t picture_bytes(const flux::Config& config, const Job& job) {
   const std::size_t sheet = job.sheet ? 3 * count(job.sheet->width * job.sheet->height) : 0;
   const bool given = !job.noise_path.empty();
-  return sheet + (count(job.count - 1) + (given ? 1 : 0)) * latent_bytes(config, job);
+  return sheet + (count(job.count - 1) + (given ? 1 : 0)) * latent_bytes(config, job) +
+         source_bytes(config, job);
 }
 
 void set_placement(PlannedPhase& phase, const memory::Placement& placement, std::size_t always) {
@@ -45,10 +55,9 @@ void set_placement(PlannedPhase& phase, const memory::Placement& placement, std:
 }
 
 // A part whose weights are in memory as a whole.
-PlannedPhase plan_phase(const char* name, const Model& model, Part part, const Job& job,
+PlannedPhase plan_phase(const char* name, const Model& model, Part part, std::size_t bytes, const Job& job,
                         const PhaseWork& work) {
   const DryRun run = dry_run(model.part_dtype(part), job.precision, work);
-  const std::size_t bytes = weight_bytes(model, part);
   return {.name = name,
           .weight_bytes = bytes,
           .resident_bytes = bytes,
@@ -64,11 +73,11 @@ void plan_text(const Model& model, const Job& job, Plan& plan) {
                                                    std::vector<int32_t>(count(config.clip.max_positions)));
   const std::vector<std::vector<int32_t>> t5_ids(prompts, std::vector<int32_t>(count(job.max_text_tokens)));
   plan.phases.push_back(plan_phase(
-      "clip", model, Part::kClip, job,
+      "clip", model, Part::kClip, weight_bytes(model, Part::kClip), job,
       [&](const Context& ctx, WeightSource& weights) { encode_clip(ctx, config, weights, clip_ids); }));
-  PlannedPhase t5 = plan_phase("t5", model, Part::kT5, job, [&](const Context& ctx, WeightSource& weights) {
-    encode_t5(ctx, config, weights, t5_ids);
-  });
+  PlannedPhase t5 =
+      plan_phase("t5", model, Part::kT5, weight_bytes(model, Part::kT5), job,
+                 [&](const Context& ctx, WeightSource& weights) { encode_t5(ctx, config, weights, t5_ids); });
   // Its layers are used once: they pass through.
   t5::Weights weights;
   const std::unique_ptr<WeightSource> source = model.weights_for_planning(Part::kT5);
@@ -79,8 +88,8 @@ void plan_text(const Model& model, const Job& job, Plan& plan) {
   plan.phases.push_back(std::move(t5));
 }
 
-// Ways to decode, the fastest first; the last needs the least memory.
-std::vector<vae::StripPlan> ways_to_decode() {
+// Ways to decode or encode, the fastest first; the last needs the least memory.
+std::vector<vae::StripPlan> ways_to_strip() {
   std::vector<vae::StripPlan> ways;
   for (const bool in_file : {false, true}) {
     for (const std::size_t mebibytes : {16, 8, 4}) ways.push_back({mebibytes << 20, in_file});
@@ -92,28 +101,63 @@ PlannedPhase plan_decode(const Model& model, const Job& job, const Backend::Work
                          const vae::StripPlan& strips) {
   const ModelConfig& config = model.config();
   const std::vector<float> latents(count(job.image_tokens() * config.transformer.in_channels));
-  PlannedPhase vae =
-      plan_phase("vae", model, Part::kVae, job, [&](const Context& ctx, WeightSource& weights) {
-        decode(ctx, config, weights, job, latents, strips, nullptr);
-      });
+  PlannedPhase vae = plan_phase("vae", model, Part::kVae, weight_bytes(model, Part::kVae), job,
+                                [&](const Context& ctx, WeightSource& weights) {
+                                  decode(ctx, config, weights, job, latents, strips, nullptr);
+                                });
   // Latents as tokens and as an image; the finished picture.
   vae.host_bytes = 2 * latent_bytes(config.transformer, job) + picture_bytes(config.transformer, job) +
                    3 * count(job.width * job.height) + workspace.conv_bytes;
   return vae;
 }
 
+std::size_t encoder_bytes(const Model& model) {
+  vae::EncoderWeights weights;
+  std::size_t bytes = 0;
+  const std::unique_ptr<WeightSource> source = model.weights_for_planning(Part::kVae);
+  weights.visit(model.config().vae, [&](const std::string& name, Tensor&, const Shape& shape) {
+    bytes += source->describe(name, shape).bytes_with_scales();
+  });
+  return bytes;
+}
+
+PlannedPhase plan_encode(const Model& model, const Job& job, const Backend::Workspace& workspace,
+                         const vae::StripPlan& strips) {
+  const ModelConfig& config = model.config();
+  const std::vector<float> pixels(count(3 * job.width * job.height));
+  PlannedPhase vae = plan_phase("vae encode", model, Part::kVae, encoder_bytes(model), job,
+                                [&](const Context& ctx, WeightSource& weights) {
+                                  encode_picture(ctx, config, weights, job, pixels, strips, nullptr);
+                                });
+  // The pixels in f32, and the moments once more.
+  vae.host_bytes = picture_bytes(config.transformer, job) + sizeof(float) * pixels.size() +
+                   2 * latent_bytes(config.transformer, job) + workspace.conv_bytes;
+  return vae;
+}
+
+using PlanInStrips = PlannedPhase (*)(const Model&, const Job&, const Backend::Workspace&,
+                                      const vae::StripPlan&);
+
 // The first way within the budget; if there is none, the last, which the check at the end then refuses.
-void plan_vae(const Model& model, const Job& job, const Backend::Workspace& workspace, Plan& plan) {
-  PlannedPhase vae;
-  for (const vae::StripPlan& way : ways_to_decode()) {
-    plan.strips = way;
-    vae = plan_decode(model, job, workspace, way);
-    if (!plan.budget_bytes || vae.peak_bytes() + plan.process_bytes <= *plan.budget_bytes) break;
+void plan_strips(const Model& model, const Job& job, const Backend::Workspace& workspace,
+                 PlanInStrips plan_one, vae::StripPlan& chosen, Plan& plan) {
+  PlannedPhase phase;
+  for (const vae::StripPlan& way : ways_to_strip()) {
+    chosen = way;
+    phase = plan_one(model, job, workspace, way);
+    if (!plan.budget_bytes || phase.peak_bytes() + plan.process_bytes <= *plan.budget_bytes) break;
   }
-  if (plan.strips.in_file) {
-    plan.scratch_bytes = vae::canvas_bytes(model.config().vae, 4 * job.image_tokens(), job.precision);
+  plan.phases.push_back(std::move(phase));
+}
+
+void plan_scratch(const Model& model, const Job& job, Plan& plan) {
+  const vae::Config& config = model.config().vae;
+  const int64_t pixels = 4 * job.image_tokens();
+  if (plan.strips.in_file) plan.scratch_bytes = vae::canvas_bytes(config, pixels, job.precision);
+  if (job.source && plan.encode_strips.in_file) {
+    plan.scratch_bytes =
+        std::max(plan.scratch_bytes, vae::encode_canvas_bytes(config, pixels, job.precision));
   }
-  plan.phases.push_back(std::move(vae));
 }
 
 // The smallest budget that works: every phase with as little in memory as it can do with.
@@ -122,7 +166,9 @@ std::size_t smallest_budget(const Model& model, const Job& job, const Backend::W
   std::size_t smallest = 0;
   for (const PlannedPhase& phase : plan.phases) {
     std::size_t bytes = phase.peak_bytes();
-    if (phase.name == "vae") bytes = plan_decode(model, job, workspace, ways_to_decode().back()).peak_bytes();
+    if (phase.name == "vae") bytes = plan_decode(model, job, workspace, ways_to_strip().back()).peak_bytes();
+    if (phase.name == "vae encode")
+      bytes = plan_encode(model, job, workspace, ways_to_strip().back()).peak_bytes();
     if (phase.name == "denoise") bytes -= plan.blocks.bytes() - plan.least_block_bytes;
     smallest = std::max(smallest, bytes + plan.process_bytes);
   }
@@ -134,7 +180,7 @@ void check_budget(const Model& model, const Job& job, const Backend::Workspace& 
   for (const PlannedPhase& phase : plan.phases) {
     if (phase.peak_bytes() + plan.process_bytes <= *plan.budget_bytes) continue;
     const std::size_t smallest = smallest_budget(model, job, workspace, plan);
-    const bool by_size = phase.name == "denoise" || phase.name == "vae";
+    const bool by_size = phase.name == "denoise" || phase.name.starts_with("vae");
     fail(ErrorCode::kOutOfMemory,
          "{} {} is too little: '{}' needs {}; the smallest budget for this request is {} bytes ({}){}",
          plan.automatic ? "the free memory of" : "a budget of", memory::byte_text(*plan.budget_bytes),
@@ -173,7 +219,7 @@ TransformerPlan plan_transformer(const ModelConfig& config, WeightSource& source
     DenoisePhase denoiser(ctx, config, weights, job, prompts, nullptr);
     until_modulated = {ctx.arena.peak(), static_cast<const DryRunBackend&>(ctx.backend).work()};
     denoiser.run(std::vector<float>(count(job.image_tokens() * transformer.in_channels)), {},
-                 [](std::span<float> noise) { std::ranges::fill(noise, 0.0f); });
+                 {.randn = [](std::span<float> noise) { std::ranges::fill(noise, 0.0f); }});
   });
   flux::Weights weights;
   const auto sizes = [&](flux::WeightRole role) {
@@ -236,6 +282,7 @@ Plan make_plan(const Model& model, const Job& job, const Backend::Workspace& wor
   plan.process_bytes = kProgramBytes + model.tokenizer_bytes() + workspace.bytes;
   plan.automatic = !job.budget_bytes;
   plan.budget_bytes = job.budget_bytes ? job.budget_bytes : memory::automatic_budget(plan.process_bytes);
+  if (job.source) plan_strips(model, job, workspace, plan_encode, plan.encode_strips, plan);
   plan_text(model, job, plan);
   TransformerPlan transformer =
       plan_transformer(config, *model.weights_for_planning(Part::kTransformer, job.weights),
@@ -246,7 +293,8 @@ Plan make_plan(const Model& model, const Job& job, const Backend::Workspace& wor
     phase->assumed = !model.has_part(Part::kTransformer);
     plan.phases.push_back(std::move(*phase));
   }
-  plan_vae(model, job, workspace, plan);
+  plan_strips(model, job, workspace, plan_decode, plan.strips, plan);
+  plan_scratch(model, job, plan);
   check_budget(model, job, workspace, plan);
   plan.decode_beside_denoise = job.count > 1;
   if (plan.budget_bytes && plan.peak_bytes() > *plan.budget_bytes) plan.decode_beside_denoise = false;

@@ -29,7 +29,7 @@ using PhaseWork = std::function<void(const Context& ctx, WeightSource& weights)>
 DryRun dry_run(DType stored, DType precision, const PhaseWork& work);
 
 struct PlannedPhase {
-  std::string name;                // "clip", "t5", "modulation", "denoise", "vae"
+  std::string name;  // "vae encode" (of a source picture), "clip", "t5", "modulation", "denoise", "vae"
   std::size_t weight_bytes = 0;    // as they come into memory, all that the phase uses
   std::size_t resident_bytes = 0;  // of weights that stay in memory during the phase
   std::size_t slot_bytes = 0;      // of the slots that the others pass through
@@ -66,8 +66,8 @@ struct Plan {
   bool automatic = false;                   // the budget was not given
   memory::Placement blocks;                 // of the transformer, for denoise
   std::size_t least_block_bytes = 0;        // of its blocks in memory, when every one passes through one slot
-  vae::StripPlan strips;                    // of the decoder
-  std::size_t scratch_bytes = 0;       // of the file that its pictures between stages lie in; 0: in memory
+  vae::StripPlan strips, encode_strips;     // of the decoder, and of the encoder of a source picture
+  std::size_t scratch_bytes = 0;       // of the file that their pictures between stages lie in; 0: in memory
   bool decode_beside_denoise = false;  // of several pictures: the transformer stays while one is decoded
 
   const PlannedPhase& phase(const std::string& name) const;

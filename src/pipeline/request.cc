@@ -26,6 +26,25 @@ int64_t decide_edge(const char* name, const std::optional<int64_t>& given, int64
   return edge;
 }
 
+struct Size {
+  int64_t width = 0, height = 0;
+};
+
+// The size of a run that starts from `image`: the picture's own, smaller where it has more than twice the
+// pixels of the model's; with one edge given, the other in proportion. Multiples of `multiple`.
+Size size_from_picture(const Image& image, const Request& request, const Size& own, int64_t multiple) {
+  const double across = image.width, down = image.height;
+  double factor =
+      std::min(1.0, std::sqrt(2.0 * static_cast<double>(own.width * own.height) / (across * down)));
+  if (request.width) factor = static_cast<double>(*request.width) / across;
+  if (request.height && !request.width) factor = static_cast<double>(*request.height) / down;
+  const auto edge = [&](double whole) {
+    const double steps = std::round(whole * factor / static_cast<double>(multiple));
+    return std::clamp(static_cast<int64_t>(steps) * multiple, multiple, kMaxEdge / multiple * multiple);
+  };
+  return {edge(across), edge(down)};
+}
+
 void decide_size(const Request& request, const Model& model, Job& job) {
   const ModelConfig& config = model.config();
   const ModelSettings& own = model.settings();
@@ -33,13 +52,49 @@ void decide_size(const Request& request, const Model& model, Job& job) {
   // FLUX.1 was trained around one megapixel. A small VAE belongs to a test model: keep its picture small,
   // too.
   const int64_t fallback = config.transformer.inner_dim() >= 1024 ? 1024 : 16 * pixels;
-  job.width = decide_edge("width", request.width, pixels, own.width.value_or(fallback));
-  job.height = decide_edge("height", request.height, pixels, own.height.value_or(fallback));
+  Size size{own.width.value_or(fallback), own.height.value_or(fallback)};
+  SourcePicture source;
+  const bool has_source = !request.init_path.empty() || !request.mask_path.empty();
+  if (has_source) {
+    source = read_source_picture(request.init_path, request.mask_path);
+    size = size_from_picture(source.image, request, size, pixels);
+  }
+  job.width = decide_edge("width", request.width, pixels, size.width);
+  job.height = decide_edge("height", request.height, pixels, size.height);
   require(job.width * job.height <= kMaxPixels, ErrorCode::kUsage,
           "{}x{} is {} pixels, at most {} are allowed", job.width, job.height, job.width * job.height,
           kMaxPixels);
   job.token_cols = job.width / pixels;
   job.token_rows = job.height / pixels;
+  if (!has_source) return;
+  fit_source_picture(static_cast<int>(job.width), static_cast<int>(job.height), source);
+  job.source = std::make_shared<const SourcePicture>(std::move(source));
+  job.init_path = request.init_path;
+  job.mask_path = request.mask_path;
+}
+
+// With a source picture the first steps are left out, as diffusers counts them.
+void decide_strength(const Request& request, Job& job) {
+  job.asked_steps = job.steps();
+  const double strength = request.strength.value_or(0.6);
+  require(strength > 0 && strength <= 1, ErrorCode::kUsage, "strength is {}, allowed are above 0 to 1",
+          strength);
+  if (!job.source) {
+    if (request.strength) job.notes.emplace_back("strength has no effect without a picture to start from");
+    return;
+  }
+  const double all = static_cast<double>(job.steps());
+  const int64_t left_out = static_cast<int64_t>(std::max(all - all * strength, 0.0));
+  require(left_out < job.steps(), ErrorCode::kUsage,
+          "strength {} of {} steps leaves none to take; use a larger one, or more steps", strength,
+          job.steps());
+  const auto cut = [left_out](std::vector<float>& values) {
+    values.erase(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(left_out));
+  };
+  cut(job.schedule.sigmas);
+  cut(job.schedule.timesteps);
+  cut(job.schedule.model_times);
+  job.strength = strength;
 }
 
 void decide_schedule(const Request& request, const Model& model, Job& job) {
@@ -218,6 +273,7 @@ Job decide(const Request& request, const Model& model) {
   take_texts(request, job);
   decide_size(request, model, job);
   decide_schedule(request, model, job);
+  decide_strength(request, job);
   decide_cfg(request, model.settings(), job);
   decide_guidance(request, model, job);
   decide_guided_steps(request, job);

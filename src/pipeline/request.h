@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "image/sheet.h"
 #include "pipeline/model.h"
+#include "pipeline/source_picture.h"
 #include "sampling/guidance.h"
 #include "sampling/noise.h"
 #include "sampling/sampler.h"
@@ -43,7 +45,11 @@ struct Request {
   std::filesystem::path scratch_folder = "/var/tmp";  // for what a small budget keeps on disk
   std::string rng = "torch-cpu";
   std::filesystem::path noise_path;  // initial latents, packed, instead of drawn noise
-  bool sheet = false;                // all pictures in a grid, besides each by itself
+  // Starts from this picture instead of from noise alone: the last `strength` of the steps are taken. With a
+  // mask only its white part is drawn anew. Size: of the picture, unless one is given or it is large.
+  std::filesystem::path init_path, mask_path;
+  std::optional<double> strength;
+  bool sheet = false;  // all pictures in a grid, besides each by itself
   std::optional<int64_t> sheet_columns;
 };
 
@@ -59,7 +65,8 @@ struct Job {
   std::vector<float> guidances;   // of each step, if guidance
   CacheSettings cache;
   int64_t width = 0, height = 0;  // pixels
-  Schedule schedule;
+  Schedule schedule;              // of the steps that are taken
+  int64_t asked_steps = 0;        // with a source picture, strength leaves the first of them out
   SamplerKind sampler = SamplerKind::kEuler;
   SigmaSpacing spacing = SigmaSpacing::kSimple;
   std::vector<double> custom_sigmas;  // as asked for, before any shift; empty: evenly spaced
@@ -73,6 +80,9 @@ struct Job {
   std::filesystem::path scratch_folder;
   NoiseKind noise = NoiseKind::kTorchCpu;
   std::filesystem::path noise_path;
+  std::shared_ptr<const SourcePicture> source;  // of the job's size; null: noise alone
+  std::filesystem::path init_path, mask_path;
+  double strength = 1;
   std::optional<SheetLayout> sheet;
   std::vector<std::string> notes;  // options without effect, words that the model does not know
 

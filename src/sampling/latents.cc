@@ -72,4 +72,13 @@ std::vector<float> unpack_latents_to_pixels(std::span<const float> tokens, const
   return pixels;
 }
 
+std::vector<float> pack_latents_from_pixels(std::span<const float> pixels, const LatentSize& size) {
+  check_count(pixels, size);
+  std::vector<float> tokens(pixels.size());
+  for_each_value(size, [&](std::size_t token, int64_t channel, int64_t row, int64_t column) {
+    tokens[token] = pixels[static_cast<std::size_t>((row * size.width + column) * size.channels + channel)];
+  });
+  return tokens;
+}
+
 }  // namespace darkroom

@@ -30,7 +30,8 @@ std::vector<float> pack_latents(std::span<const float> planes, const LatentSize&
 // Tokens to planes: the inverse. Errors: as pack_latents.
 std::vector<float> unpack_latents(std::span<const float> tokens, const LatentSize& size);
 
-// Tokens to pixels [height, width, channels] (NHWC of one picture). Errors: as pack_latents.
+// Tokens to pixels [height, width, channels] (NHWC of one picture), and back. Errors: as pack_latents.
 std::vector<float> unpack_latents_to_pixels(std::span<const float> tokens, const LatentSize& size);
+std::vector<float> pack_latents_from_pixels(std::span<const float> pixels, const LatentSize& size);
 
 }  // namespace darkroom

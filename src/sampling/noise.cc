@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstddef>
+#include <memory>
 #include <utility>
 
 #include "base/error.h"
@@ -184,23 +185,26 @@ void TorchCudaGenerator::randn(std::span<float> out) {
   call_offset_ += rounds;
 }
 
-std::vector<float> latent_noise(const NoiseRequest& request) {
-  constexpr int64_t kMostValues = int64_t{1} << 30;
-  const auto in_range = [](int64_t n) { return n >= 1 && n <= kMostValues; };
-  require(in_range(request.channels) && in_range(request.height) && in_range(request.width) &&
-              request.height <= kMostValues / request.width &&
-              request.channels <= kMostValues / (request.height * request.width),
-          ErrorCode::kUsage,
-          "noise of {} x {} x {} values: each size must be at least 1 and the product at most {}",
-          request.channels, request.height, request.width, kMostValues);
-  std::vector<float> out(static_cast<std::size_t>(request.channels * request.height * request.width));
-  const uint64_t seed = request.seed + request.image_index;
-  if (request.kind == NoiseKind::kTorchCpu) {
-    TorchCpuGenerator(seed).randn(out);
-  } else {
-    TorchCudaGenerator(seed, request.cuda).randn(out);
-  }
-  return out;
+namespace {
+
+template <typename Generator>
+Randn shared_stream(Generator generator) {
+  return [shared = std::make_shared<Generator>(std::move(generator))](std::span<float> out) {
+    shared->randn(out);
+  };
+}
+
+}  // namespace
+
+Randn torch_randn(NoiseKind kind, uint64_t seed, const CudaGeometry& cuda) {
+  if (kind == NoiseKind::kTorchCpu) return shared_stream(TorchCpuGenerator(seed));
+  return shared_stream(TorchCudaGenerator(seed, cuda));
+}
+
+void mix_noise(std::span<const float> picture, std::span<const float> noise, float sigma,
+               std::span<float> out) {
+  const float share = 1.0f - sigma;
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = sigma * noise[i] + share * picture[i];
 }
 
 }  // namespace darkroom

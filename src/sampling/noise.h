@@ -2,11 +2,12 @@
 // that it gives in diffusers and ComfyUI.
 //
 // Not a general random library: normal numbers with mean 0 and deviation 1 in f32, nothing else. Called by
-// the pipeline (latent_noise) and by tests (the generators). Results are the same on every CPU. An object
+// the pipeline (torch_randn) and by tests (the generators). Results are the same on every CPU. An object
 // belongs to one thread at a time; the functions may run anywhere.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <random>
 #include <span>
@@ -69,20 +70,16 @@ class TorchCudaGenerator {
   uint64_t call_offset_ = 0;  // counters, each good for four numbers, that every thread has used so far
 };
 
-struct NoiseRequest {
-  NoiseKind kind = NoiseKind::kTorchCpu;
-  uint64_t seed = 0;
-  uint64_t image_index =
-      0;  // picture number in a batch: drawn with seed + image_index, one generator per picture
-  int64_t channels = 16;
-  int64_t height = 0;  // of the latents: pixels / 8
-  int64_t width = 0;
-  CudaGeometry cuda = {};  // used by kTorchCuda
-};
+// Standard normal numbers: each call fills `out` as one torch.randn call of the generator that `kind` names,
+// seeded once. A pipeline whose dtype is bf16 rounds these values to bf16 (torch 2.13 does exactly that;
+// older versions drew another stream): the caller's choice. Copies share the stream. Errors: kUsage as
+// TorchCudaGenerator.
+using Randn = std::function<void(std::span<float> out)>;
+Randn torch_randn(NoiseKind kind, uint64_t seed, const CudaGeometry& cuda = {});
 
-// f32 [channels, height, width], unpacked, as one draw of torch.randn(1, channels, height, width). A pipeline
-// whose dtype is bf16 rounds these values to bf16 (torch 2.13 does exactly that; older versions drew another
-// stream): the caller's choice. Errors: kUsage for sizes below 1 or more than 2^30 values.
-std::vector<float> latent_noise(const NoiseRequest& request);
+// What lies at noise level `sigma` between a picture and noise: sigma · noise + (1 - sigma) · picture in f32,
+// the bits of diffusers' scale_noise on f32 tensors. All of one size; `out` may be either.
+void mix_noise(std::span<const float> picture, std::span<const float> noise, float sigma,
+               std::span<float> out);
 
 }  // namespace darkroom

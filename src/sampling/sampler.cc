@@ -202,6 +202,7 @@ void sample(std::span<const float> sigmas, std::span<float> latents, const Denoi
   for (int step = 0; step < steps; ++step) {
     const std::size_t i = static_cast<std::size_t>(step);
     solver.step(i, latents);
+    if (options.constrain) options.constrain(sigmas[i + 1], latents);
     require(all_finite(latents), ErrorCode::kFailure,
             "the transformer's output is not finite at step {} of {}; the weights may be damaged or may "
             "overflow in this precision: try --precision f32",

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "sampling/noise.h"
+
 namespace darkroom {
 
 // Writes the velocity (noise minus picture) at `latents` and noise level `sigma`, all values of it. `level`
@@ -44,7 +46,9 @@ struct StepReport {
 struct SamplerOptions {
   SamplerKind kind = SamplerKind::kEuler;
   // Standard normal numbers, one call a step, for kAncestral only, which needs it.
-  std::function<void(std::span<float>)> randn = {};
+  Randn randn = {};
+  // What the latents at a new noise level must keep to: may change them after each step. May be empty.
+  std::function<void(float sigma, std::span<float> latents)> constrain = {};
   std::function<void(const StepReport&)> on_step =
       {};  // may be empty; may throw to stop, as Error(kCancelled)
 };

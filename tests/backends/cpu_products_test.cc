@@ -158,26 +158,34 @@ TEST_P(CpuProducts, EveryCodeOfOneByteIsExact) {
 }
 
 struct ConvCase {
-  int64_t height, width, ci, co, kh, kw, upsample;
+  int64_t height, width, ci, co, kh, kw, upsample, downsample = 1;
 };
 
 void check_conv(Backend& backend, const ConvCase& c, DType activation, DType weight_type) {
-  SCOPED_TRACE(fmt::format("{} {}x{} {}->{} {}x{} u{} {} {}", backend.name(), c.height, c.width, c.ci, c.co,
-                           c.kh, c.kw, c.upsample, dtype_name(activation), dtype_name(weight_type)));
+  SCOPED_TRACE(fmt::format("{} {}x{} {}->{} {}x{} u{} d{} {} {}", backend.name(), c.height, c.width, c.ci,
+                           c.co, c.kh, c.kw, c.upsample, c.downsample, dtype_name(activation),
+                           dtype_name(weight_type)));
   const OwnedTensor x = random_tensor(activation, {c.height, c.width, c.ci}, 1);
   const OwnedTensor w = random_tensor(weight_type, {c.co, c.ci, c.kh, c.kw}, 2),
                     bias = random_tensor(weight_type, {c.co}, 3);
   const int64_t height = c.height * c.upsample, width = c.width * c.upsample;
-  const OwnedTensor before = random_tensor(activation, {height, width, c.co}, 4);
-  const OwnedTensor out = random_tensor(activation, {height, width, c.co}, 4);
-  backend.conv2d(
-      {.x = *x, .weight = *w, .bias = *bias, .residual = *out, .out = *out, .upsample = c.upsample});
-  for (int64_t p = 0; p < height * width; ++p) {
+  const int64_t d = c.downsample, columns = width / d;
+  const OwnedTensor before = random_tensor(activation, {height / d, columns, c.co}, 4);
+  const OwnedTensor out = random_tensor(activation, {height / d, columns, c.co}, 4);
+  backend.conv2d({.x = *x,
+                  .weight = *w,
+                  .bias = *bias,
+                  .residual = *out,
+                  .out = *out,
+                  .upsample = c.upsample,
+                  .downsample = d});
+  for (int64_t p = 0; p < height / d * columns; ++p) {
     for (int64_t o = 0; o < c.co; ++o) {
       double sum = before.get(p, o) + bias.get(0, o), size = 1;
       for (int64_t i = 0; i < c.kh; ++i) {
         for (int64_t j = 0; j < c.kw; ++j) {
-          const int64_t y = p / width + i - c.kh / 2, z = p % width + j - c.kw / 2;
+          const int64_t y = p / columns * d + d - 1 + i - c.kh / 2,
+                        z = p % columns * d + d - 1 + j - c.kw / 2;
           if (y < 0 || y >= height || z < 0 || z >= width) continue;
           for (int64_t ch = 0; ch < c.ci; ++ch) {
             const double product =
@@ -192,9 +200,10 @@ void check_conv(Backend& backend, const ConvCase& c, DType activation, DType wei
   }
 }
 
-const ConvCase kConvCases[] = {{1, 1, 1, 1, 1, 1, 1},  {3, 4, 5, 3, 3, 3, 1},  {5, 3, 7, 17, 3, 3, 2},
-                               {2, 9, 3, 4, 1, 3, 1},  {6, 6, 33, 9, 1, 1, 1}, {7, 5, 2, 2, 5, 5, 1},
-                               {4, 4, 40, 35, 3, 3, 1}};
+const ConvCase kConvCases[] = {{1, 1, 1, 1, 1, 1, 1},   {3, 4, 5, 3, 3, 3, 1},     {5, 3, 7, 17, 3, 3, 2},
+                               {2, 9, 3, 4, 1, 3, 1},   {6, 6, 33, 9, 1, 1, 1},    {7, 5, 2, 2, 5, 5, 1},
+                               {4, 4, 40, 35, 3, 3, 1}, {6, 8, 9, 18, 3, 3, 1, 2}, {5, 7, 4, 3, 3, 3, 1, 2},
+                               {3, 3, 6, 5, 3, 3, 2, 2}};
 
 TEST_P(CpuProducts, ConvolutionMatchesPlainLoops) {
   const auto backend = make(2),

@@ -341,5 +341,34 @@ TEST_F(CliGenerate, WithoutAModelTheInstalledOneDraws) {
   EXPECT_EQ(result.err.find("note"), std::string::npos) << result.err;
 }
 
+// A picture of the tiny dummy is noise, but strength and mask show in it all the same.
+TEST_F(CliGenerate, StartsFromAPicture) {
+  ASSERT_EQ(run(small_picture({"a", "-s", "5", "-o", "a.png"})).code, 0);
+  const auto over = [&](const Words& more) {
+    Words words = {"generate", "b",      "--dummy", "tiny",        "-s", "6",    "--steps",
+                   "4",        "--init", "a.png",   "--overwrite", "-o", "b.png"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Result result = run(words);
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result.err;
+  };
+  EXPECT_NE(over({"--strength", "0.5"}).find("denoise: 2 steps"), std::string::npos);
+  EXPECT_NE(over({"--strength", "0.5"}).find("encode picture: "), std::string::npos);
+  const nlohmann::json recipe = nlohmann::json::parse(run({"info", "b.png", "--json"}).out).at("recipe");
+  EXPECT_EQ(recipe.at("init"), "a.png");
+  EXPECT_EQ(recipe.at("strength"), 0.5);
+  EXPECT_EQ(recipe.at("steps"), 4);
+  EXPECT_EQ(recipe.at("format"), 3);
+  const std::vector<uint8_t> drawn = darkroom::read_png(folder() / "b.png").rgb;
+  // The same again needs the picture, which is no part of the recipe.
+  const Result like = run({"generate", "--dummy", "tiny", "--like", "b.png", "-o", "c.png"});
+  EXPECT_EQ(like.code, 0) << like.err;
+  EXPECT_NE(like.err.find("was drawn over the picture 'a.png'"), std::string::npos) << like.err;
+  const Result again =
+      run({"generate", "--dummy", "tiny", "--like", "b.png", "--init", "a.png", "-o", "d.png", "-q"});
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_EQ(darkroom::read_png(folder() / "d.png").rgb, drawn);
+}
+
 }  // namespace
 }  // namespace cli_test

@@ -37,6 +37,9 @@ Recipe full_recipe() {
           .weights = "int8",
           .rng = "torch-cpu",
           .noise = "latents, 2.safetensors",
+          .init = "a photo.png",
+          .mask = "mask.png",
+          .strength = 0.75,
           .pictures = 8,
           .columns = 3,
           .model = "flux1-dev",
@@ -98,7 +101,7 @@ TEST(RecipeJson, InvalidUtf8IsReplaced) {
 
 TEST(RecipeJson, IgnoresUnknownFieldsAndRefusesWrongOnes) {
   EXPECT_EQ(from_json(R"({"format": 1, "prompt": "a", "later": [1, {}], "seed": null})", "x").prompt, "a");
-  for (const char* text : {"", "null", "{", R"({"prompt": "a"})", R"({"format": 0})", R"({"format": 3})",
+  for (const char* text : {"", "null", "{", R"({"prompt": "a"})", R"({"format": 0})", R"({"format": 4})",
                            R"({"format": 1, "seed": 1.5})", R"({"format": 1, "seed": "1"})",
                            R"({"format": 1, "sigmas": [1, "a"]})", R"({"format": 1, "sigmas": {"a": 1}})",
                            R"({"format": 1, "cfg": "7"})", R"({"format": 1, "width": 1.5})",
@@ -125,7 +128,8 @@ TEST(RecipeA1111, IsTheExpectedText) {
       "Guidance schedule: \"1,4.5,1\", Guidance interval: \"sigma:0.25,0.75\", CFG method: \"apg:0,-0.5\", "
       "Threshold: \"99.5,1\", Step cache: balanced, Passes: 40, Skipped passes: 12, "
       "Seed: 123, "
-      "Size: 1024x768, Model: flux1-dev, RNG: CPU, Noise file: \"latents, 2.safetensors\", Pictures: 8, "
+      "Size: 1024x768, Model: flux1-dev, RNG: CPU, Noise file: \"latents, 2.safetensors\", "
+      "Denoising strength: 0.75, Init image: a photo.png, Mask image: mask.png, Pictures: 8, "
       "Columns: 3, Max text tokens: 512, Precision: bf16, Weights: int8, Version: "
       "darkroom 0.1.0");
 }

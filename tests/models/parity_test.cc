@@ -145,6 +145,32 @@ TEST_P(Stage, VaeWithQuantConv) {
   EXPECT_LT(relative_error(got, to_pixels(expected.tensor("decoded"))), kTolerance);
 }
 
+TEST_P(Stage, VaeEncodes) {
+  for (const auto& [name, folder, pixels_name] :
+       {std::tuple("vae_quant_conv", "vae_quant_conv/vae", "pixels"),
+        std::tuple("dev_img2img", "dev_small/vae", "init")}) {
+    SCOPED_TRACE(name);
+    const Expected expected(fixture_path(fmt::format("pipelines/{}/expected.safetensors", name)));
+    const vae::Config c = vae::config_from_json(config(folder), "vae");
+    vae::EncoderWeights weights;
+    bind(weights, c, folder);
+    const Tensor stored = expected.tensor(pixels_name);
+    std::vector<float> pixels;
+    Shape shape = stored.shape;
+    if (stored.dtype == DType::kF32) {
+      pixels = to_pixels(stored);
+      shape = {stored.shape[2], stored.shape[3], 3};
+    } else {
+      for (const uint8_t level : expected.bytes(pixels_name)) {
+        pixels.push_back(2.0f * (static_cast<float>(level) / 255.0f) - 1.0f);
+      }
+    }
+    const Tensor picture = ops::upload(ctx(), pixels, DType::kF32, shape);
+    const Tensor moments = vae::encode(ctx(), c, weights, picture, {}, nullptr);
+    EXPECT_LT(relative_error(host(moments), to_pixels(expected.tensor("moments"))), kTolerance);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Backends, Stage, testing::Values("reference", "cpu"),
                          [](const auto& variant) { return variant.param; });
 

@@ -1,4 +1,4 @@
-// The decoder in strips, in memory and in a scratch file, against the same model written down over whole
+// The VAE in strips, in memory and in a scratch file, against the same model written down over whole
 // pictures.
 #include <gtest/gtest.h>
 
@@ -21,7 +21,7 @@ vae::Config small_config() {
   c.block_out_channels = {8, 16, 24};
   c.layers_per_block = 1;
   c.norm_num_groups = 4;
-  c.use_post_quant_conv = true;
+  c.use_quant_conv = c.use_post_quant_conv = true;
   return c;
 }
 
@@ -32,8 +32,7 @@ class Whole {
 
   Tensor decode(const vae::DecoderWeights& w, const Tensor& z) const {
     Tensor x = ops::conv2d(ctx_, ops::conv2d(ctx_, z, w.post_quant), w.conv_in);
-    x = attention(w.mid_attention, resnet(w.mid[0], x));
-    x = resnet(w.mid[1], x);
+    x = mid(w.mid, x);
     for (const vae::UpBlock& block : w.ups) {
       for (const vae::ResBlock& one : block.resnets) x = resnet(one, x);
       if (block.upsample.weight.present()) x = ops::conv2d(ctx_, x, block.upsample, {.upsample = 2});
@@ -41,7 +40,20 @@ class Whole {
     return ops::conv2d(ctx_, norm(w.norm_out, x, true), w.conv_out);
   }
 
+  Tensor encode(const vae::EncoderWeights& w, const Tensor& picture) const {
+    Tensor x = ops::conv2d(ctx_, picture, w.conv_in);
+    for (const vae::DownBlock& block : w.downs) {
+      for (const vae::ResBlock& one : block.resnets) x = resnet(one, x);
+      if (block.downsample.weight.present()) x = ops::conv2d(ctx_, x, block.downsample, {.downsample = 2});
+    }
+    x = mid(w.mid, x);
+    return ops::conv2d(ctx_, ops::conv2d(ctx_, norm(w.norm_out, x, true), w.conv_out), w.quant);
+  }
+
  private:
+  Tensor mid(const vae::MidBlock& w, const Tensor& x) const {
+    return resnet(w.resnets[1], attention(w.attention, resnet(w.resnets[0], x)));
+  }
   Tensor norm(const NormWeights& w, const Tensor& x, bool silu) const {
     return ops::group_norm(ctx_, x, w.weight, w.bias,
                            {.groups = config_.norm_num_groups, .epsilon = 1e-6f, .silu = silu});
@@ -71,6 +83,7 @@ class Strips : public testing::TestWithParam<std::string> {
         memory_(kArenaBytes),
         source_(DType::kBF16) {
     weights_.visit(config_, bind_from(source_));
+    encoder_.visit(config_, bind_from(source_));
   }
 
   std::vector<float> host(const Tensor& t) {
@@ -79,10 +92,17 @@ class Strips : public testing::TestWithParam<std::string> {
     return out;
   }
 
-  Tensor latents(const Context& ctx, int64_t height, int64_t width) {
-    std::vector<float> values(static_cast<std::size_t>(height * width * config_.latent_channels));
+  static Tensor waves(const Context& ctx, const Shape& shape) {
+    std::vector<float> values(static_cast<std::size_t>(shape.numel()));
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i * i % 1009));
-    return ops::upload(ctx, values, ctx.activation, {height, width, config_.latent_channels});
+    return ops::upload(ctx, values, ctx.activation, shape);
+  }
+  Tensor latents(const Context& ctx, int64_t height, int64_t width) const {
+    return waves(ctx, {height, width, config_.latent_channels});
+  }
+  // A picture of height × width latents.
+  Tensor pixels(const Context& ctx, int64_t height, int64_t width) const {
+    return waves(ctx, {height * config_.upscale(), width * config_.upscale(), config_.out_channels});
   }
 
   std::vector<float> in_strips(int64_t height, int64_t width, DType precision, const vae::StripPlan& plan) {
@@ -99,11 +119,20 @@ class Strips : public testing::TestWithParam<std::string> {
     return picture;
   }
 
+  std::vector<float> encoded(int64_t height, int64_t width, DType precision, const vae::StripPlan& plan) {
+    const ScratchFile scratch(folder_.path(), vae::encode_canvas_bytes(config_, height * width, precision));
+    Arena arena(memory_);
+    const Context ctx{*backend_, arena, precision};
+    return host(vae::encode(ctx, config_, encoder_, pixels(ctx, height, width), plan,
+                            plan.in_file ? &scratch : nullptr));
+  }
+
   const vae::Config config_ = small_config();
   std::unique_ptr<Backend> backend_;
   Buffer memory_;
   DummySource source_;
   vae::DecoderWeights weights_;
+  vae::EncoderWeights encoder_;
   TempFolder folder_;
 };
 
@@ -121,6 +150,24 @@ TEST_P(Strips, AreTheWholePictureByteForByte) {
       for (const bool in_file : {false, true}) {
         for (const std::size_t bytes : {1, 6000, 25000, 1 << 30}) {
           EXPECT_TRUE(whole == in_strips(height, width, precision, {bytes, in_file}))
+              << height << "x" << width << " " << dtype_name(precision) << ", strips of " << bytes
+              << (in_file ? " in a file" : "");
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Strips, EncodeTheWholePictureByteForByte) {
+  for (const auto& [height, width] : {std::pair(6, 8), std::pair(5, 3), std::pair(20, 17)}) {
+    for (const DType precision : {DType::kF32, DType::kBF16}) {
+      Arena arena(memory_);
+      const Context ctx{*backend_, arena, precision};
+      const std::vector<float> whole = host(Whole(ctx, config_).encode(encoder_, pixels(ctx, height, width)));
+      ASSERT_EQ(whole.size(), static_cast<std::size_t>(height * width * 2 * config_.latent_channels));
+      for (const bool in_file : {false, true}) {
+        for (const std::size_t bytes : {1, 6000, 25000, 1 << 30}) {
+          EXPECT_TRUE(whole == encoded(height, width, precision, {bytes, in_file}))
               << height << "x" << width << " " << dtype_name(precision) << ", strips of " << bytes
               << (in_file ? " in a file" : "");
         }

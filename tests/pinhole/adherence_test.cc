@@ -5,12 +5,15 @@
 // docs/PINHOLE.md measures on hundreds: it catches a broken step, not a small loss of quality.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "base/temp_folder.h"
 #include "darkroom/darkroom.h"
 #include "grader/judge.h"
+#include "image/png.h"
 
 namespace {
 
@@ -38,6 +41,12 @@ struct Size {
   int width, height;
 };
 
+// What a run starts from; absent for noise alone.
+struct Source {
+  const char *init = nullptr, *mask = nullptr;
+  double strength = 0;
+};
+
 // Sanitizers make a picture some forty times slower: there a few of them must do.
 #if defined(__SANITIZE_ADDRESS__)
 constexpr std::size_t kDrawn = 2;
@@ -53,7 +62,7 @@ class Pinhole : public testing::Test {
     darkroom_destroy(engine_);
   }
 
-  darkroom::Image draw(const std::string& caption, uint64_t seed, Size size) {
+  darkroom::Image draw(const std::string& caption, uint64_t seed, Size size, const Source& source = {}) {
     darkroom::Image image;
     darkroom_request request;
     darkroom_request_init(&request);
@@ -62,6 +71,9 @@ class Pinhole : public testing::Test {
     request.height = size.height;
     request.has_seed = 1;
     request.seed = seed;
+    request.init_path = source.init;
+    request.mask_path = source.mask;
+    request.strength = source.strength;
     request.user = &image;
     request.on_picture = [](const darkroom_picture* picture, void* user) {
       const std::size_t bytes = std::size_t{3} * static_cast<std::size_t>(picture->width * picture->height);
@@ -109,6 +121,30 @@ TEST_F(Pinhole, TallToo) { expect_adherence(kPinhole, {128, 192}, kMost); }
 TEST_F(Pinhole, DevDrawsWhatTheCaptionSays) { expect_adherence(kPinhole + "/dev", {0, 0}, kMost); }
 
 TEST_F(Pinhole, SchnellDrawsWhatTheCaptionSays) { expect_adherence(kPinhole + "/schnell", {0, 0}, kMost); }
+
+// A square is drawn beside a circle that is there already, and the circle stays as it is.
+TEST_F(Pinhole, InpaintsBesideWhatIsThere) {
+  ASSERT_EQ(darkroom_open(engine_, kPinhole.c_str(), &model_), DARKROOM_OK) << darkroom_last_error(engine_);
+  const darkroom::TempFolder folder;
+  const std::string init = folder.path() / "init.png", mask = folder.path() / "mask.png";
+  const darkroom::Image before = draw("a red circle on the left on a white background", 3, {128, 128});
+  darkroom::write_png(before, init);
+  darkroom::Image right_half = before;
+  for (std::size_t i = 0; i < right_half.rgb.size(); ++i) right_half.rgb[i] = i / 3 % 128 < 64 ? 0 : 255;
+  darkroom::write_png(right_half, mask);
+  const std::string caption = "a red circle next to a blue square on a white background";
+  const darkroom::Image after = draw(caption, 4, {0, 0}, {init.c_str(), mask.c_str(), 0.9});
+  const grader::Verdict verdict =
+      grader::judge(grader::parse_caption(caption, "caption"), grader::look_at(after, caption));
+  EXPECT_TRUE(verdict.holds);
+  double squares = 0, count = 0;
+  for (std::size_t i = 0; i < after.rgb.size(); ++i) {
+    if (i / 3 % 128 >= 48) continue;  // near the border the decoder sees both
+    squares += std::pow(static_cast<double>(after.rgb[i]) - before.rgb[i], 2);
+    ++count;
+  }
+  EXPECT_LT(std::sqrt(squares / count), 5) << "of 255: what the autoencoder changes";
+}
 
 // What a stranger downloads with the repository.
 TEST(PinholeFiles, FitInSixteenMebibytes) {

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/temp_folder.h"
 #include "expected.h"
+#include "image/png.h"
 #include "memory/budget.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/plan.h"
@@ -45,15 +46,19 @@ Request to_request(const nlohmann::json& json, const std::string& precision) {
   return request;
 }
 
-Picture draw(const Case& test, const std::string& precision, const BackendOptions& options) {
+Picture draw(const Case& test, const Request& request, const BackendOptions& options) {
   const Model model = Model::open(test.model);
   const auto backend = make_backend(options);
   const std::atomic<bool> cancel{false};
   Picture result;
   Listeners listeners;
   listeners.on_picture = [&](const Picture& picture) { result = picture; };
-  generate(model, *backend, decide(to_request(test.request, precision), model), listeners, cancel);
+  generate(model, *backend, decide(request, model), listeners, cancel);
   return result;
+}
+
+Picture draw(const Case& test, const std::string& precision, const BackendOptions& options) {
+  return draw(test, to_request(test.request, precision), options);
 }
 
 class Pipeline : public testing::TestWithParam<std::string> {};
@@ -95,6 +100,56 @@ TEST_P(Pipeline, Bf16IsAsCloseAsPyTorchs) {
 
 INSTANTIATE_TEST_SUITE_P(Cases, Pipeline,
                          testing::Values("dev_small", "schnell_head128", "dev_true_cfg", "custom_sigmas"),
+                         [](const auto& variant) { return variant.param; });
+
+// Runs that start from a picture: FluxImg2ImgPipeline, and with a mask FluxInpaintPipeline.
+class FromPicture : public testing::TestWithParam<std::string> {
+ protected:
+  // The request of a case, whose picture and mask are written as files.
+  Request request_of(const Case& test, const std::string& precision) {
+    Request request = to_request(test.request, precision);
+    request.strength = strength_;
+    request.init_path = write(test, "init");
+    if (test.expected.has("mask")) request.mask_path = write(test, "mask");
+    return request;
+  }
+
+  const double strength_ =
+      read_json_file(fixture_path("pipelines/" + GetParam() + "/case.json"), 1 << 20).at("strength");
+
+ private:
+  std::filesystem::path write(const Case& test, const std::string& name) {
+    const Shape shape = test.expected.tensor(name).shape;
+    const std::filesystem::path path = folder_.path() / (name + ".png");
+    write_png({static_cast<int>(shape[1]), static_cast<int>(shape[0]), test.expected.bytes(name)}, path,
+              {.overwrite = true});
+    return path;
+  }
+
+  TempFolder folder_;
+};
+
+TEST_P(FromPicture, F32IsTheReferencesPicture) {
+  const Case test = load_case(GetParam());
+  for (const std::string backend : {"cpu", "reference"}) {
+    const Picture picture =
+        draw(test, request_of(test, "f32"), {.name = backend, .isa = "auto", .threads = 2});
+    EXPECT_LT(relative_error(picture.latents, test.expected.floats("latents")), 1e-3) << backend;
+    EXPECT_GE(psnr(picture.image.rgb, test.expected.bytes("picture")), 60) << backend;
+  }
+}
+
+TEST_P(FromPicture, Bf16IsAsCloseAsPyTorchs) {
+  const Case test = load_case(GetParam());
+  const std::vector<uint8_t> exact = test.expected.bytes("picture");
+  const double theirs = psnr(test.expected.bytes("bf16.picture"), exact);
+  for (const std::string& isa : supported_isa_names()) {
+    const Picture picture = draw(test, request_of(test, "bf16"), {.name = "cpu", .isa = isa, .threads = 2});
+    EXPECT_GE(psnr(picture.image.rgb, exact), theirs - 3) << isa;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, FromPicture, testing::Values("dev_img2img", "dev_img2img_cfg", "dev_inpaint"),
                          [](const auto& variant) { return variant.param; });
 
 TEST(PipelineRuns, SameBytesForAnyThreadCount) {

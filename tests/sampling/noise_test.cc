@@ -29,14 +29,15 @@ TEST(TorchCpuNoise, EveryDrawHasTheBitsOfTorch) {
 }
 
 TEST(TorchCpuNoise, OnlyTheLow32BitsOfTheSeedCount) {
-  const NoiseRequest request{.seed = 17, .height = 8, .width = 8};
-  NoiseRequest far = request;
-  far.seed += uint64_t{1} << 32;
-  EXPECT_EQ(latent_noise(request), latent_noise(far));
-  far.kind = NoiseKind::kTorchCuda;
-  NoiseRequest cuda = request;
-  cuda.kind = NoiseKind::kTorchCuda;
-  EXPECT_NE(latent_noise(cuda), latent_noise(far)) << "Philox takes all 64 bits";
+  const auto drawn = [](NoiseKind kind, uint64_t seed) {
+    std::vector<float> values(16 * 8 * 8);
+    torch_randn(kind, seed)(values);
+    return values;
+  };
+  constexpr uint64_t kSeed = 17, kFar = kSeed + (uint64_t{1} << 32);
+  EXPECT_EQ(drawn(NoiseKind::kTorchCpu, kSeed), drawn(NoiseKind::kTorchCpu, kFar));
+  EXPECT_NE(drawn(NoiseKind::kTorchCuda, kSeed), drawn(NoiseKind::kTorchCuda, kFar))
+      << "Philox takes all 64 bits";
 }
 
 // Published first values of torch.randn on a CUDA device after torch.manual_seed.
@@ -88,18 +89,38 @@ TEST(TorchCudaNoise, LargeDrawIsNormal) {
   EXPECT_NEAR(squares / 262144, 1.0, 0.01);
 }
 
-TEST(LatentNoise, IsOneDrawWithSeedPlusImageIndex) {
-  std::vector<float> values(16 * 6 * 4);
-  TorchCpuGenerator(12).randn(values);
-  EXPECT_EQ(latent_noise({.seed = 10, .image_index = 2, .height = 6, .width = 4}), values);
+TEST(TorchRandn, GoesOnWhereTheLastCallEnded) {
+  for (const NoiseKind kind : {NoiseKind::kTorchCpu, NoiseKind::kTorchCuda}) {
+    std::vector<float> first(384), second(384), expected(384);
+    const Randn randn = torch_randn(kind, 12), copy = randn;
+    randn(first);
+    copy(second);
+    const auto check = [&](auto generator) {
+      generator.randn(expected);
+      EXPECT_EQ(first, expected);
+      generator.randn(expected);
+      EXPECT_EQ(second, expected);
+    };
+    if (kind == NoiseKind::kTorchCpu) {
+      check(TorchCpuGenerator(12));
+    } else {
+      check(TorchCudaGenerator(12));
+    }
+  }
 }
 
-TEST(LatentNoise, RefusesImpossibleSizes) {
-  const int64_t huge = int64_t{1} << 40;
-  for (const auto& [height, width] : std::vector<std::pair<int64_t, int64_t>>{
-           {0, 8}, {8, 0}, {-8, 8}, {huge, 8}, {8, huge}, {huge, huge}, {1 << 16, 1 << 16}}) {
-    EXPECT_THROW(latent_noise({.height = height, .width = width}), Error) << height << " x " << width;
-  }
+TEST(MixNoise, LiesBetweenPictureAndNoise) {
+  const std::vector<float> picture = {1, -2, 3}, noise = {5, 6, -7};
+  std::vector<float> out(3);
+  mix_noise(picture, noise, 1, out);
+  EXPECT_EQ(out, noise);
+  mix_noise(picture, noise, 0, out);
+  EXPECT_EQ(out, picture);
+  mix_noise(picture, noise, 0.25f, out);
+  EXPECT_EQ(out, (std::vector<float>{2, 0, 0.5f}));
+}
+
+TEST(TorchCudaNoise, RefusesImpossibleDevices) {
   EXPECT_THROW(TorchCudaGenerator(0, {.multiprocessors = -1}), Error);
   EXPECT_THROW(TorchCudaGenerator(0, {.multiprocessors = 1, .threads_per_multiprocessor = 255}), Error);
 }

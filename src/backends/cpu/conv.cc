@@ -8,8 +8,8 @@
 namespace darkroom::cpu {
 namespace {
 
-// Row p of A is the patch around output pixel p, in the order [kh][kw][Ci]; outside the image it is zero, and
-// upsampling happens in the index.
+// Row p of A is the patch around output pixel p, in the order [kh][kw][Ci]; outside the image it is zero;
+// upsampling and downsampling happen in the index.
 class Patches final : public RowSource {
  public:
   Patches(const Conv2dArgs& args, const KernelTable& kernels)
@@ -17,14 +17,17 @@ class Patches final : public RowSource {
         kernels_(kernels),
         first_row_(args.first_row),
         height_(args.x.shape[0] * args.upsample),
-        width_(args.out.shape[1]),
+        width_(args.x.shape[1] * args.upsample),
+        out_width_(args.out.shape[1]),
         channels_(args.x.shape[2]),
         kh_(args.weight.shape[2]),
         kw_(args.weight.shape[3]),
-        upsample_(args.upsample) {}
+        upsample_(args.upsample),
+        downsample_(args.downsample) {}
 
   void pack(int64_t row, int64_t first, int64_t depth, Form form, void* out) const override {
-    const int64_t y = first_row_ + row / width_, x = row % width_;
+    const int64_t y = (first_row_ + row / out_width_ + 1) * downsample_ - 1;
+    const int64_t x = (row % out_width_ + 1) * downsample_ - 1;
     const int64_t bytes = form == Form::kF32 ? 4 : 2;
     std::byte* to = static_cast<std::byte*>(out);
     for (int64_t k = first, count = 0; k < first + depth; k += count, to += count * bytes) {
@@ -48,7 +51,7 @@ class Patches final : public RowSource {
  private:
   const Tensor& x_;
   const KernelTable& kernels_;
-  int64_t first_row_, height_, width_, channels_, kh_, kw_, upsample_;
+  int64_t first_row_, height_, width_, out_width_, channels_, kh_, kw_, upsample_, downsample_;
 };
 
 // One output channel: [Ci, taps] -> [taps, Ci].

@@ -269,12 +269,13 @@ class ReferenceBackend final : public Backend {
 
   void conv2d(const Conv2dArgs& a) override {
     const Floats x = load(a.x), w = load(a.weight), bias = load(a.bias), residual = load(a.residual);
-    const int64_t u = a.upsample, height = a.x.shape[0] * u, width = a.out.shape[1], co = a.out.shape[2];
+    const int64_t u = a.upsample, d = a.downsample, co = a.out.shape[2];
+    const int64_t height = a.x.shape[0] * u, width = a.x.shape[1] * u, columns = a.out.shape[1];
     const int64_t ci = a.x.shape[2], kh = a.weight.shape[2], kw = a.weight.shape[3];
     Floats out(static_cast<std::size_t>(a.out.shape.numel()));
     for (int64_t row = 0; row < a.out.shape[0]; ++row) {
-      const int64_t y = row + a.first_row;
-      for (int64_t z = 0; z < width; ++z) {
+      for (int64_t column = 0; column < columns; ++column) {
+        const int64_t y = (row + a.first_row) * d + d - 1, z = column * d + d - 1;
         for (int64_t o = 0; o < co; ++o) {
           double sum = 0;
           for (int64_t i = 0; i < kh; ++i) {
@@ -287,7 +288,7 @@ class ReferenceBackend final : public Backend {
               }
             }
           }
-          const std::size_t index = at(row * width + z, o, co);
+          const std::size_t index = at(row * columns + column, o, co);
           float value = static_cast<float>(sum);
           if (a.bias.present()) value += bias[static_cast<std::size_t>(o)];
           if (a.residual.present()) value += residual[index];

@@ -159,26 +159,31 @@ int64_t Strips::strip_rows(const Plane& picture, std::size_t bytes_per_row) cons
 
 void Strips::convolve(const Plane& in, const Stage& stage, const Plane& out) const {
   const Arena::Scope scope(ctx_.arena);
-  const int64_t u = stage.upsample;
+  const int64_t u = stage.upsample, d = stage.downsample;
   const Plane* detour = stage.shortcut ? stage.residual : nullptr;
   const std::size_t row_bytes = in.row_bytes() + static_cast<std::size_t>(u) * out.buffered_row_bytes() +
                                 (detour ? detour->buffered_row_bytes() : 0);
-  const int64_t rows = strip_rows(in, row_bytes);
+  const int64_t rows = (strip_rows(in, row_bytes) + d - 1) / d * d;
   const Norm norm = norm_of(in, stage.norm, true);
   Window window(*this, in, norm, rows);
-  const Tensor buffer = buffer_for(out, rows * u),
+  const Tensor buffer = buffer_for(out, rows * u / d),
                detour_buffer = detour ? buffer_for(*detour, rows) : Tensor();
   for (int64_t first = 0, count = 0; first < in.height(); first += count) {
     ctx_.throw_if_cancelled();
     count = std::min(rows, in.height() - first);
-    const Tensor x = window.move_to(first, count);
+    Tensor x = window.move_to(first, count);
+    int64_t above = first > 0 ? 1 : 0;  // a row that only counts as a neighbour
+    if (d > 1 && above > 0) {           // or not even that
+      x = rows_of(x, 1, x.shape[0] - 1);
+      above = 0;
+    }
     const bool adds = stage.residual && !detour;
-    const Tensor y = adds ? out.read(first, count, buffer) : out.place(first * u, count * u, buffer);
+    const Tensor y = adds ? out.read(first, count, buffer) : out.place(first * u / d, count * u / d, buffer);
     if (detour) ops::conv2d_into(ctx_, detour->read(first, count, detour_buffer), *stage.shortcut, {}, y);
-    ops::ConvOptions options{.upsample = u, .first_row = first > 0 ? u : 0};
+    ops::ConvOptions options{.upsample = u, .downsample = d, .first_row = above * u};
     if (stage.residual) options.residual = y;
     ops::conv2d_into(ctx_, x, stage.conv, options, y);
-    out.keep(ctx_, first * u, y);
+    out.keep(ctx_, first * u / d, y);
   }
 }
 

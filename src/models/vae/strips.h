@@ -1,8 +1,8 @@
-// The decoder's stages over pictures that do not fit into memory: a stage reads a strip of rows, normalises
+// The VAE's stages over pictures that do not fit into memory: a stage reads a strip of rows, normalises
 // it with the statistics of the whole picture, convolves it and puts the result where it belongs.
 //
 // A row's bytes depend on the picture only, never on the height of the strips or on where pictures lie.
-// Private to the decoder.
+// Private to the VAE.
 #pragma once
 
 #include <cstdint>
@@ -69,7 +69,7 @@ class Canvas {
 struct Stage {
   const Conv2d& conv;
   const NormWeights* norm = nullptr;  // GroupNorm and SiLU before it
-  int64_t upsample = 1;
+  int64_t upsample = 1, downsample = 1;
   const Plane* residual = nullptr;   // added to the result: the place of the result itself, or any picture
   const Conv2d* shortcut = nullptr;  // through this 1×1 convolution
 };
@@ -79,7 +79,7 @@ class Strips {
   Strips(const Context& ctx, int64_t groups, std::size_t strip_bytes)
       : ctx_(ctx), groups_(groups), strip_bytes_(strip_bytes) {}
 
-  // `out` may be `in` itself, unless the stage enlarges it. Errors: kCancelled between strips.
+  // `out` may be `in` itself, unless the stage changes its size. Errors: kCancelled between strips.
   void convolve(const Plane& in, const Stage& stage, const Plane& out) const;
   // x += attention over all pixels, one head as wide as the picture is deep. keys_values: room for twice x,
   // as [2·H·W, 1, C]. Errors: as above.

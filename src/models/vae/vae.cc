@@ -17,6 +17,7 @@ Config config_from_json(const nlohmann::json& json, const std::string& where) {
   c.layers_per_block = fields.integer("layers_per_block", c.layers_per_block, 1, 16);
   c.norm_num_groups = fields.integer("norm_num_groups", c.norm_num_groups, 1, 1024);
   c.mid_block_add_attention = fields.boolean("mid_block_add_attention", true);
+  c.use_quant_conv = fields.boolean("use_quant_conv", true);
   c.use_post_quant_conv = fields.boolean("use_post_quant_conv", true);
   c.scaling_factor = static_cast<float>(fields.number("scaling_factor", 0.3611, 1e-6, 1e6));
   c.shift_factor = static_cast<float>(fields.number("shift_factor", 0, -1e6, 1e6));
@@ -43,6 +44,20 @@ void visit_resnet(const VisitFn& visit, const std::string& name, ResBlock& w, in
   if (in != out) visit_conv(visit, name + ".conv_shortcut", w.shortcut, in, out, 1);
 }
 
+void visit_mid(const VisitFn& visit, const std::string& name, MidBlock& w, const Config& config) {
+  const int64_t channels = config.block_out_channels.back();
+  visit_resnet(visit, name + ".resnets.0", w.resnets[0], channels, channels);
+  if (config.mid_block_add_attention) {
+    const std::string attention = name + ".attentions.0.";
+    visit_norm(visit, attention + "group_norm", w.attention.norm, channels);
+    visit_linear(visit, attention + "to_q", w.attention.q, channels, channels);
+    visit_linear(visit, attention + "to_k", w.attention.k, channels, channels);
+    visit_linear(visit, attention + "to_v", w.attention.v, channels, channels);
+    visit_linear(visit, attention + "to_out.0", w.attention.out, channels, channels);
+  }
+  visit_resnet(visit, name + ".resnets.1", w.resnets[1], channels, channels);
+}
+
 }  // namespace
 
 void DecoderWeights::visit(const Config& config, const VisitFn& visit) {
@@ -52,16 +67,7 @@ void DecoderWeights::visit(const Config& config, const VisitFn& visit) {
     visit_conv(visit, "post_quant_conv", post_quant, config.latent_channels, config.latent_channels, 1);
   }
   visit_conv(visit, "decoder.conv_in", conv_in, config.latent_channels, deepest, 3);
-  visit_resnet(visit, "decoder.mid_block.resnets.0", mid[0], deepest, deepest);
-  if (config.mid_block_add_attention) {
-    const std::string name = "decoder.mid_block.attentions.0.";
-    visit_norm(visit, name + "group_norm", mid_attention.norm, deepest);
-    visit_linear(visit, name + "to_q", mid_attention.q, deepest, deepest);
-    visit_linear(visit, name + "to_k", mid_attention.k, deepest, deepest);
-    visit_linear(visit, name + "to_v", mid_attention.v, deepest, deepest);
-    visit_linear(visit, name + "to_out.0", mid_attention.out, deepest, deepest);
-  }
-  visit_resnet(visit, "decoder.mid_block.resnets.1", mid[1], deepest, deepest);
+  visit_mid(visit, "decoder.mid_block", mid, config);
   ups.resize(channels.size());
   int64_t in = deepest;
   for (std::size_t level = 0; level < ups.size(); ++level) {
@@ -79,16 +85,48 @@ void DecoderWeights::visit(const Config& config, const VisitFn& visit) {
   visit_conv(visit, "decoder.conv_out", conv_out, in, config.out_channels, 3);
 }
 
+void EncoderWeights::visit(const Config& config, const VisitFn& visit) {
+  const std::vector<int64_t>& channels = config.block_out_channels;
+  visit_conv(visit, "encoder.conv_in", conv_in, config.out_channels, channels.front(), 3);
+  downs.resize(channels.size());
+  int64_t in = channels.front();
+  for (std::size_t level = 0; level < downs.size(); ++level) {
+    const int64_t out = channels[level];
+    const std::string name = "encoder.down_blocks." + std::to_string(level) + ".";
+    downs[level].resnets.resize(static_cast<std::size_t>(config.layers_per_block));
+    for (std::size_t i = 0; i < downs[level].resnets.size(); ++i) {
+      visit_resnet(visit, name + "resnets." + std::to_string(i), downs[level].resnets[i], in, out);
+      in = out;
+    }
+    if (level + 1 < downs.size())
+      visit_conv(visit, name + "downsamplers.0.conv", downs[level].downsample, out, out, 3);
+  }
+  visit_mid(visit, "encoder.mid_block", mid, config);
+  visit_norm(visit, "encoder.conv_norm_out", norm_out, in);
+  const int64_t moments = 2 * config.latent_channels;
+  visit_conv(visit, "encoder.conv_out", conv_out, in, moments, 3);
+  if (config.use_quant_conv) visit_conv(visit, "quant_conv", quant, moments, moments, 1);
+}
+
 void unscale_latents(const Config& config, std::span<float> latents) {
   for (float& value : latents) value = value / config.scaling_factor + config.shift_factor;
 }
 
+void scale_latents(const Config& config, std::span<float> latents) {
+  for (float& value : latents) value = (value - config.shift_factor) * config.scaling_factor;
+}
+
 namespace {
 
-void run_conv(const Strips& strips, const Conv2d& w, int64_t upsample, Canvas& canvas) {
+struct Scale {
+  int64_t up = 1, down = 1;
+};
+
+void run_conv(const Strips& strips, const Conv2d& w, const Scale& scale, Canvas& canvas) {
   const Plane x = canvas.current();
-  const Plane out = canvas.other({x.shape[0] * upsample, x.shape[1] * upsample, w.weight.shape[0]});
-  strips.convolve(x, {.conv = w, .upsample = upsample}, out);
+  const Plane out = canvas.other(
+      {x.shape[0] * scale.up / scale.down, x.shape[1] * scale.up / scale.down, w.weight.shape[0]});
+  strips.convolve(x, {.conv = w, .upsample = scale.up, .downsample = scale.down}, out);
   canvas.flip_to(out);
 }
 
@@ -111,7 +149,13 @@ void run_attention(const Strips& strips, const AttentionBlock& w, const Canvas& 
   strips.attend(w, x, canvas.room({2 * x.shape[0] * x.shape[1], 1, x.shape[2]}));
 }
 
-// Values of the largest two pictures that a stage needs at a time.
+void run_mid(const Strips& strips, const Config& config, const MidBlock& w, Canvas& canvas) {
+  run_resnet(strips, w.resnets[0], canvas);
+  if (config.mid_block_add_attention) run_attention(strips, w.attention, canvas);
+  run_resnet(strips, w.resnets[1], canvas);
+}
+
+// Values of the largest two pictures that a stage of the decoder needs at a time.
 int64_t largest_pair(const Config& config, int64_t latent_pixels) {
   const std::vector<int64_t>& channels = config.block_out_channels;
   int64_t pixels = latent_pixels, in = channels.back();
@@ -129,10 +173,29 @@ int64_t largest_pair(const Config& config, int64_t latent_pixels) {
   return largest;
 }
 
+// The same of the encoder.
+int64_t largest_encoder_pair(const Config& config, int64_t latent_pixels) {
+  const std::vector<int64_t>& channels = config.block_out_channels;
+  int64_t pixels = latent_pixels * config.upscale() * config.upscale(), in = channels.front();
+  int64_t largest = pixels * (config.out_channels + in);
+  for (std::size_t level = 0; level < channels.size(); ++level) {
+    const int64_t out = channels[level];
+    largest = std::max({largest, pixels * (in + out), pixels * 2 * out});
+    if (level + 1 < channels.size()) pixels /= 4;
+    in = out;
+  }
+  if (config.mid_block_add_attention) largest = std::max(largest, pixels * 3 * in);
+  return std::max(largest, pixels * (in + 2 * config.latent_channels));
+}
+
 }  // namespace
 
 std::size_t canvas_bytes(const Config& config, int64_t latent_pixels, DType activation) {
   return static_cast<std::size_t>(largest_pair(config, latent_pixels)) * dtype_bytes(activation);
+}
+
+std::size_t encode_canvas_bytes(const Config& config, int64_t latent_pixels, DType activation) {
+  return static_cast<std::size_t>(largest_encoder_pair(config, latent_pixels)) * dtype_bytes(activation);
 }
 
 void decode(const Context& ctx, const Config& config, const DecoderWeights& weights, const Tensor& z,
@@ -143,20 +206,44 @@ void decode(const Context& ctx, const Config& config, const DecoderWeights& weig
                 plan.in_file, scratch);
   const Strips strips(ctx, config.norm_num_groups, plan.strip_bytes);
   canvas.flip_to(plane_of(z));
-  if (config.use_post_quant_conv) run_conv(strips, weights.post_quant, 1, canvas);
-  run_conv(strips, weights.conv_in, 1, canvas);
-  run_resnet(strips, weights.mid[0], canvas);
-  if (config.mid_block_add_attention) run_attention(strips, weights.mid_attention, canvas);
-  run_resnet(strips, weights.mid[1], canvas);
+  if (config.use_post_quant_conv) run_conv(strips, weights.post_quant, {}, canvas);
+  run_conv(strips, weights.conv_in, {}, canvas);
+  run_mid(strips, config, weights.mid, canvas);
   for (const UpBlock& block : weights.ups) {
     for (const ResBlock& resnet : block.resnets) run_resnet(strips, resnet, canvas);
-    if (block.upsample.weight.present()) run_conv(strips, block.upsample, 2, canvas);
+    if (block.upsample.weight.present()) run_conv(strips, block.upsample, {.up = 2}, canvas);
   }
   Plane picture;
   picture.shape = {height, width, config.out_channels};
   picture.dtype = ctx.activation;
   picture.taker = &finished;
   strips.convolve(canvas.current(), {.conv = weights.conv_out, .norm = &weights.norm_out}, picture);
+}
+
+Tensor encode(const Context& ctx, const Config& config, const EncoderWeights& weights, const Tensor& picture,
+              const StripPlan& plan, const ScratchFile* scratch) {
+  const int64_t height = picture.shape[0] / config.upscale(), width = picture.shape[1] / config.upscale();
+  const Tensor moments = ctx.allocate({height, width, 2 * config.latent_channels});
+  const Arena::Scope scope(ctx.arena);
+  Canvas canvas(ctx, largest_encoder_pair(config, height * width), picture.shape[0], config.norm_num_groups,
+                plan.in_file, scratch);
+  const Strips strips(ctx, config.norm_num_groups, plan.strip_bytes);
+  canvas.flip_to(plane_of(picture));
+  run_conv(strips, weights.conv_in, {}, canvas);
+  for (const DownBlock& block : weights.downs) {
+    for (const ResBlock& resnet : block.resnets) run_resnet(strips, resnet, canvas);
+    if (block.downsample.weight.present()) run_conv(strips, block.downsample, {.down = 2}, canvas);
+  }
+  run_mid(strips, config, weights.mid, canvas);
+  const Stage last{.conv = weights.conv_out, .norm = &weights.norm_out};
+  if (!config.use_quant_conv) {
+    strips.convolve(canvas.current(), last, plane_of(moments));
+    return moments;
+  }
+  const Plane raw = canvas.room(moments.shape);
+  strips.convolve(canvas.current(), last, raw);
+  strips.convolve(raw, {.conv = weights.quant}, plane_of(moments));
+  return moments;
 }
 
 }  // namespace darkroom::vae
