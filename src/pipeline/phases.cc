@@ -225,9 +225,10 @@ void DenoisePhase::run_cached(Pass& pass) {
   }
   decide_skips(pass, signals);
   std::vector<Tensor> before;
-  for (const flux::Hidden& hidden : pass.hidden) {
-    before.push_back(ctx_.allocate(hidden.x.shape));
-    ops::convert_into(ctx_, hidden.x, before.back());
+  for (std::size_t i = 0; i < pass.hidden.size(); ++i) {
+    const Tensor& x = pass.hidden[i].x;
+    before.push_back(pass.skips[i] ? Tensor() : ctx_.allocate(x.shape));
+    if (!pass.skips[i]) ops::convert_into(ctx_, x, before.back());
   }
   run_blocks(pass, front, count - back, true);
   for (std::size_t i = 0; i < pass.hidden.size(); ++i) {

@@ -19,7 +19,8 @@ TEST(Schedule, HasTheBitsOfDiffusers) {
   EXPECT_GE(cases.size(), 60u);
   for (const json& item : cases) {
     const SchedulerConfig config = read_scheduler_config(item.at("config"), "fixture");
-    const ScheduleRequest request{item.at("steps"), item.at("image_tokens"), item.at("sigmas")};
+    const ScheduleRequest request{item.at("steps"), item.at("image_tokens"), item.at("sigmas"),
+                                  parse_sigma_spacing(item.at("spacing").get<std::string>())};
     const Schedule schedule = make_schedule(config, request);
     if (item.contains("expected")) {
       EXPECT_EQ(bits(schedule.sigmas), item.at("expected")[0]) << item.dump();

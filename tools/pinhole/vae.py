@@ -31,6 +31,7 @@ CROP, CROP_BATCH, WHOLE_BATCH = 64, 16, 4
 WHOLE_SIZES = ((128, 128), (128, 128), (192, 128), (128, 192))
 WHOLE_SHARE = 0.25
 NOISE, DECODER_NOISE = 0.1, 0.25
+SMALL_RADIUS = 0.19
 HELD_OUT_SEED = 990_000
 
 
@@ -79,9 +80,15 @@ def losses(vae, pictures: torch.Tensor, generator, noise: float = NOISE) -> tupl
 
 
 def grey_scene(rng) -> scenes.Scene:
+    """Has grey in it; every second one is on grey with small shapes, where halos showed most."""
+    small_on_grey = rng.random() < 0.5
     while True:
         scene = scenes.random_scene(rng)
-        if "grey" in [scene.background, *(shape.colour for shape in scene.shapes)]:
+        if small_on_grey:
+            found = scene.background == "grey" and max(shape.radius for shape in scene.shapes) < SMALL_RADIUS
+        else:
+            found = "grey" in [scene.background, *(shape.colour for shape in scene.shapes)]
+        if found:
             return scene
 
 
