@@ -103,7 +103,7 @@ void read_configs(const nlohmann::json& document) {
 
 void read_settings(const nlohmann::json& document) {
   attempt([&] {
-    const darkroom::ModelSettings settings = darkroom::settings_from_json(document, 16, "input");
+    const darkroom::ModelSettings settings = darkroom::settings_from_json(document, 16, 2, "input");
     if (settings.width.value_or(16) % 16 != 0 || settings.steps.value_or(1) < 1) __builtin_trap();
     // Any words of a file must do for any prompt.
     darkroom::unknown_words(settings.prompts.about, settings.prompts.words);
