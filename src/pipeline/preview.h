@@ -1,7 +1,7 @@
 // A rough picture of what a step predicts, without the VAE: every latent pixel through one linear map to RGB.
 //
-// The map is the model's (darkroom.json), or FLUX.1's own. On the host: some 0.1 % of a step. Called by the
-// run.
+// The map is the model's (darkroom.json), or FLUX.1's own. On the host: less than 0.1 % of a step. Called by
+// the run.
 #pragma once
 
 #include <array>
