@@ -234,7 +234,7 @@ void DenoisePhase::run_cached(Pass& pass) {
     Guide& guide = guides_[i];
     const Tensor& x = pass.hidden[i].x;
     if (!pass.skips[i]) {
-      std::ranges::rotate(guide.residuals, guide.residuals.end() - 1);
+      std::rotate(guide.residuals.begin(), guide.residuals.end() - 1, guide.residuals.end());
       ops::add_scaled_into(ctx_, x, -1, before[i], 0, {}, guide.residuals.front());
       guide.cache->computed(pass.level);
       continue;
