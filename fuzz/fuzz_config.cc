@@ -102,9 +102,16 @@ void read_configs(const nlohmann::json& document) {
 }
 
 void read_settings(const nlohmann::json& document) {
+  constexpr std::size_t kLatentChannels = 2;
   attempt([&] {
-    const darkroom::ModelSettings settings = darkroom::settings_from_json(document, 16, "input");
+    const darkroom::ModelSettings settings =
+        darkroom::settings_from_json(document, 16, kLatentChannels, "input");
     if (settings.width.value_or(16) % 16 != 0 || settings.steps.value_or(1) < 1) __builtin_trap();
+    if (settings.preview) {
+      if (settings.preview->rgb.size() != kLatentChannels) __builtin_trap();
+      const std::vector<float> latents(4 * kLatentChannels, 1e30f);
+      darkroom::draw_preview(*settings.preview, latents, 1, latents, 1, 1);
+    }
     // Any words of a file must do for any prompt.
     darkroom::unknown_words(settings.prompts.about, settings.prompts.words);
     darkroom::to_json(settings).dump();

@@ -47,8 +47,9 @@ for target in "$build"/fuzz/fuzz_*; do
       ;;
     config)
       seed "$corpus" '*config.json' && seed "$corpus" '*.index.json'
-      printf '{"width":128,"height":64,"steps":20,"cfg":2.0,"guidance":3.0,"max_text_tokens":24,"prompts":{"about":"a b",%s' \
-        '"grammar":["a WORD"],"words":["a","left of"],"examples":["a"]}}' >"$corpus/seed-settings"
+      printf '{"width":128,"height":64,"steps":20,"cfg":2.0,"guidance":3.0,"max_text_tokens":24,"prompts":{"about":"a b",%s%s' \
+        '"grammar":["a WORD"],"words":["a","left of"],"examples":["a"]},' \
+        '"preview":{"rgb":[[0.5,-1,2],[1e-3,0,1]],"bias":[0,0,-0.5]}}' >"$corpus/seed-settings"
       ;;
   esac
   echo "== $name, $seconds s"

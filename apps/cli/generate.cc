@@ -15,6 +15,7 @@
 #include "interrupt.h"
 #include "model_choice.h"
 #include "output_name.h"
+#include "preview.h"
 #include "progress.h"
 #include "text.h"
 #include "text_file.h"
@@ -29,7 +30,8 @@ struct GenerateOptions {
   DrawOptions draw;
   ModelOptions model;
   EngineOptions engine;
-  std::optional<std::string> prompt_file, like, output, save_latents;
+  std::optional<std::string> prompt_file, like, output, save_latents, preview;
+  std::optional<int> preview_every;
   bool overwrite = false, no_metadata = false, quiet = false;
 };
 
@@ -63,6 +65,11 @@ void add_flags(Arguments& arguments, GenerateOptions& options) {
                         draw.columns, {1, 1000});
   arguments.add_text({"--save-latents", "FILE.safetensors", "Also write the final latents, named likewise"},
                      options.save_latents);
+  arguments.add_text(
+      {"--preview", "TARGET", "Rough pictures while it is drawn: on the terminal, or in a FILE.png"},
+      options.preview);
+  arguments.add_integer({"--preview-every", "N", "Steps from one preview to the next (default 1)"},
+                        options.preview_every, {1, 1000});
   arguments.add_switch("--overwrite", options.overwrite,
                        "Replace existing files instead of adding -2, -3, ..");
   arguments.add_switch("--no-metadata", options.no_metadata, "Leave the recipe out of the PNG");
@@ -123,10 +130,11 @@ void decide_prompt(GenerateOptions& options) {
 // One run: the callbacks of the engine and what they need.
 class Run {
  public:
-  Run(const Engine& engine, const GenerateOptions& options, Progress& progress)
+  Run(const Engine& engine, const GenerateOptions& options, Progress& progress, Preview& preview)
       : engine_(engine),
         options_(options),
         progress_(progress),
+        preview_(preview),
         pictures_("--output", options.output.value_or("./"),
                   options.draw.sheet ? "darkroom-{seed}-sheet.png" : "darkroom-{seed}.png", ".png",
                   options.overwrite) {
@@ -147,13 +155,16 @@ class Run {
   static int on_progress(const darkroom_progress* event, void* self);
   static int on_picture(const darkroom_picture* picture, void* self);
   static int on_sheet(const darkroom_picture* sheet, void* self);
-  // Runs one of the above inside a callback; what it throws is kept for draw().
-  int guarded(void (Run::*finish)(const darkroom_picture&), const darkroom_picture& picture);
+  static int on_preview(const darkroom_preview* preview, void* self);
+  // Runs `work` inside a callback; what it throws is kept for draw().
+  template <typename Work>
+  int guarded(Work work);
   static void on_note(const char* text, void* self);
 
   const Engine& engine_;
   const GenerateOptions& options_;
   Progress& progress_;
+  Preview& preview_;
   OutputName pictures_;
   std::optional<OutputName> latents_;
   Clock::time_point start_ = Clock::now(), picture_start_ = Clock::now();
@@ -165,6 +176,8 @@ void Run::draw(const ModelHandle& model) {
   request.on_progress = on_progress;
   request.on_picture = on_picture;
   if (options_.draw.sheet) request.on_sheet = on_sheet;
+  if (preview_.is_wanted()) request.on_preview = on_preview;
+  request.preview_every = options_.preview_every.value_or(1);
   request.on_note = on_note;
   request.user = this;
   stop_if_interrupted();
@@ -227,9 +240,10 @@ int Run::on_progress(const darkroom_progress* event, void* self) {
   return interrupted() ? 1 : 0;
 }
 
-int Run::guarded(void (Run::*finish)(const darkroom_picture&), const darkroom_picture& picture) {
+template <typename Work>
+int Run::guarded(Work work) {
   try {
-    (this->*finish)(picture);
+    work();
     return 0;
   } catch (...) {
     problem_ = std::current_exception();
@@ -238,11 +252,18 @@ int Run::guarded(void (Run::*finish)(const darkroom_picture&), const darkroom_pi
 }
 
 int Run::on_picture(const darkroom_picture* picture, void* self) {
-  return static_cast<Run*>(self)->guarded(&Run::finish_picture, *picture);
+  Run& run = *static_cast<Run*>(self);
+  return run.guarded([&] { run.finish_picture(*picture); });
 }
 
 int Run::on_sheet(const darkroom_picture* sheet, void* self) {
-  return static_cast<Run*>(self)->guarded(&Run::finish_sheet, *sheet);
+  Run& run = *static_cast<Run*>(self);
+  return run.guarded([&] { run.finish_sheet(*sheet); });
+}
+
+int Run::on_preview(const darkroom_preview* preview, void* self) {
+  Run& run = *static_cast<Run*>(self);
+  return run.guarded([&] { run.preview_.show(*preview, run.engine_); });
 }
 
 void Run::on_note(const char* text, void* self) { static_cast<Run*>(self)->progress_.note(text); }
@@ -266,17 +287,20 @@ void run_generate(const Command& self, const std::vector<std::string>& arguments
   Arguments parser(self);
   add_flags(parser, options);
   if (!parser.parse(arguments)) return;
-  Progress progress(progress_style(options.quiet));
+  const ProgressStyle style = progress_style(options.quiet);
+  Progress progress(style);
   decide_prompt(options);
+  if (options.preview_every && !options.preview) fail(DARKROOM_USAGE, "--preview-every needs --preview");
   read_schedule_file(options.draw);
   find_embed_cache(options.engine);
+  Preview preview(options.preview, style, progress);
   const Engine engine(options.engine);
   const std::string recipe_model = options.like ? repeat_recipe(engine, options, progress) : "";
   if (options.draw.columns && !options.draw.sheet) fail(DARKROOM_USAGE, "--columns needs --sheet");
   require_text("the prompt", *options.draw.prompt);
   if (options.draw.negative) require_text("the negative prompt", *options.draw.negative);
   // Whatever can be wrong without the model is found before the model is read.
-  Run run(engine, options, progress);
+  Run run(engine, options, progress, preview);
   if (options.draw.noise) require_readable("--noise", *options.draw.noise);
   const ModelHandle model = open_model(engine, options.model);
   if (options.like) note_other_model(model, recipe_model, progress, *options.like);

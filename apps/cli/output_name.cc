@@ -9,16 +9,12 @@
 #include <cstring>
 
 #include "failure.h"
+#include "text.h"
 
 namespace cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string lower(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
 
 // Replaces {seed} and {index}. Other words in braces are slips; other braces are part of the name.
 std::string expand(const std::string& flag, const std::string& pattern, const std::string& seed,
@@ -42,8 +38,16 @@ std::string expand(const std::string& flag, const std::string& pattern, const st
   return out;
 }
 
-// Makes a file in the folder and removes it: access() says nothing about full quotas, and root may do
-// anything.
+// Where it cannot be known, as for a name that is too long, writing will say what is wrong.
+bool exists(const fs::path& path) {
+  std::error_code ignored;
+  const fs::file_type type = fs::symlink_status(path, ignored).type();
+  return type != fs::file_type::not_found && type != fs::file_type::none;
+}
+
+}  // namespace
+
+// access() says nothing about full quotas, and root may do anything.
 void require_writable(const fs::path& folder) {
   std::string probe = (folder / ".darkroom-XXXXXX").string();
   const int file = mkstemp(probe.data());
@@ -53,15 +57,6 @@ void require_writable(const fs::path& folder) {
   close(file);
   unlink(probe.c_str());
 }
-
-// Where it cannot be known, as for a name that is too long, writing will say what is wrong.
-bool exists(const fs::path& path) {
-  std::error_code ignored;
-  const fs::file_type type = fs::symlink_status(path, ignored).type();
-  return type != fs::file_type::not_found && type != fs::file_type::none;
-}
-
-}  // namespace
 
 OutputName::OutputName(const std::string& flag, const std::string& pattern, const std::string& default_name,
                        const std::string& extension, bool overwrite)

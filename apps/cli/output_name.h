@@ -11,6 +11,9 @@
 
 namespace cli {
 
+// Makes a file in the folder and removes it. Throws Failure (DARKROOM_OUTPUT).
+void require_writable(const std::filesystem::path& folder);
+
 // Where the pictures (or latents) of one run go.
 class OutputName {
  public:

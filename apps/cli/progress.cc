@@ -106,6 +106,7 @@ void Progress::on_event(const darkroom_progress& event) {
 
 void Progress::live(const std::string& text) {
   if (style_ != ProgressStyle::kLive) return;
+  updating_ = text;
   const auto now = std::chrono::steady_clock::now();
   if (now - last_shown_ < kBetweenUpdates) return;
   last_shown_ = now;
@@ -115,14 +116,26 @@ void Progress::live(const std::string& text) {
 void Progress::note(const std::string& text) {
   if (style_ == ProgressStyle::kNone) return;
   clear();
+  picture_rows_ = 0;
   write_note(text);
 }
 
 void Progress::line(const std::string& text) {
   if (style_ == ProgressStyle::kNone) return;
   clear();
+  picture_rows_ = 0;
   fmt::print(stderr, "{}\n", printable(text));
   std::fflush(stderr);
+}
+
+void Progress::picture(const std::string& drawn, int rows) {
+  if (style_ != ProgressStyle::kLive) return;
+  clear();
+  places_ = places(rows);
+  const std::string up = rows == picture_rows_ ? fmt::format("\x1b[{}A", rows) : "";
+  fmt::print(stderr, "{}{}", up, drawn);
+  picture_rows_ = rows;
+  show(updating_);
 }
 
 void Progress::show(const std::string& text) {

@@ -32,6 +32,11 @@ class Progress {
   void note(const std::string& text);
   // A line that stays; nothing with --quiet.
   void line(const std::string& text);
+  // A picture of so many rows above the updating line: in the place of the last one, unless it had other rows
+  // or a line came between. `drawn` begins at the cursor and leaves it in the first column below.
+  void picture(const std::string& drawn, int rows);
+  // In how many places pictures were, the one where a picture of so many rows would be drawn now among them.
+  uint32_t places(int rows) const { return places_ + (rows == picture_rows_ ? 0 : 1); }
 
   uint64_t peak_bytes() const { return peak_bytes_; }
   // Whether no text had to be encoded.
@@ -42,7 +47,10 @@ class Progress {
   void show(const std::string& text);
 
   ProgressStyle style_;
-  bool shown_ = false;  // the updating line is on the screen
+  bool shown_ = false;    // the updating line is on the screen
+  std::string updating_;  // what it says
+  int picture_rows_ = 0;  // of the picture right above it; 0: none
+  uint32_t places_ = 0;
   std::chrono::steady_clock::time_point last_shown_{};
   uint64_t peak_bytes_ = 0;
   bool text_cached_ = false;

@@ -13,6 +13,8 @@ namespace cli {
 // `text` on one line and harmless on a terminal: control characters (C0, DEL, C1) become \xNN.
 std::string printable(std::string_view text);
 
+std::string lower(std::string text);  // of ASCII letters
+
 // Where `text` stops being UTF-8, in bytes; nothing if it is UTF-8 throughout.
 std::optional<std::size_t> first_invalid_utf8(std::string_view text);
 

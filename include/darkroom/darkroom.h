@@ -82,7 +82,8 @@ DARKROOM_API void darkroom_close(darkroom_model* model);
 DARKROOM_API const char* darkroom_model_name(const darkroom_model* model);
 /* What the model's folder recommends and which prompts it understands, from its optional darkroom.json:
  * {"width", "height", "steps", "cfg", "guidance", "max_text_tokens",
- *  "prompts": {"about": "one line", "grammar": [...], "words": [...], "examples": [...]}}.
+ *  "prompts": {"about": "one line", "grammar": [...], "words": [...], "examples": [...]},
+ *  "preview": {"rgb": [[r, g, b] of each latent channel], "bias": [r, g, b]}}.
  * What the file does not state is absent; {} without a file. The numbers are the "model's own" values of a
  * request. Where there are words, a prompt with others gets a note. *text is to be freed with
  * darkroom_free(). */
@@ -133,9 +134,20 @@ typedef struct darkroom_picture {
   int64_t latent_tokens, latent_channels;
 } darkroom_picture;
 
+/* A rough picture of what a step predicts, one pixel for each of the latents, without the VAE. Valid during
+ * the callback only. */
+typedef struct darkroom_preview {
+  size_t struct_size;
+  int picture;        /* counted from 0 */
+  int step, steps;    /* step of steps, counted from 1 */
+  int width, height;  /* of a FLUX.1 an eighth of the picture's */
+  const uint8_t* rgb; /* height * width * 3 bytes */
+} darkroom_preview;
+
 /* Returning anything but 0 stops the run with DARKROOM_CANCELLED. */
 typedef int (*darkroom_progress_fn)(const darkroom_progress* progress, void* user);
 typedef int (*darkroom_picture_fn)(const darkroom_picture* picture, void* user);
+typedef int (*darkroom_preview_fn)(const darkroom_preview* preview, void* user);
 /* Something the user should know although the run goes on: a prompt cut short, an option without effect. */
 typedef void (*darkroom_note_fn)(const char* text, void* user);
 
@@ -190,10 +202,13 @@ typedef struct darkroom_request {
   const char* threshold;  /* NULL or "off"; "[all:]PERCENTILE[,MIMIC]", as "99.5": dynamic thresholding of the
                            * predicted clean latents, by channel or all: at once */
   const char* init_path;  /* NULL, or a PNG to start from: the last part of the steps is taken, from the
-                           * picture  under noise. Width and height are then the picture's own unless given
-                           * (less for one  that is large); of another shape its middle is taken */
+                           * picture under noise. Width and height are then the picture's own unless given
+                           * (less for one that is large); of another shape its middle is taken */
   const char* mask_path;  /* NULL, or a PNG of the same shape: only what is white in it is drawn anew */
   double strength;        /* the part of the steps, above 0 to 1; 0: 0.6 */
+  darkroom_preview_fn on_preview; /* NULL, or gets previews of the picture while it is denoised; they change
+                                   * no byte of it. A note where the model has no map from latents to RGB */
+  int preview_every;              /* steps between previews; 0: 1. The last step always has one */
 } darkroom_request;
 
 DARKROOM_API void darkroom_request_init(darkroom_request* request);

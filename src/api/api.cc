@@ -160,7 +160,20 @@ void hand_over(const darkroom::Picture& p, darkroom_picture_fn take, void* user)
   stop_if(take(&picture, user) != 0);
 }
 
+void hand_over(const darkroom::Preview& p, darkroom_preview_fn take, void* user) {
+  const darkroom_preview preview{.struct_size = sizeof(darkroom_preview),
+                                 .picture = p.picture,
+                                 .step = p.step,
+                                 .steps = p.steps,
+                                 .width = p.image.width,
+                                 .height = p.image.height,
+                                 .rgb = p.image.rgb.data()};
+  stop_if(take(&preview, user) != 0);
+}
+
 darkroom::Listeners listeners_of(const darkroom_request& r) {
+  require(r.preview_every >= 0, ErrorCode::kUsage,
+          "preview_every is {}, allowed are 0 (every step) and above", r.preview_every);
   darkroom::Listeners listeners;
   listeners.on_progress = [&r](const darkroom::Progress& p) {
     if (!r.on_progress) return;
@@ -190,6 +203,10 @@ darkroom::Listeners listeners_of(const darkroom_request& r) {
   listeners.on_note = [&r](const std::string& note) {
     if (r.on_note) r.on_note(note.c_str(), r.user);
   };
+  if (r.on_preview) {
+    listeners.on_preview = [&r](const darkroom::Preview& p) { hand_over(p, r.on_preview, r.user); };
+    listeners.preview_every = std::max(r.preview_every, 1);
+  }
   return listeners;
 }
 

@@ -136,6 +136,21 @@ std::vector<int64_t> JsonFields::integers(const std::string& name, const std::ve
   return out;
 }
 
+std::vector<double> JsonFields::numbers(const std::string& name, std::size_t count, double low,
+                                        double high) const {
+  const json* value = find(name);
+  require(value && value->is_array() && value->size() == count, ErrorCode::kModel,
+          "{}: '{}' must be a list of {} numbers", where_, name, count);
+  std::vector<double> out;
+  for (const json& element : *value) {
+    require(element.is_number() && element.get<double>() >= low && element.get<double>() <= high,
+            ErrorCode::kModel, "{}: '{}' holds {}, expected numbers from {} to {}", where_, name,
+            shown(element), low, high);
+    out.push_back(element.get<double>());
+  }
+  return out;
+}
+
 std::vector<std::string> JsonFields::texts(const std::string& name, std::size_t max_count,
                                            std::size_t max_bytes) const {
   std::vector<std::string> out;

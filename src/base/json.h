@@ -35,6 +35,8 @@ class JsonFields {
   // Each element in [low, high], at most 64 of them.
   std::vector<int64_t> integers(const std::string& name, const std::vector<int64_t>& fallback, int64_t low,
                                 int64_t high) const;
+  // `count` numbers, each in [low, high]; absent is an error, too.
+  std::vector<double> numbers(const std::string& name, std::size_t count, double low, double high) const;
   // At most max_count texts of 1 to max_bytes bytes each; absent: none.
   std::vector<std::string> texts(const std::string& name, std::size_t max_count, std::size_t max_bytes) const;
 

@@ -162,7 +162,7 @@ Model Model::open(const fs::path& path) {
   require(4 * c.vae.latent_channels == c.transformer.in_channels, ErrorCode::kModel,
           "{}: the VAE has {} latent channels and the transformer {} inputs; expected four times as many",
           path.string(), c.vae.latent_channels, c.transformer.in_channels);
-  model.settings_ = read_model_settings(path, c.token_pixels());
+  model.settings_ = read_model_settings(path, c.token_pixels(), c.vae.latent_channels);
   for (const Part part : kParts) {
     if (!model.has_part(part)) continue;
     int64_t parameters = 0;

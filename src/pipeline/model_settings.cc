@@ -16,6 +16,8 @@ namespace fs = std::filesystem;
 constexpr std::size_t kMaxFileBytes = 1 << 20;
 constexpr std::size_t kMaxWords = 16384, kMaxWordBytes = 100;
 constexpr std::size_t kMaxLines = 100, kMaxLineBytes = 1000;
+// Latents have a deviation near 1 and RGB a range of 2.
+constexpr double kMaxPreviewFactor = 100;
 
 std::optional<int64_t> whole(const JsonFields& fields, const std::string& name, int64_t low, int64_t high) {
   if (!fields.has(name)) return std::nullopt;
@@ -47,9 +49,33 @@ PromptGuide read_prompts(const json& object, const std::string& where) {
   return guide;
 }
 
+std::array<float, 3> rgb_triple(const JsonFields& fields, const std::string& name) {
+  const std::vector<double> values = fields.numbers(name, 3, -kMaxPreviewFactor, kMaxPreviewFactor);
+  return {static_cast<float>(values[0]), static_cast<float>(values[1]), static_cast<float>(values[2])};
+}
+
+PreviewMap read_preview(const json& object, int64_t latent_channels, const std::string& where) {
+  const JsonFields fields(object, where);
+  require(fields.has("rgb") && fields.has("bias"), ErrorCode::kModel, "{}: the field '{}' is missing", where,
+          fields.has("rgb") ? "bias" : "rgb");
+  const json& rows = object["rgb"];
+  require(rows.is_array() && rows.size() == static_cast<std::size_t>(latent_channels), ErrorCode::kModel,
+          "{}: 'rgb' must be a list of {} rows, one for each latent channel", where, latent_channels);
+  PreviewMap map;
+  for (const json& row : rows) {
+    // A row is read as a field, so that errors are those of fields.
+    const std::string name = fmt::format("rgb[{}]", map.rgb.size());
+    const json field = {{name, row}};
+    map.rgb.push_back(rgb_triple(JsonFields(field, where), name));
+  }
+  map.bias = rgb_triple(fields, "bias");
+  return map;
+}
+
 }  // namespace
 
-ModelSettings settings_from_json(const json& document, int64_t token_pixels, const std::string& where) {
+ModelSettings settings_from_json(const json& document, int64_t token_pixels, int64_t latent_channels,
+                                 const std::string& where) {
   const JsonFields fields(document, where);
   ModelSettings settings;
   settings.width = edge(fields, "width", token_pixels, where);
@@ -62,14 +88,17 @@ ModelSettings settings_from_json(const json& document, int64_t token_pixels, con
   settings.guidance = real(fields, "guidance", 0, kMaxGuidance);
   settings.max_text_tokens = whole(fields, "max_text_tokens", 1, kMaxTextTokens);
   if (fields.has("prompts")) settings.prompts = read_prompts(document["prompts"], where + ": 'prompts'");
+  if (fields.has("preview"))
+    settings.preview = read_preview(document["preview"], latent_channels, where + ": 'preview'");
   return settings;
 }
 
-ModelSettings read_model_settings(const fs::path& folder, int64_t token_pixels) {
+ModelSettings read_model_settings(const fs::path& folder, int64_t token_pixels, int64_t latent_channels) {
   const fs::path path = folder / "darkroom.json";
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return {};
-  return settings_from_json(read_json_file(path, kMaxFileBytes), token_pixels, path.string());
+  return settings_from_json(read_json_file(path, kMaxFileBytes), token_pixels, latent_channels,
+                            path.string());
 }
 
 json to_json(const ModelSettings& settings) {
@@ -92,6 +121,7 @@ json to_json(const ModelSettings& settings) {
   set_unless_empty("words", settings.prompts.words);
   set_unless_empty("examples", settings.prompts.examples);
   if (!prompts.empty()) out["prompts"] = prompts;
+  if (settings.preview) out["preview"] = {{"rgb", settings.preview->rgb}, {"bias", settings.preview->bias}};
   return out;
 }
 

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "pipeline/preview.h"
+
 namespace darkroom {
 
 // Empty where the file says nothing. Texts are UTF-8 of a stranger: control characters may be in them.
@@ -32,15 +34,18 @@ struct ModelSettings {
   std::optional<double> guidance;
   std::optional<int64_t> max_text_tokens;
   PromptGuide prompts;
+  std::optional<PreviewMap> preview;
 };
 
-// `token_pixels` is what sizes must be multiples of. Unknown fields are ignored. Errors: kModel with `where`
-// in front, for a field of another type, out of range or too long.
+// `token_pixels` is what sizes must be multiples of; a preview map has a row for each of the VAE's
+// `latent_channels`. Unknown fields are ignored. Errors: kModel with `where` in front, for a field of another
+// type, out of range or too long.
 ModelSettings settings_from_json(const nlohmann::json& document, int64_t token_pixels,
-                                 const std::string& where);
+                                 int64_t latent_channels, const std::string& where);
 
 // folder/darkroom.json; without that file, settings that state nothing. Errors: kModel.
-ModelSettings read_model_settings(const std::filesystem::path& folder, int64_t token_pixels);
+ModelSettings read_model_settings(const std::filesystem::path& folder, int64_t token_pixels,
+                                  int64_t latent_channels);
 
 // The fields that are stated, as in the file.
 nlohmann::json to_json(const ModelSettings& settings);

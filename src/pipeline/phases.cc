@@ -235,7 +235,7 @@ void DenoisePhase::run_cached(Pass& pass) {
     Guide& guide = guides_[i];
     const Tensor& x = pass.hidden[i].x;
     if (!pass.skips[i]) {
-      std::ranges::rotate(guide.residuals, guide.residuals.end() - 1);
+      std::rotate(guide.residuals.begin(), guide.residuals.end() - 1, guide.residuals.end());
       ops::add_scaled_into(ctx_, x, -1, before[i], 0, {}, guide.residuals.front());
       guide.cache->computed(pass.level);
       continue;
@@ -292,9 +292,11 @@ std::vector<float> DenoisePhase::run(std::vector<float> latents, const DenoiseHo
   const Denoiser denoise = [&](std::span<const float> x, int level, float sigma, std::span<float> velocity) {
     const float scale = job_.true_cfg ? job_.cfg_scales[static_cast<std::size_t>(level)] : 1.0f;
     const std::span<float> both[2] = {velocity, negative};
+    const bool opens = opens_step(job_.sampler, pass);
     velocities(x, level, pass++, hooks, {both, scale == 1.0f ? std::size_t{1} : std::size_t{2}});
-    if (scale == 1.0f || ctx_.backend.device() == Device::kNone) return;
-    guidance.combine(x, sigma, negative, velocity, scale, velocity);
+    if (ctx_.backend.device() == Device::kNone) return;
+    if (scale != 1.0f) guidance.combine(x, sigma, negative, velocity, scale, velocity);
+    if (opens && hooks.on_velocity) hooks.on_velocity(level, x, sigma, velocity);
   };
   options.kind = job_.sampler;
   sample(job_.schedule.sigmas, latents, denoise, options);

@@ -69,6 +69,7 @@ class Run {
   // Denoises all pictures, and decodes each at once if the plan lets the transformer stay meanwhile. Returns
   // those that are still to be decoded.
   std::vector<Denoised> denoise(std::vector<Conditioning> prompts);
+  void preview_with(DenoiseHooks& hooks);
   void decode(int index, Denoised denoised);
 
   void begin(Phase phase, std::initializer_list<const char*> planned);
@@ -226,6 +227,19 @@ Run::Start Run::start(uint64_t seed) const {
   return start;
 }
 
+void Run::preview_with(DenoiseHooks& hooks) {
+  if (!listeners_.on_preview) return;
+  const PreviewMap* map = preview_map(model_);
+  if (!map) return note("no previews: the model has no map for them ('preview' in its darkroom.json)");
+  hooks.on_velocity = [this, map](int level, std::span<const float> latents, float sigma,
+                                  std::span<const float> velocity) {
+    const int step = level + 1, steps = static_cast<int>(job_.steps());
+    if (step % listeners_.preview_every != 0 && step != steps) return;
+    listeners_.on_preview({progress_.picture, step, steps,
+                           draw_preview(*map, latents, sigma, velocity, job_.token_rows, job_.token_cols)});
+  };
+}
+
 std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
   DenoiseHooks hooks;
   hooks.on_block = [&](int step, int block, int blocks) {
@@ -234,6 +248,7 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
     progress_.blocks = blocks;
     report(false);
   };
+  preview_with(hooks);
   std::vector<Denoised> waiting;
   begin(Phase::kModulate, {"modulation"});
   Workspace space(backend_, plan_.phase("denoise").activation_bytes, job_.precision, cancel_);

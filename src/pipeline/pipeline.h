@@ -13,6 +13,7 @@
 #include "ops/backend.h"
 #include "pipeline/embeddings.h"
 #include "pipeline/model.h"
+#include "pipeline/preview.h"
 #include "pipeline/request.h"
 
 namespace darkroom {
@@ -51,6 +52,9 @@ struct Listeners {
   std::function<void(const Picture&)> on_picture;
   std::function<void(const Picture&)> on_sheet;  // the job's sheet, behind its last picture; without latents
   std::function<void(const std::string&)> on_note;
+  // Of every preview_every'th step and the last; a note says so where the model has no map for them.
+  std::function<void(const Preview&)> on_preview = {};
+  int preview_every = 1;
 };
 
 // Draws job.count pictures with seeds job.seed, job.seed + 1, …; hands each over as soon as it is finished.

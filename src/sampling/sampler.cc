@@ -179,6 +179,10 @@ int sampler_evaluations(SamplerKind kind, int steps) {
   return kind == SamplerKind::kHeun ? 2 * steps - 1 : steps;
 }
 
+bool opens_step(SamplerKind kind, int evaluation) {
+  return kind != SamplerKind::kHeun || evaluation % 2 == 0;
+}
+
 int sampler_vectors(SamplerKind kind) {
   switch (kind) {
     case SamplerKind::kEuler:

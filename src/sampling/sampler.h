@@ -66,6 +66,9 @@ void sample(std::span<const float> sigmas, std::span<float> latents, const Denoi
 // How often sample() calls the denoiser.
 int sampler_evaluations(SamplerKind kind, int steps);
 
+// Whether call number `evaluation`, from 0, is the first of a step: the one at the step's own latents.
+bool opens_step(SamplerKind kind, int evaluation);
+
 // How many vectors of the latents' size it holds beside them at the most.
 int sampler_vectors(SamplerKind kind);
 

@@ -21,9 +21,11 @@ using Words = std::vector<std::string>;
 constexpr const char* kEverything = R"({"width": 128, "height": 64, "steps": 20, "cfg": 2.5, "guidance": 3,
   "max_text_tokens": 24, "later": {"more": 1}, "prompts": {"about": "shapes", "grammar": ["a COLOUR SHAPE"],
   "words": ["a", "Red", "blue", "star", "left of"], "examples": ["a red star"], "later": 1}})";
+constexpr const char* kPreview =
+    R"({"preview": {"rgb": [[0.5, -100, 0], [1, 2, 0.25]], "bias": [0, 0.125, 100]}})";
 
 ModelSettings parse(const std::string& text) {
-  return settings_from_json(parse_json(text, "d.json"), 16, "d.json");
+  return settings_from_json(parse_json(text, "d.json"), 16, 2, "d.json");
 }
 
 TEST(ModelSettings, EveryFieldIsReadAndGivenBack) {
@@ -42,13 +44,14 @@ TEST(ModelSettings, EveryFieldIsReadAndGivenBack) {
   expected.erase("later");
   expected["prompts"].erase("later");
   EXPECT_EQ(to_json(settings), expected);
+  EXPECT_EQ(to_json(parse(kPreview)), nlohmann::json::parse(kPreview));
 }
 
 TEST(ModelSettings, EveryFieldIsOptional) {
   EXPECT_EQ(to_json(parse("{}")), nlohmann::json::object());
   EXPECT_EQ(to_json(parse(R"({"steps": null, "prompts": {}})")), nlohmann::json::object());
   const TempFolder folder;
-  EXPECT_EQ(to_json(read_model_settings(folder.path(), 16)), nlohmann::json::object());
+  EXPECT_EQ(to_json(read_model_settings(folder.path(), 16, 16)), nlohmann::json::object());
 }
 
 TEST(ModelSettings, HostileFilesAreModelErrors) {
@@ -75,7 +78,21 @@ TEST(ModelSettings, HostileFilesAreModelErrors) {
       {R"({"prompts": {"words": )" + many + "}}", "'words' must be a list of at most 16384"},
       {R"({"prompts": {"words": ["a", ["b"]]}})", "'words' holds a list"},
       {R"({"prompts": {"grammar": [")" + longer + R"("]}})", "'grammar' holds \"xxx"},
-      {R"({"prompts": {"examples": [7]}})", "'examples' holds 7"}};
+      {R"({"prompts": {"examples": [7]}})", "'examples' holds 7"},
+      {R"({"preview": []})", "d.json: 'preview': expected a JSON object"},
+      {R"({"preview": {}})", "d.json: 'preview': the field 'rgb' is missing"},
+      {R"({"preview": {"rgb": [[0, 0, 0], [0, 0, 0]]}})", "d.json: 'preview': the field 'bias' is missing"},
+      {R"({"preview": {"rgb": 1, "bias": [0, 0, 0]}})", "'preview': 'rgb' must be a list of 2 rows"},
+      {R"({"preview": {"rgb": [[0, 0, 0]], "bias": [0, 0, 0]}})", "'rgb' must be a list of 2 rows, one for"},
+      {R"({"preview": {"rgb": {"a": 1, "b": 2}, "bias": [0, 0, 0]}})", "'rgb' must be a list of 2 rows"},
+      {R"({"preview": {"rgb": [[0, 0, 0], [0, 0]], "bias": [0, 0, 0]}})", "'rgb[1]' must be a list of 3"},
+      {R"({"preview": {"rgb": [null, [0, 0, 0]], "bias": [0, 0, 0]}})", "'rgb[0]' must be a list of 3"},
+      {R"({"preview": {"rgb": [[0, 0, "1"], [0, 0, 0]], "bias": [0, 0, 0]}})", "'rgb[0]' holds \"1\""},
+      {R"({"preview": {"rgb": [[0, 0, 0], [0, 0, 101]], "bias": [0, 0, 0]}})",
+       "'rgb[1]' holds 101, expected numbers from -100 to 100"},
+      {R"({"preview": {"rgb": [[0, 0, 0], [0, 0, 0]], "bias": [0, 1e300, 0]}})", "'bias' holds 1e+300"},
+      {R"({"preview": {"rgb": [[0, 0, 0], [0, 0, 0]], "bias": 1}})", "'bias' must be a list of 3 numbers"},
+      {R"({"preview": {"rgb": [[0, 0, 0], [0, 0, 0]], "bias": [NaN, 0, 0]}})", "not valid JSON"}};
   for (const auto& [text, message] : cases) {
     SCOPED_TRACE(text.substr(0, 60));
     expect_error(ErrorCode::kModel, message, [&, &json = text] { parse(json); });

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import model
+import preview_map
 import sample
 import scenes
 import vae as autoencoder
@@ -39,7 +40,7 @@ EXAMPLES = ("a red star above a blue ring on a yellow background", "a small gree
             "a cyan cross next to an orange diamond on a purple background", "a large pink circle on a black background")
 
 
-def settings(kind: str) -> dict:
+def settings(kind: str, preview: dict) -> dict:
     words = sorted({word for text in ("a an on the at of to next left above background small large gray", *scenes.COLOURS,
                                       *scenes.SHAPES, *scenes.PLACES) for word in text.split()})
     guidance = {GUIDED_BY[kind]: KINDS[kind].guidance} if kind in GUIDED_BY else {}
@@ -50,7 +51,8 @@ def settings(kind: str) -> dict:
             "grammar": ["a [small|large] COLOUR SHAPE [on the left|on the right|at the top|at the bottom] on a COLOUR background",
                         "a COLOUR SHAPE (next to|left of|above) a COLOUR SHAPE on a COLOUR background",
                         "COLOUR: " + ", ".join(scenes.COLOURS), "SHAPE: " + ", ".join(scenes.SHAPES)],
-            "words": words, "examples": list(EXAMPLES)}}
+            "words": words, "examples": list(EXAMPLES)},
+        "preview": preview}
 
 
 def save_config(part: torch.nn.Module, folder: pathlib.Path) -> None:
@@ -96,19 +98,18 @@ def save_in_shards(transformer: torch.nn.Module, folder: pathlib.Path, lender: p
                {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))})
 
 
-def write_pipeline(kind: str, transformer, folder: pathlib.Path) -> None:
+def write_pipeline(kind: str, transformer, folder: pathlib.Path, preview: dict) -> None:
     shutil.rmtree(folder / "transformer", ignore_errors=True)
     if kind == "schnell":
         save(transformer, folder / "transformer", "diffusion_pytorch_model")
     else:
         save_in_shards(transformer, folder / "transformer", folder.parent / "transformer" if kind == "dev" else None)
     write_json(folder / "scheduler/scheduler_config.json", {**make_pipeline.SCHEDULER_CLASS, **SCHEDULERS[kind]})
-    write_json(folder / "darkroom.json", settings(kind))
+    write_json(folder / "darkroom.json", settings(kind, preview))
     make_pipeline.write_index(folder)
 
 
-def write_shared(options, base: model.Pinhole, folder: pathlib.Path) -> None:
-    vae, data = autoencoder.load_vae(options.vae), torch.load(options.data, weights_only=True, mmap=True)
+def write_shared(options, base: model.Pinhole, vae, data: dict, folder: pathlib.Path) -> None:
     for name in SHARED:  # --vae may be one of them
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("tokenizer", "tokenizer_2"):
@@ -139,13 +140,15 @@ def main() -> None:
     options = parser.parse_args()
     tokens = model.Tokens(options.tokenizers)
     base = sample.load_pinhole(options.base, tokens)
-    write_pipeline("base", base.transformer, options.out)
-    write_shared(options, base, options.out)
+    vae, data = autoencoder.load_vae(options.vae), torch.load(options.data, weights_only=True, mmap=True)
+    preview = preview_map.fit(vae, data["shift"], data["scale"])
+    write_pipeline("base", base.transformer, options.out, preview)
+    write_shared(options, base, vae, data, options.out)
     for kind in ("dev", "schnell"):
         run = getattr(options, kind)
         if run:
             student = sample.load_pinhole(run, tokens, guidance=kind == "dev")
-            write_pipeline(kind, student.transformer, options.out / kind)
+            write_pipeline(kind, student.transformer, options.out / kind, preview)
             link_shared(options.out / kind)
     files = [path for path in options.out.rglob("*") if path.is_file() and not path.is_symlink()]
     size = sum(path.stat().st_size for path in files if not any(p.is_symlink() for p in path.parents))
