@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
@@ -222,8 +223,11 @@ void Run::finish_picture(const darkroom_picture& picture) {
   const Clock::time_point now = Clock::now();
   const std::chrono::duration<double> seconds = now - picture_start_;
   picture_start_ = now;
-  progress_.line(fmt::format("seed {}, {}x{}, {} steps, {}, peak {}", picture.seed, picture.width,
-                             picture.height, json::parse(picture.recipe).value("steps", 0),
+  const json recipe = json::parse(picture.recipe);
+  const std::string strength =
+      recipe.contains("strength") ? fmt::format(", strength {}", recipe.value("strength", 0.0)) : "";
+  progress_.line(fmt::format("seed {}, {}x{}, {} steps{}, {}, peak {}", picture.seed, picture.width,
+                             picture.height, recipe.value("steps", 0), strength,
                              seconds_text(seconds.count()), bytes_text(progress_.peak_bytes())) +
                  (progress_.text_cached() ? ", text from the cache" : ""));
   if (!path.empty()) write_stdout(path + "\n");
@@ -268,8 +272,22 @@ int Run::on_preview(const darkroom_preview* preview, void* self) {
 
 void Run::on_note(const char* text, void* self) { static_cast<Run*>(self)->progress_.note(text); }
 
-void require_readable(const std::string& flag, const std::string& path) {
-  if (access(path.c_str(), R_OK) != 0) fail(DARKROOM_MODEL, "{} {}: {}", flag, path, std::strerror(errno));
+void require_readable(const char* flag, const std::optional<std::string>& path, darkroom_status otherwise) {
+  if (path && access(path->c_str(), R_OK) != 0) {
+    fail(otherwise, "{} {}: {}", flag, printable(*path), std::strerror(errno));
+  }
+}
+
+// Previews replace their file without asking, so it must not be one that the run reads or writes.
+void require_own_file(const std::optional<std::string>& preview, const char* flag,
+                      const std::optional<std::string>& path) {
+  if (!preview || !path) return;
+  std::error_code absent;
+  const std::filesystem::path a = *preview, b = *path;
+  if (a.lexically_normal() == b.lexically_normal() || std::filesystem::equivalent(a, b, absent)) {
+    fail(DARKROOM_USAGE, "--preview and {} are both {}; previews need a file of their own", flag,
+         printable(*path));
+  }
 }
 
 void note_other_model(const ModelHandle& model, const std::string& recipe_model, Progress& progress,
@@ -291,6 +309,10 @@ void run_generate(const Command& self, const std::vector<std::string>& arguments
   Progress progress(style);
   decide_prompt(options);
   if (options.preview_every && !options.preview) fail(DARKROOM_USAGE, "--preview-every needs --preview");
+  require_own_file(options.preview, "--init", options.draw.init);
+  require_own_file(options.preview, "--mask", options.draw.mask);
+  require_own_file(options.preview, "--like", options.like);
+  require_own_file(options.preview, "--output", options.output);
   read_schedule_file(options.draw);
   find_embed_cache(options.engine);
   Preview preview(options.preview, style, progress);
@@ -301,7 +323,9 @@ void run_generate(const Command& self, const std::vector<std::string>& arguments
   if (options.draw.negative) require_text("the negative prompt", *options.draw.negative);
   // Whatever can be wrong without the model is found before the model is read.
   Run run(engine, options, progress, preview);
-  if (options.draw.noise) require_readable("--noise", *options.draw.noise);
+  require_readable("--noise", options.draw.noise, DARKROOM_MODEL);
+  require_readable("--init", options.draw.init, DARKROOM_USAGE);
+  require_readable("--mask", options.draw.mask, DARKROOM_USAGE);
   const ModelHandle model = open_model(engine, options.model);
   if (options.like) note_other_model(model, recipe_model, progress, *options.like);
   run.draw(model);

@@ -54,7 +54,7 @@ std::string phase_table(const json& plan) {
                        kept + streamed, streamed);
   }
   const uint64_t scratch = plan.at("scratch_bytes").get<uint64_t>();
-  out += fmt::format("\nThe decoder works in strips of about {}", bytes(plan, "strip_bytes"));
+  out += fmt::format("\nThe VAE works in strips of about {}", bytes(plan, "strip_bytes"));
   out += scratch == 0 ? "."
                       : fmt::format("; what it makes on the way lies in a file of {}.", bytes_text(scratch));
   for (const json& note : plan.at("notes")) out += "\nNote: " + printable(note.get<std::string>());

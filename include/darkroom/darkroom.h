@@ -205,7 +205,7 @@ typedef struct darkroom_request {
                            * picture under noise. Width and height are then the picture's own unless given
                            * (less for one that is large); of another shape its middle is taken */
   const char* mask_path;  /* NULL, or a PNG of the same shape: only what is white in it is drawn anew */
-  double strength;        /* the part of the steps, above 0 to 1; 0: 0.6 */
+  double strength;        /* the part of the steps, above 0 to 1; < 0: 0.6 */
   darkroom_preview_fn on_preview; /* NULL, or gets previews of the picture while it is denoised; they change
                                    * no byte of it. A note where the model has no map from latents to RGB */
   int preview_every;              /* steps between previews; 0: 1. The last step always has one */
@@ -265,8 +265,7 @@ DARKROOM_API void darkroom_conversion_init(darkroom_conversion* conversion);
 /* Writes the model again, in diffusers layout, with its configs and tokenizers. Needs some 100 MiB whatever
  * its size (of a model of darkroom_open_dummy() its largest tensor besides). The folder appears in the end,
  * whole, or not at all; a process that is killed leaves a folder .darkroom-* beside it, of which the next
- * conversion there tells in a note. A model of darkroom_open_dummy() gets made-up tokenizers, and a VAE
- * without the encoder. */
+ * conversion there tells in a note. A model of darkroom_open_dummy() gets made-up tokenizers. */
 DARKROOM_API darkroom_status darkroom_convert(darkroom_engine* engine, darkroom_model* model,
                                               const darkroom_conversion* conversion);
 

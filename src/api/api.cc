@@ -46,6 +46,14 @@ struct darkroom_engine {
 
 namespace {
 
+constexpr bool same(darkroom::Phase ours, darkroom_phase theirs) {
+  return static_cast<int>(ours) == static_cast<int>(theirs);
+}
+static_assert(same(darkroom::Phase::kEncodeText, DARKROOM_ENCODE_TEXT) &&
+              same(darkroom::Phase::kModulate, DARKROOM_MODULATE) &&
+              same(darkroom::Phase::kDenoise, DARKROOM_DENOISE) &&
+              same(darkroom::Phase::kDecode, DARKROOM_DECODE) &&
+              same(darkroom::Phase::kEncodePicture, DARKROOM_ENCODE_PICTURE));
 static_assert(std::atomic<bool>::is_always_lock_free, "darkroom_cancel() must be async-signal-safe");
 
 // Runs one API call: clears the error, turns what `body` throws into a status.
@@ -134,7 +142,7 @@ darkroom::Request to_request(const darkroom_request& r) {
   out.noise_path = or_else(r.noise_path, "");
   out.init_path = or_else(r.init_path, "");
   out.mask_path = or_else(r.mask_path, "");
-  out.strength = unless_zero(r.strength);
+  if (!(r.strength < 0)) out.strength = r.strength;
   out.sheet = r.on_sheet != nullptr;
   out.sheet_columns = unless_zero<int64_t>(r.sheet_columns);
   return out;
@@ -328,7 +336,7 @@ void darkroom_request_init(darkroom_request* request) {
   if (!request) return;
   *request = {};
   request->struct_size = sizeof(darkroom_request);
-  request->guidance = -1;
+  request->guidance = request->strength = -1;
   request->count = 1;
 }
 

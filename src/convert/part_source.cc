@@ -99,7 +99,7 @@ std::vector<SourceTensor> list_dummy(const Model& model, Part part) {
   const DType dtype = model.part_dtype(part);
   const auto made = std::make_shared<MadeTensor>(dtype);
   std::vector<SourceTensor> tensors;
-  model.visit(part, [&](const std::string& name, Tensor&, const Shape& shape) {
+  const VisitFn add = [&](const std::string& name, Tensor&, const Shape& shape) {
     StoredTensor stored;
     stored.name = name;
     stored.type = stored_type_name(dtype);
@@ -118,7 +118,9 @@ std::vector<SourceTensor> list_dummy(const Model& model, Part part) {
       std::memcpy(out.data(), made->bytes.data() + offset, out.size());
     };
     tensors.push_back({model.name(), std::move(stored), read});
-  });
+  };
+  model.visit(part, add);
+  if (part == Part::kVae) model.visit_encoder(add);
   return tensors;
 }
 

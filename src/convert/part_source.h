@@ -1,5 +1,5 @@
 // The tensors of one part of a model as they can be read piece by piece: from its files, with all that they
-// hold (also what darkroom does not use, such as a VAE's encoder), or from the dummies' formula.
+// hold (also what darkroom does not use), or from the dummies' formula.
 #pragma once
 
 #include <filesystem>

@@ -16,6 +16,7 @@ namespace darkroom {
 namespace {
 
 constexpr std::string_view kNegativeMark = "Negative prompt:";
+constexpr const char *kInitKey = "Init image", *kStrengthKey = "Denoising strength";
 constexpr std::string_view kBlanks = " \t\r\n\v\f";
 constexpr std::size_t kMostTextBytes = std::size_t{8} << 20;
 constexpr std::size_t kMostIgnored = 64;
@@ -186,9 +187,9 @@ bool store_pair(const std::string& key, const std::string& value, Recipe* recipe
     recipe->sigmas = read_list(value, where);
   } else if (key == "Max text tokens") {
     recipe->max_text_tokens = count();
-  } else if (key == "Denoising strength") {
+  } else if (key == kStrengthKey) {
     recipe->strength = parse_number(value, key, 0.0, 1.0, where);
-  } else if (key == "Init image") {
+  } else if (key == kInitKey) {
     recipe->init = base_name(value);
   } else if (key == "Mask image") {
     recipe->mask = base_name(value);
@@ -263,8 +264,8 @@ std::string to_a1111_text(const Recipe& recipe) {
   add("Model", base_name(recipe.model));
   add("RNG", recipe.rng == "torch-cpu" ? "CPU" : recipe.rng == "torch-cuda" ? "NV" : recipe.rng);
   add("Noise file", base_name(recipe.noise));
-  if (recipe.strength) add("Denoising strength", fmt::format("{}", *recipe.strength));
-  add("Init image", base_name(recipe.init));
+  if (recipe.strength) add(kStrengthKey, fmt::format("{}", *recipe.strength));
+  add(kInitKey, base_name(recipe.init));
   add("Mask image", base_name(recipe.mask));
   if (recipe.pictures != 0) add("Pictures", fmt::format("{}", recipe.pictures));
   if (recipe.columns != 0) add("Columns", fmt::format("{}", recipe.columns));
@@ -295,8 +296,10 @@ FoundRecipe from_a1111_text(std::string_view text, const std::string& where) {
   }
   if (newline != std::string_view::npos) read_prompts(text.substr(0, newline), &found.recipe);
   found.recipe.rng = "torch-cuda";
+  // Other programs write a strength also where no picture is named, or none was there (upscaling).
+  const bool has_init = std::ranges::any_of(pairs, [](const auto& pair) { return pair.first == kInitKey; });
   for (const auto& [key, value] : pairs) {
-    const bool stored = store_pair(key, value, &found.recipe, where);
+    const bool stored = (has_init || key != kStrengthKey) && store_pair(key, value, &found.recipe, where);
     if (!stored && found.ignored.size() < kMostIgnored) found.ignored.push_back(key);
   }
   return found;

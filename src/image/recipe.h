@@ -41,7 +41,8 @@ struct Recipe {
   std::string precision = {};  // as --precision
   std::string weights = {};    // as --weights, unless as they are stored
   std::string rng = {};        // as --rng: torch-cpu or torch-cuda
-  // Last component of the file of initial latents; seed and rng then count for a stochastic sampler only.
+  // Last component of the file of initial latents; seed and rng then count for a stochastic sampler and for a
+  // picture to start from only.
   std::string noise = {};
   // Last components of the files of the picture it starts from and of the mask; how many of the steps were
   // taken.

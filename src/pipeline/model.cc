@@ -267,4 +267,6 @@ void Model::visit(Part part, const VisitFn& visit) const {
   }
 }
 
+void Model::visit_encoder(const VisitFn& visit) const { vae::EncoderWeights().visit(config_.vae, visit); }
+
 }  // namespace darkroom

@@ -40,6 +40,8 @@ struct ModelConfig {
   SchedulerConfig scheduler;
 
   bool is_dev() const { return transformer.guidance_embeds; }
+  // Narrower transformers are other models, with pictures and a VAE of their own.
+  bool has_flux_width() const { return transformer.inner_dim() >= 1024; }
   // Pixels along one edge of a token: the VAE's factor times the 2x2 packing.
   int64_t token_pixels() const { return 2 * vae.upscale(); }
 };
@@ -101,6 +103,8 @@ class Model {
   // Visits every tensor of a part as its model names it, with the shapes of config(). What is bound goes
   // nowhere: this is for counting and listing.
   void visit(Part part, const VisitFn& visit) const;
+  // The same of the VAE's encoder, which only runs that start from a picture need; not all files have it.
+  void visit_encoder(const VisitFn& visit) const;
 
  private:
   Model();

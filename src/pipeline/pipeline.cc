@@ -90,7 +90,6 @@ class Run {
   std::optional<Sheet> sheet_;
   std::vector<float> given_noise_;  // packed; empty unless the request names a file
   PictureMoments source_;           // of the job's source picture
-  std::vector<float> mask_;         // mask_tokens(); empty: all is drawn anew
   Progress progress_;
   std::chrono::steady_clock::time_point phase_start_;
 };
@@ -133,8 +132,6 @@ void Run::encode_source() {
                              source_pixels(job_.source->image), plan_.encode_strips,
                              scratch_ ? &*scratch_ : nullptr);
   }
-  const Image& mask = job_.source->mask;
-  if (!mask.rgb.empty()) mask_ = mask_tokens(mask, job_.token_rows, job_.token_cols);
   end();
 }
 
@@ -216,12 +213,10 @@ Run::Start Run::start(uint64_t seed) const {
   Start start{noise, {.randn = randn}};
   if (!job_.source) return start;
   mix_noise(picture, noise, job_.schedule.sigmas.front(), start.latents);
-  if (!mask_.empty()) {
+  if (!job_.source->mask.empty()) {
     start.options.constrain = [this, picture = std::move(picture), noise = std::move(noise)](
                                   float sigma, std::span<float> latents) {
-      std::vector<float> kept(latents.size());
-      mix_noise(picture, noise, sigma, kept);
-      keep_outside_mask(mask_, kept, latents);
+      keep_outside_mask(job_.source->mask, picture, noise, sigma, latents);
     };
   }
   return start;

@@ -32,20 +32,23 @@ std::size_t latent_bytes(const flux::Config& config, const Job& job) {
 }
 
 // Of the run's source: the picture and its mask; the encoder's moments, the latents drawn from them and their
-// noise; the mask of latents.
+// noise; the mask.
 std::size_t source_bytes(const flux::Config& config, const Job& job) {
   if (!job.source) return 0;
-  const std::size_t masked = job.source->mask.rgb.empty() ? 0 : 1;
-  return (1 + masked) * 3 * count(job.width * job.height) + 4 * latent_bytes(config, job) +
-         masked * sizeof(float) * 4 * count(job.image_tokens());
+  return job.source->image.rgb.size() + 4 * latent_bytes(config, job) +
+         sizeof(float) * job.source->mask.size();
 }
 
-// The noise of all pictures, or those that wait to be decoded, and the sheet.
-std::size_t picture_bytes(const flux::Config& config, const Job& job) {
+// From the beginning to the end of a run: the sheet, noise that was given, the source.
+std::size_t lasting_bytes(const flux::Config& config, const Job& job) {
   const std::size_t sheet = job.sheet ? 3 * count(job.sheet->width * job.sheet->height) : 0;
   const bool given = !job.noise_path.empty();
-  return sheet + (count(job.count - 1) + (given ? 1 : 0)) * latent_bytes(config, job) +
-         source_bytes(config, job);
+  return sheet + (given ? latent_bytes(config, job) : 0) + source_bytes(config, job);
+}
+
+// The same, and the pictures that wait to be decoded.
+std::size_t picture_bytes(const flux::Config& config, const Job& job) {
+  return lasting_bytes(config, job) + count(job.count - 1) * latent_bytes(config, job);
 }
 
 void set_placement(PlannedPhase& phase, const memory::Placement& placement, std::size_t always) {
@@ -75,6 +78,7 @@ void plan_text(const Model& model, const Job& job, Plan& plan) {
   plan.phases.push_back(plan_phase(
       "clip", model, Part::kClip, weight_bytes(model, Part::kClip), job,
       [&](const Context& ctx, WeightSource& weights) { encode_clip(ctx, config, weights, clip_ids); }));
+  plan.phases.back().host_bytes = lasting_bytes(config.transformer, job);
   PlannedPhase t5 =
       plan_phase("t5", model, Part::kT5, weight_bytes(model, Part::kT5), job,
                  [&](const Context& ctx, WeightSource& weights) { encode_t5(ctx, config, weights, t5_ids); });
@@ -84,7 +88,7 @@ void plan_text(const Model& model, const Job& job, Plan& plan) {
   const memory::Placement layers =
       memory::all_streamed(memory::sizes_of(t5_layer_units(weights, config.t5, *source)));
   set_placement(t5, layers, t5.weight_bytes - layers.streamed_bytes);
-  t5.host_bytes = embedding_bytes(config.transformer, job);
+  t5.host_bytes = embedding_bytes(config.transformer, job) + lasting_bytes(config.transformer, job);
   plan.phases.push_back(std::move(t5));
 }
 
@@ -112,10 +116,9 @@ PlannedPhase plan_decode(const Model& model, const Job& job, const Backend::Work
 }
 
 std::size_t encoder_bytes(const Model& model) {
-  vae::EncoderWeights weights;
   std::size_t bytes = 0;
   const std::unique_ptr<WeightSource> source = model.weights_for_planning(Part::kVae);
-  weights.visit(model.config().vae, [&](const std::string& name, Tensor&, const Shape& shape) {
+  model.visit_encoder([&](const std::string& name, Tensor&, const Shape& shape) {
     bytes += source->describe(name, shape).bytes_with_scales();
   });
   return bytes;

@@ -10,9 +10,6 @@
 namespace darkroom {
 namespace {
 
-// Narrower transformers with 16 latent channels are other models, whose VAEs are their own.
-constexpr int64_t kLeastFluxWidth = 1024;
-
 // As place_rows() does it, but for what is not a number.
 uint8_t to_byte(float value) {
   const float level = value * 0.5f + 0.5f;
@@ -48,7 +45,7 @@ const PreviewMap* preview_map(const Model& model) {
   if (model.settings().preview) return &*model.settings().preview;
   const ModelConfig& config = model.config();
   const bool is_flux = config.vae.latent_channels == static_cast<int64_t>(flux_preview_map().rgb.size()) &&
-                       config.transformer.inner_dim() >= kLeastFluxWidth;
+                       config.has_flux_width();
   return is_flux ? &flux_preview_map() : nullptr;
 }
 

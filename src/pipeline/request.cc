@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "image/resize.h"
 #include "memory/budget.h"
 #include "pipeline/limits.h"
 #include "pipeline/prompt_words.h"
@@ -31,18 +32,51 @@ struct Size {
 };
 
 // The size of a run that starts from `image`: the picture's own, smaller where it has more than twice the
-// pixels of the model's; with one edge given, the other in proportion. Multiples of `multiple`.
+// pixels of the model's; with one edge given, the other in proportion. Multiples of `multiple`, which may be
+// too large.
 Size size_from_picture(const Image& image, const Request& request, const Size& own, int64_t multiple) {
   const double across = image.width, down = image.height;
-  double factor =
-      std::min(1.0, std::sqrt(2.0 * static_cast<double>(own.width * own.height) / (across * down)));
-  if (request.width) factor = static_cast<double>(*request.width) / across;
-  if (request.height && !request.width) factor = static_cast<double>(*request.height) / down;
-  const auto edge = [&](double whole) {
-    const double steps = std::round(whole * factor / static_cast<double>(multiple));
-    return std::clamp(static_cast<int64_t>(steps) * multiple, multiple, kMaxEdge / multiple * multiple);
+  const double most = static_cast<double>(std::min(2 * own.width * own.height, kMaxPixels));
+  const auto edge = [&](double pixels) {
+    return std::max(multiple, static_cast<int64_t>(pixels / static_cast<double>(multiple)) * multiple);
   };
-  return {edge(across), edge(down)};
+  const double half = static_cast<double>(multiple) / 2;  // to the nearest, where one edge was asked for
+  if (request.width)
+    return {*request.width, edge(down * static_cast<double>(*request.width) / across + half)};
+  if (request.height)
+    return {edge(across * static_cast<double>(*request.height) / down + half), *request.height};
+  const double factor = std::min(1.0, std::sqrt(most / (across * down)));
+  return {edge(across * factor), edge(down * factor)};
+}
+
+// The files, in the size of the job.
+SourcePicture fit_source(Image init, const Request& request, const Job& job) {
+  const auto fit = [&](const Image& image) {
+    return fit_image(image, static_cast<int>(job.width), static_cast<int>(job.height));
+  };
+  SourcePicture source;
+  source.image = fit(init);
+  if (request.mask_path.empty()) return source;
+  init.rgb = {};  // only one of the two files is in memory at a time
+  const Image mask = read_source("mask", request.mask_path);
+  require(have_one_shape(init, mask), ErrorCode::kUsage,
+          "mask: {} is {}x{}, which is another shape than the {}x{} of the picture {}",
+          request.mask_path.string(), mask.width, mask.height, init.width, init.height,
+          request.init_path.string());
+  source.mask = mask_tokens(fit(mask), job.token_rows, job.token_cols);
+  return source;
+}
+
+void note_empty_mask(Job& job) {
+  const std::vector<float>& mask = job.source->mask;
+  if (mask.empty()) return;
+  const auto anew = std::ranges::count(mask, 1.0f);
+  if (anew == 0) {
+    job.notes.emplace_back(
+        "the mask leaves nothing to draw: no upper left corner of an 8x8 square is white in it");
+  }
+  if (anew == std::ssize(mask))
+    job.notes.emplace_back("the mask keeps nothing of the picture: it is all white");
 }
 
 void decide_size(const Request& request, const Model& model, Job& job) {
@@ -51,13 +85,16 @@ void decide_size(const Request& request, const Model& model, Job& job) {
   const int64_t pixels = config.token_pixels();
   // FLUX.1 was trained around one megapixel. A small VAE belongs to a test model: keep its picture small,
   // too.
-  const int64_t fallback = config.transformer.inner_dim() >= 1024 ? 1024 : 16 * pixels;
+  const int64_t fallback = config.has_flux_width() ? 1024 : 16 * pixels;
   Size size{own.width.value_or(fallback), own.height.value_or(fallback)};
-  SourcePicture source;
-  const bool has_source = !request.init_path.empty() || !request.mask_path.empty();
+  Image init;
+  const bool has_source = !request.init_path.empty();
+  require(has_source || request.mask_path.empty(), ErrorCode::kUsage,
+          "mask: there is no picture that '{}' could be the mask of; pass one as init",
+          request.mask_path.string());
   if (has_source) {
-    source = read_source_picture(request.init_path, request.mask_path);
-    size = size_from_picture(source.image, request, size, pixels);
+    init = read_source("init", request.init_path);
+    size = size_from_picture(init, request, size, pixels);
   }
   job.width = decide_edge("width", request.width, pixels, size.width);
   job.height = decide_edge("height", request.height, pixels, size.height);
@@ -67,8 +104,8 @@ void decide_size(const Request& request, const Model& model, Job& job) {
   job.token_cols = job.width / pixels;
   job.token_rows = job.height / pixels;
   if (!has_source) return;
-  fit_source_picture(static_cast<int>(job.width), static_cast<int>(job.height), source);
-  job.source = std::make_shared<const SourcePicture>(std::move(source));
+  job.source = std::make_shared<const SourcePicture>(fit_source(std::move(init), request, job));
+  note_empty_mask(job);
   job.init_path = request.init_path;
   job.mask_path = request.mask_path;
 }
@@ -76,7 +113,7 @@ void decide_size(const Request& request, const Model& model, Job& job) {
 // With a source picture the first steps are left out, as diffusers counts them.
 void decide_strength(const Request& request, Job& job) {
   job.asked_steps = job.steps();
-  const double strength = request.strength.value_or(0.6);
+  const double strength = request.strength.value_or(kDefaultStrength);
   require(strength > 0 && strength <= 1, ErrorCode::kUsage, "strength is {}, allowed are above 0 to 1",
           strength);
   if (!job.source) {

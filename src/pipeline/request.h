@@ -20,6 +20,9 @@
 
 namespace darkroom {
 
+// diffusers' for img2img and inpainting.
+inline constexpr double kDefaultStrength = 0.6;
+
 // As the user said it; absent means "the model's own": its settings(), else FLUX.1's. docs/CLI.md has them.
 struct Request {
   std::string prompt;
@@ -48,8 +51,8 @@ struct Request {
   // Starts from this picture instead of from noise alone: the last `strength` of the steps are taken. With a
   // mask only its white part is drawn anew. Size: of the picture, unless one is given or it is large.
   std::filesystem::path init_path, mask_path;
-  std::optional<double> strength;
-  bool sheet = false;  // all pictures in a grid, besides each by itself
+  std::optional<double> strength;  // above 0 to 1; kDefaultStrength
+  bool sheet = false;              // all pictures in a grid, besides each by itself
   std::optional<int64_t> sheet_columns;
 };
 
@@ -98,7 +101,7 @@ struct Job {
 std::optional<std::size_t> decide_budget(const std::string& text);
 
 // Decides every value. A seed that was not given is drawn from the system. Errors: kUsage, naming the option,
-// its value and what is allowed.
+// its value and what is allowed; kOutOfMemory for a picture to start from that does not fit.
 Job decide(const Request& request, const Model& model);
 
 }  // namespace darkroom

@@ -1,23 +1,17 @@
 #include "pipeline/source_picture.h"
 
-#include <cmath>
+#include <algorithm>
 #include <cstddef>
+#include <cstdlib>
 
 #include "base/error.h"
 #include "image/png.h"
 #include "image/resize.h"
 #include "sampling/latents.h"
+#include "sampling/noise.h"
 
 namespace darkroom {
 namespace {
-
-Image read(const char* option, const std::filesystem::path& path) {
-  try {
-    return read_png(path);
-  } catch (const Error& e) {
-    fail(ErrorCode::kUsage, "{}: {}", option, e.what());
-  }
-}
 
 // Pillow's conversion to grey: ITU-R 601, in 16 bits.
 int luminance(const uint8_t* rgb) {
@@ -26,23 +20,17 @@ int luminance(const uint8_t* rgb) {
 
 }  // namespace
 
-SourcePicture read_source_picture(const std::filesystem::path& init, const std::filesystem::path& mask) {
-  require(!init.empty(), ErrorCode::kUsage,
-          "mask: there is no picture that '{}' could be the mask of; pass one as init", mask.string());
-  SourcePicture source{read("init", init), {}};
-  if (mask.empty()) return source;
-  source.mask = read("mask", mask);
-  const double across = static_cast<double>(source.image.width) / source.mask.width,
-               down = static_cast<double>(source.image.height) / source.mask.height;
-  require(std::abs(across / down - 1) < 0.02, ErrorCode::kUsage,
-          "mask: {} is {}x{}, which is another shape than the {}x{} of the picture {}", mask.string(),
-          source.mask.width, source.mask.height, source.image.width, source.image.height, init.string());
-  return source;
+Image read_source(const char* option, const std::filesystem::path& path) {
+  try {
+    return read_png(path);
+  } catch (const Error& e) {
+    fail(ErrorCode::kUsage, "{}: {}", option, e.what());
+  }
 }
 
-void fit_source_picture(int width, int height, SourcePicture& source) {
-  source.image = fit_image(source.image, width, height);
-  if (!source.mask.rgb.empty()) source.mask = fit_image(source.mask, width, height);
+bool have_one_shape(const Image& a, const Image& b) {
+  const int64_t difference = int64_t{a.width} * b.height - int64_t{b.width} * a.height;
+  return std::abs(difference) <= std::max({a.width, a.height, b.width, b.height});
 }
 
 std::vector<float> source_pixels(const Image& image) {
@@ -66,10 +54,14 @@ std::vector<float> mask_tokens(const Image& mask, int64_t token_rows, int64_t to
   return pack_latents(latents, {.channels = 1, .height = height, .width = width});
 }
 
-void keep_outside_mask(std::span<const float> mask, std::span<const float> kept, std::span<float> latents) {
+void keep_outside_mask(std::span<const float> mask, std::span<const float> picture,
+                       std::span<const float> noise, float sigma, std::span<float> latents) {
   const std::size_t tokens = mask.size() / 4, width = latents.size() / tokens;
-  for (std::size_t i = 0; i < latents.size(); ++i) {
-    if (mask[i / width * 4 + i % 4] == 0) latents[i] = kept[i];
+  for (std::size_t token = 0; token < tokens; ++token) {
+    for (std::size_t i = token * width; i < (token + 1) * width; ++i) {
+      if (mask[token * 4 + i % 4] != 0) continue;
+      mix_noise(picture.subspan(i, 1), noise.subspan(i, 1), sigma, latents.subspan(i, 1));
+    }
   }
 }
 

@@ -12,16 +12,16 @@
 namespace darkroom {
 
 struct SourcePicture {
-  Image image;
-  Image mask;  // without pixels: all of it may change
+  Image image;              // of the run's size
+  std::vector<float> mask;  // mask_tokens(); empty: all of it may change
 };
 
-// Reads both PNG files. Errors: kUsage naming `init` or `mask`, for files that cannot be read; for a mask
-// without a picture or of another shape (its sides may differ from the picture's by a common factor).
-SourcePicture read_source_picture(const std::filesystem::path& init, const std::filesystem::path& mask);
+// Reads a PNG file. `option` ("init" or "mask") opens every message. Errors: kUsage for a file that cannot be
+// read.
+Image read_source(const char* option, const std::filesystem::path& path);
 
-// Both in that size, cut from the middle where the shape differs.
-void fit_source_picture(int width, int height, SourcePicture& source);
+// Whether both have one shape: the sides differ by a common factor, but for a pixel of rounding.
+bool have_one_shape(const Image& a, const Image& b);
 
 // The picture as the VAE's encoder reads it: [height, width, 3], rgb / 127.5 - 1.
 std::vector<float> source_pixels(const Image& image);
@@ -31,8 +31,9 @@ std::vector<float> source_pixels(const Image& image);
 // than middle grey (luminance above 127.5).
 std::vector<float> mask_tokens(const Image& mask, int64_t token_rows, int64_t token_cols);
 
-// Inpainting's rule between steps: where the mask is 0, latents are those of `kept`. All but the mask
-// [tokens, channels].
-void keep_outside_mask(std::span<const float> mask, std::span<const float> kept, std::span<float> latents);
+// Inpainting's rule between steps: where the mask is 0, latents are those of the picture under as much noise
+// as belongs to sigma (mix_noise()). All but the mask [tokens, channels].
+void keep_outside_mask(std::span<const float> mask, std::span<const float> picture,
+                       std::span<const float> noise, float sigma, std::span<float> latents);
 
 }  // namespace darkroom

@@ -104,11 +104,19 @@ TEST_F(CliArguments, WrongFlagsAreUsageErrors) {
   expect_refusal({"generate", "a", "--dummy", "tiny", "--cfg-method", "apg:2"}, 2,
                  "unknown way of guidance 'apg:2'");
   expect_refusal({"generate", "a", "--dummy", "tiny", "--threshold", "5"}, 2, "the threshold is '5'");
-  expect_refusal({"generate", "a", "--dummy", "tiny", "--init", "absent.png"}, 2, "init: absent.png");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--init", "absent.png"}, 2,
+                 "--init absent.png: No such file");
   expect_refusal({"generate", "a", "--dummy", "tiny", "--init", "."}, 2, "init: .");
   expect_refusal({"plan", "--dummy", "tiny", "--mask", "absent.png"}, 2, "mask: there is no picture");
   expect_refusal({"generate", "a", "--dummy", "tiny", "--strength", "1.5"}, 2, "--strength");
   expect_refusal({"generate", "a", "--dummy", "tiny", "--strength", "half"}, 2, "--strength");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--strength", "0"}, 2,
+                 "strength is 0, allowed are above 0");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--mask", "absent.png"}, 2, "absent.png: No such file");
+  expect_refusal({"generate", "a", "--init", "a.png", "--preview", "./a.png"}, 2,
+                 "--preview and --init are both");
+  expect_refusal({"generate", "a", "-o", "a.png", "--preview", "a.png"}, 2,
+                 "--preview and --output are both");
   expect_refusal({"generate", "--prompt-file", "absent.txt"}, 2, "absent.txt: No such file");
   expect_refusal({"generate", "a", "--dummy", "tiny", "--model", "x"}, 2, "both given");
   expect_refusal({"info"}, 2, "there is no path");

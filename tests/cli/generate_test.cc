@@ -344,6 +344,7 @@ TEST_F(CliGenerate, WithoutAModelTheInstalledOneDraws) {
 // A picture of the tiny dummy is noise, but strength and mask show in it all the same.
 TEST_F(CliGenerate, StartsFromAPicture) {
   ASSERT_EQ(run(small_picture({"a", "-s", "5", "-o", "a.png"})).code, 0);
+  darkroom::write_png({16, 16, std::vector<uint8_t>(16 * 16 * 3, 255)}, folder() / "white.png");
   const auto over = [&](const Words& more) {
     Words words = {"generate", "b",      "--dummy", "tiny",        "-s", "6",    "--steps",
                    "4",        "--init", "a.png",   "--overwrite", "-o", "b.png"};
@@ -360,6 +361,16 @@ TEST_F(CliGenerate, StartsFromAPicture) {
   EXPECT_EQ(recipe.at("steps"), 4);
   EXPECT_EQ(recipe.at("format"), 3);
   const std::vector<uint8_t> drawn = darkroom::read_png(folder() / "b.png").rgb;
+  // The mask, too, is named; white everywhere, it changes no byte.
+  EXPECT_EQ(run({"generate", "b", "--dummy", "tiny", "-s", "6", "--steps", "4", "--init", "a.png", "--mask",
+                 "white.png", "--strength", "0.5", "-o", "m.png", "-q"})
+                .code,
+            0);
+  EXPECT_EQ(nlohmann::json::parse(run({"info", "m.png", "--json"}).out).at("recipe").at("mask"), "white.png");
+  EXPECT_EQ(darkroom::read_png(folder() / "m.png").rgb, drawn);
+  const Result maskless =
+      run({"generate", "--dummy", "tiny", "--like", "m.png", "--init", "a.png", "-o", "n.png"});
+  EXPECT_NE(maskless.err.find("was drawn within the mask 'white.png'"), std::string::npos) << maskless.err;
   // The same again needs the picture, which is no part of the recipe.
   const Result like = run({"generate", "--dummy", "tiny", "--like", "b.png", "-o", "c.png"});
   EXPECT_EQ(like.code, 0) << like.err;

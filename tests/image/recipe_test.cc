@@ -116,6 +116,18 @@ TEST(RecipeJson, IgnoresUnknownFieldsAndRefusesWrongOnes) {
   }
 }
 
+// Upscaling programs write a strength where there was no picture to start from.
+TEST(RecipeA1111, AStrengthCountsBesideAPictureOnly) {
+  const std::string text = "a cat\nSteps: 4, Sampler: Euler, Size: 64x64, Denoising strength: ";
+  for (const char* value : {"0.5", "7", "high"}) {
+    const FoundRecipe found = from_a1111_text(text + value, "x");
+    EXPECT_FALSE(found.recipe.strength) << value;
+    EXPECT_EQ(found.ignored, std::vector<std::string>{"Denoising strength"}) << value;
+  }
+  EXPECT_EQ(from_a1111_text(text + "0.5, Init image: a.png", "x").recipe.strength, 0.5);
+  EXPECT_THROW(from_a1111_text(text + "7, Init image: a.png", "x"), Error);
+}
+
 TEST(RecipeA1111, IsTheExpectedText) {
   Recipe recipe = full_recipe();
   recipe.sigmas = {};

@@ -56,6 +56,33 @@ TEST(FitImage, CutsTheMiddleOutOfAnotherShape) {
   EXPECT_NEAR(at(tall, 15, 8, 0), 247, 6);
 }
 
+// What only loses margins keeps its pixels.
+TEST(FitImage, CutsWithoutResampling) {
+  const Image image = ramp(48, 32), out = fit_image(image, 32, 32);
+  for (int y = 0; y < 32; ++y) {
+    for (int x = 0; x < 32; ++x) {
+      for (int c = 0; c < 3; ++c) ASSERT_EQ(at(out, x, y, c), at(image, x + 8, y, c));
+    }
+  }
+  // And along a side that keeps its length nothing is blurred.
+  Image stripes = ramp(64, 64);
+  for (std::size_t i = 0; i < stripes.rgb.size(); ++i) stripes.rgb[i] = i / 3 / 64 % 2 == 0 ? 0 : 255;
+  const Image narrow = fit_image(stripes, 32, 64);
+  for (int y = 0; y < 64; ++y) ASSERT_EQ(at(narrow, 16, y, 0), y % 2 == 0 ? 0 : 255);
+}
+
+TEST(FitImage, TakesAnyShape) {
+  for (const auto& [from, to] :
+       {std::pair(std::pair(1, 1), std::pair(64, 16)), std::pair(std::pair(1, 16384), std::pair(16384, 16)),
+        std::pair(std::pair(16384, 1), std::pair(16, 16384)), std::pair(std::pair(3, 2), std::pair(1, 1))}) {
+    const Image out = fit_image(ramp(from.first, from.second), to.first, to.second);
+    ASSERT_EQ(out.width, to.first);
+    ASSERT_EQ(out.rgb.size(),
+              std::size_t{3} * static_cast<std::size_t>(to.first) * static_cast<std::size_t>(to.second));
+    for (std::size_t i = 2; i < out.rgb.size(); i += 3) ASSERT_EQ(out.rgb[i], 90);
+  }
+}
+
 TEST(FitImage, RefusesNoPixels) {
   EXPECT_THROW(fit_image({}, 8, 8), Error);
   EXPECT_THROW(fit_image(ramp(8, 8), 0, 8), Error);

@@ -4,8 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+
+#include "backends/registry.h"
 #include "base/temp_folder.h"
 #include "image/png.h"
+#include "pipeline/pipeline.h"
 #include "pipeline/plan.h"
 
 namespace darkroom {
@@ -53,13 +57,18 @@ TEST_F(SourcePictures, GiveTheSizeUnlessItIsGiven) {
   };
   EXPECT_EQ(size(640, 480, {}, {}), std::pair(int64_t{640}, int64_t{480}));
   EXPECT_EQ(size(645, 470, {}, {}), std::pair(int64_t{640}, int64_t{464}));
-  EXPECT_EQ(size(8, 300, {}, {}), std::pair(int64_t{16}, int64_t{304}));
+  EXPECT_EQ(size(8, 300, {}, {}), std::pair(int64_t{16}, int64_t{288}));
   EXPECT_EQ(size(640, 480, 320, {}), std::pair(int64_t{320}, int64_t{240}));
   EXPECT_EQ(size(640, 480, {}, 960), std::pair(int64_t{1280}, int64_t{960}));
   EXPECT_EQ(size(640, 480, 512, 512), std::pair(int64_t{512}, int64_t{512}));
   const auto [width, height] = size(4000, 3000, {}, {});  // twice a megapixel at the most, about
-  EXPECT_EQ(width, 1680);
+  EXPECT_EQ(width, 1664);
   EXPECT_EQ(height, 1248);
+  // An edge that follows and is too long is refused, not cut.
+  Request request;
+  request.init_path = picture(10, 300);
+  request.width = 1024;
+  EXPECT_NE(refusal(request, dev_).find("height is 30720"), std::string::npos) << refusal(request, dev_);
 }
 
 TEST_F(SourcePictures, StrengthLeavesTheFirstStepsOut) {
@@ -108,10 +117,16 @@ TEST_F(SourcePictures, NonsenseIsRefusedWithItsNumbers) {
 }
 
 TEST_F(SourcePictures, MaskIsReadAtTheCornersOfLatentPixels) {
-  const std::vector<float> mask = mask_tokens(half_white(64, 32), 2, 4);
+  // White from column 33 on: of the latent pixel at 32 all but the corner.
+  Image mask_image = half_white(64, 32);
+  for (int y = 0; y < 32; ++y) mask_image.rgb[static_cast<std::size_t>((y * 64 + 32) * 3 + 1)] = 0;
+  const std::vector<float> mask = mask_tokens(mask_image, 2, 4);
   ASSERT_EQ(mask.size(), 32u);
   for (std::size_t token = 0; token < 8; ++token) {
-    for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(mask[token * 4 + i], token % 4 >= 2 ? 1 : 0);
+    for (std::size_t i = 0; i < 4; ++i) {
+      const bool anew = token % 4 == 3 || (token % 4 == 2 && i % 2 == 1);
+      EXPECT_EQ(mask[token * 4 + i], anew ? 1 : 0) << token << "," << i;
+    }
   }
   Image grey{16, 16, std::vector<uint8_t>(16 * 16 * 3, 127)};
   EXPECT_EQ(mask_tokens(grey, 1, 1), std::vector<float>(4, 0));
@@ -119,27 +134,134 @@ TEST_F(SourcePictures, MaskIsReadAtTheCornersOfLatentPixels) {
   EXPECT_EQ(mask_tokens(grey, 1, 1), std::vector<float>(4, 1));
 }
 
+TEST_F(SourcePictures, MasksThatDecideNothingAreNoted) {
+  Request request;
+  request.init_path = picture(64, 64);
+  const auto note = [&](uint8_t level) {
+    const std::filesystem::path path = folder_.path() / "mask.png";
+    write_png({64, 64, std::vector<uint8_t>(64 * 64 * 3, level)}, path, {.overwrite = true});
+    request.mask_path = path;
+    const std::vector<std::string> notes = decide(request, tiny_).notes;
+    return notes.empty() ? "" : notes.back();
+  };
+  EXPECT_NE(note(0).find("leaves nothing to draw"), std::string::npos);
+  EXPECT_NE(note(255).find("keeps nothing"), std::string::npos);
+  request.mask_path = picture(64, 64);
+  for (const std::string& each : decide(request, tiny_).notes)
+    EXPECT_EQ(each.find("the mask"), std::string::npos);
+}
+
+TEST_F(SourcePictures, AMaskMayHaveAnotherSizeOfTheSameShape) {
+  const auto image = [](int width, int height) { return Image{width, height, {}}; };
+  EXPECT_TRUE(have_one_shape(image(1000, 667), image(500, 333)));
+  EXPECT_TRUE(have_one_shape(image(64, 64), image(16384, 16384)));
+  EXPECT_TRUE(have_one_shape(image(1001, 1000), image(1000, 1000)));
+  EXPECT_FALSE(have_one_shape(image(1000, 1000), image(1000, 1015)));
+  EXPECT_FALSE(have_one_shape(image(64, 64), image(64, 80)));
+}
+
 TEST_F(SourcePictures, WhatLiesOutsideOfTheMaskIsKept) {
-  const std::vector<float> mask = {1, 0, 0, 1, 0, 0, 1, 1}, kept(16, 7);
+  const std::vector<float> mask = {1, 0, 0, 1, 0, 0, 1, 1}, picture(16, 4), noise(16, 8);
   std::vector<float> latents(16, 1);
-  keep_outside_mask(mask, kept, latents);
+  keep_outside_mask(mask, picture, noise, 0.75f, latents);
   EXPECT_EQ(latents, (std::vector<float>{1, 7, 7, 1, 1, 7, 7, 1, 7, 7, 1, 1, 7, 7, 1, 1}));
 }
 
-// Encoding is a phase of the plan, and finds a way within every budget in which decoding finds one.
+// Also between the steps of samplers that remember earlier ones, and with a step cache: in the end all that
+// is kept is the picture's.
+TEST_F(SourcePictures, AreKeptByEverySampler) {
+  const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
+  const std::atomic<bool> cancel{false};
+  for (const char* sampler : {"euler", "heun", "dpm++2m", "ipndm", "euler-a"}) {
+    SCOPED_TRACE(sampler);
+    Request request;
+    request.prompt = "anything";
+    request.init_path = request.mask_path = picture(64, 64);
+    request.sampler = sampler;
+    request.cache = std::string(sampler) == "dpm++2m" ? "fbcache:5" : "off";
+    request.seed = 3;
+    request.steps = 5;
+    request.count = 2;
+    const auto draw = [&] {
+      std::vector<Picture> drawn;
+      Listeners listeners;
+      listeners.on_picture = [&](const Picture& each) { drawn.push_back(each); };
+      generate(tiny_, *backend, decide(request, tiny_), listeners, cancel);
+      return drawn;
+    };
+    const std::vector<Picture> pictures = draw();
+    request.negative = "another";  // what is drawn changes, what is kept does not
+    request.cfg = 3;
+    const std::vector<Picture> guided = draw();
+    ASSERT_EQ(pictures.size(), 2u);
+    EXPECT_NE(pictures[0].latents, pictures[1].latents) << "each has a seed of its own";
+    const std::vector<float> mask = decide(request, tiny_).source->mask;
+    const std::size_t width = static_cast<std::size_t>(pictures[0].latent_channels);
+    int kept = 0, changed = 0;
+    for (std::size_t i = 0; i < pictures[0].latents.size(); ++i) {
+      const bool same = pictures[0].latents[i] == guided[0].latents[i];
+      if (mask[i / width * 4 + i % 4] == 0) {
+        EXPECT_TRUE(same) << i;
+        ++kept;
+      } else {
+        changed += same ? 0 : 1;
+      }
+    }
+    EXPECT_GT(kept, 0);
+    EXPECT_GT(changed, kept / 2);
+  }
+}
+
+// Encoding is a phase of the plan, and a small budget puts what it makes on the way into a file.
 TEST_F(SourcePictures, AreEncodedWithinTheBudget) {
   Request request;
-  request.init_path = picture(1024, 1024);
-  for (const char* budget : {"12GiB", "4GiB", "1200MiB"}) {
+  request.init_path = picture(2048, 2048);
+  request.width = request.height = 2048;
+  const auto plan = [&](const std::string& budget) {
     request.budget = budget;
-    const Plan plan = make_plan(dev_, decide(request, dev_), {});
-    EXPECT_EQ(plan.phases.front().name, "vae encode");
-    EXPECT_GT(plan.phases.front().flops, 3e12);
-    EXPECT_LE(plan.peak_bytes(), *plan.budget_bytes) << budget;
-    EXPECT_EQ(plan.encode_strips.in_file, plan.scratch_bytes > 0);
-  }
+    return make_plan(dev_, decide(request, dev_), {});
+  };
+  const Plan rich = plan("12GiB"), poor = plan("1700MiB");
+  EXPECT_EQ(rich.phases.front().name, "vae encode");
+  EXPECT_GT(rich.phases.front().flops, 12e12);
+  EXPECT_FALSE(rich.encode_strips.in_file);
+  EXPECT_TRUE(poor.encode_strips.in_file);
+  EXPECT_LT(poor.phases.front().peak_bytes(), std::size_t{400} << 20);
+  EXPECT_GE(poor.scratch_bytes, vae::encode_canvas_bytes(dev_.config().vae, 256 * 256, DType::kBF16));
   request.init_path.clear();
-  EXPECT_EQ(make_plan(dev_, decide(request, dev_), {}).phases.front().name, "clip");
+  EXPECT_EQ(plan("12GiB").phases.front().name, "clip");
+}
+
+TEST_F(SourcePictures, TheBudgetChangesNoByte) {
+  const auto backend = make_backend({.name = "reference", .isa = "auto", .threads = 1});
+  const std::atomic<bool> cancel{false};
+  Request request;
+  request.init_path = picture(128, 128);
+  request.seed = 3;
+  request.steps = 2;
+  std::vector<std::vector<uint8_t>> drawn;
+  bool was_in_file = false;
+  for (const bool least : {false, true}) {
+    request.budget = "1T";
+    if (least) {
+      request.budget = "1";
+      try {
+        make_plan(tiny_, decide(request, tiny_), backend->workspace());
+      } catch (const Error& e) {
+        const std::string what = e.what(), mark = "for this request is ";
+        request.budget = what.substr(what.find(mark) + mark.size());
+        request.budget = request.budget.substr(0, request.budget.find(' '));
+      }
+    }
+    const Job job = decide(request, tiny_);
+    was_in_file = make_plan(tiny_, job, backend->workspace()).encode_strips.in_file;
+    Listeners listeners;
+    listeners.on_picture = [&](const Picture& each) { drawn.push_back(each.image.rgb); };
+    generate(tiny_, *backend, job, listeners, cancel);
+  }
+  EXPECT_TRUE(was_in_file);
+  ASSERT_EQ(drawn.size(), 2u);
+  EXPECT_EQ(drawn[0], drawn[1]);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 """What settings of generate gain and cost: a grid of them on the same held-out captions and seeds, graded and compared.
 
-    python tools/pinhole/quality.py guidance|samplers|caches --darkroom build/darkroom --grade build/grade --model assets/pinhole
+    python tools/pinhole/quality.py guidance|samplers|caches|caches20 --darkroom build/darkroom --grade build/grade --model assets/pinhole
         [--count 200] [--seed 660001] [--jobs 2] [--out quality.json] [--plot quality.png]
 
 Half of the captions have one shape, half two. Prints a Markdown table: adherence (every claim held) with its 95 %
@@ -23,7 +23,7 @@ from PIL import Image
 import adherence
 import sample
 
-STEPS = sample.SETTINGS["base"].steps
+STEPS, CFG = sample.SETTINGS["base"].steps, sample.SETTINGS["base"].guidance
 
 
 def passes_of(steps: int, guided: float, evaluations: int | None = None) -> float:
@@ -34,25 +34,27 @@ def passes_of(steps: int, guided: float, evaluations: int | None = None) -> floa
 # name: flags of generate, passes a picture. The first row of a grid is what the others are compared with.
 GRIDS = {
     "guidance": {
-        "CFG 2.5": ([], passes_of(STEPS, 1)),
+        f"CFG {CFG}": ([], passes_of(STEPS, 1)),
         "no CFG": (["--cfg", "1"], passes_of(STEPS, 0)),
         "CFG 1.5": (["--cfg", "1.5"], passes_of(STEPS, 1)),
+        "CFG 2.5": (["--cfg", "2.5"], passes_of(STEPS, 1)),
         "CFG 4": (["--cfg", "4"], passes_of(STEPS, 1)),
         "CFG 7": (["--cfg", "7"], passes_of(STEPS, 1)),
-        "2.5, steps 0.1 to 0.8": (["--guidance-interval", "0.1,0.8"], passes_of(STEPS, 0.7)),
-        "2.5, steps 0 to 0.5": (["--guidance-interval", "0,0.5"], passes_of(STEPS, 0.5)),
-        "2.5, steps 0.5 to 1": (["--guidance-interval", "0.5,1"], passes_of(STEPS, 0.5)),
-        "2.5 triangle": (["--guidance-schedule", "triangle"], passes_of(STEPS, 1)),
-        "2.5 cosine": (["--guidance-schedule", "cosine"], passes_of(STEPS, 1)),
-        "2.5 linear": (["--guidance-schedule", "linear"], passes_of(STEPS, 1)),
-        "2.5 rescale": (["--cfg-method", "rescale"], passes_of(STEPS, 1)),
-        "2.5 zero-star": (["--cfg-method", "zero-star"], passes_of(STEPS, 1)),
-        "2.5 apg": (["--cfg-method", "apg"], passes_of(STEPS, 1)),
-        "2.5 threshold 99.5": (["--threshold", "99.5"], passes_of(STEPS, 1)),
+        f"{CFG}, steps 0.1 to 0.8": (["--guidance-interval", "0.1,0.8"], passes_of(STEPS, 0.7)),
+        f"{CFG}, steps 0 to 0.5": (["--guidance-interval", "0,0.5"], passes_of(STEPS, 0.5)),
+        f"{CFG}, steps 0.5 to 1": (["--guidance-interval", "0.5,1"], passes_of(STEPS, 0.5)),
+        "4, steps 0 to 0.5": (["--cfg", "4", "--guidance-interval", "0,0.5"], passes_of(STEPS, 0.5)),
+        f"{CFG} triangle": (["--guidance-schedule", "triangle"], passes_of(STEPS, 1)),
+        f"{CFG} cosine": (["--guidance-schedule", "cosine"], passes_of(STEPS, 1)),
+        f"{CFG} linear": (["--guidance-schedule", "linear"], passes_of(STEPS, 1)),
+        f"{CFG} rescale": (["--cfg-method", "rescale"], passes_of(STEPS, 1)),
+        f"{CFG} zero-star": (["--cfg-method", "zero-star"], passes_of(STEPS, 1)),
+        f"{CFG} apg": (["--cfg-method", "apg"], passes_of(STEPS, 1)),
+        f"{CFG} threshold 99.5": (["--threshold", "99.5"], passes_of(STEPS, 1)),
         "7 rescale": (["--cfg", "7", "--cfg-method", "rescale"], passes_of(STEPS, 1)),
         "7 apg": (["--cfg", "7", "--cfg-method", "apg"], passes_of(STEPS, 1)),
         "7 threshold 99.5": (["--cfg", "7", "--threshold", "99.5"], passes_of(STEPS, 1)),
-        "7 threshold 99.5, mimic 2.5": (["--cfg", "7", "--threshold", "99.5,2.5"], passes_of(STEPS, 1)),
+        "7 threshold 99.5, mimic 2": (["--cfg", "7", "--threshold", "99.5,2"], passes_of(STEPS, 1)),
     },
     "samplers": {"euler, 200 steps": (["--steps", "200"], passes_of(200, 1))} | {
         f"{name}, {steps} steps": (["--sampler", name, "--steps", str(steps)],
@@ -60,12 +62,14 @@ GRIDS = {
         for steps in (4, 6, 10, 20) for name in ("euler", "heun", "dpm++2m", "ipndm", "euler-a")
     } | {f"euler, {spacing}, {steps} steps": (["--spacing", spacing, "--steps", str(steps)], passes_of(steps, 1))
          for steps in (6, 10, 20) for spacing in ("beta", "karras")},
-    "caches": {"no cache, 28 steps": (["--steps", "28"], passes_of(28, 1))} | {
-        f"no cache, {steps} steps": (["--steps", str(steps)], passes_of(steps, 1)) for steps in (10, 12, 14, 16, 20, 24)
-    } | {f"{cache}": (["--steps", "28", "--cache", cache], passes_of(28, 1)) for cache in (
-        "fbcache:0.08", "fbcache:0.15", "fbcache:0.3", "fbcache:0.15,order=0", "fbcache:0.15,order=2", "dbcache:0.08,front=2,back=1",
-        "dbcache:0.15,front=2,back=1", "dbcache:0.3,front=2,back=1", "teacache:0.25", "teacache:0.4", "teacache:0.6",
-        "teacache:0.2,poly=none", "light", "balanced", "fast")},
+    "caches": {f"no cache, {steps} steps": (["--steps", str(steps)], passes_of(steps, 1)) for steps in (28, 8, 10, 12, 14, 17, 20, 24)} | {
+        cache: (["--steps", "28", "--cache", cache], passes_of(28, 1)) for cache in (
+            "teacache:0.25", "teacache:0.4", "teacache:0.6", "teacache:0.8", "teacache:0.4,order=0", "teacache:0.4,order=2",
+            "teacache:0.2,poly=none", "fbcache:0.08", "fbcache:0.15", "fbcache:0.3", "fbcache:0.08,order=0", "fbcache:0.08,order=2",
+            "dbcache:0.08,front=2,back=1", "dbcache:0.15,front=2,back=1", "dbcache:0.3,front=2,back=1", "light", "balanced", "fast")},
+    "caches20": {f"no cache, {steps} steps": (["--steps", str(steps)], passes_of(steps, 1)) for steps in (20, 8, 10, 12, 14)} | {
+        cache: (["--cache", cache], passes_of(20, 1)) for cache in (
+            "teacache:0.25", "teacache:0.4", "teacache:0.6", "fbcache:0.08", "fbcache:0.15", "dbcache:0.08,front=2,back=1")},
 }
 
 

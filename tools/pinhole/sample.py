@@ -33,7 +33,7 @@ class Settings(NamedTuple):
     guidance: float
 
 
-SETTINGS = {"base": Settings(20, 3.0, 2.5), "dev": Settings(20, 3.0, 2.5), "schnell": Settings(4, 2.0, 2.5)}
+SETTINGS = {"base": Settings(20, 3.0, 2.0), "dev": Settings(20, 3.0, 2.5), "schnell": Settings(4, 2.0, 2.5)}
 
 
 def shifted(steps: int, shift: float) -> list:
