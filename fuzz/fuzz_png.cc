@@ -1,5 +1,5 @@
-// libFuzzer target: everything that reads a stranger's PNG. The first byte picks the reader, the rest is its
-// input.
+// libFuzzer target: everything that reads a stranger's PNG, and turns it into another size. The first byte
+// picks the reader, the rest is its input.
 #include <zlib.h>
 
 #include <cstddef>
@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "image/png.h"
 #include "image/recipe.h"
+#include "image/resize.h"
 
 namespace {
 
@@ -45,6 +46,11 @@ void write_again(const darkroom::Recipe& recipe) {
   darkroom::decode_png_text(darkroom::encode_png(pixel, darkroom::recipe_texts(recipe)), "again");
 }
 
+// In a size that its first pixels choose.
+void resize(const darkroom::Image& image) {
+  darkroom::fit_image(image, 1 + image.rgb.front() % 64, 1 + image.rgb.back() % 64);
+}
+
 void read(uint8_t reader, std::span<const uint8_t> input) {
   const std::string_view text(reinterpret_cast<const char*>(input.data()), input.size());
   switch (reader % 6) {
@@ -65,11 +71,11 @@ void read(uint8_t reader, std::span<const uint8_t> input) {
       write_again(darkroom::from_json(text, "input"));
       break;
     case 4:
-      darkroom::decode_png(std::as_bytes(input), "input");
+      resize(darkroom::decode_png(std::as_bytes(input), "input"));
       break;
     case 5: {
       const std::vector<uint8_t> file = with_checksums(input);
-      darkroom::decode_png(std::as_bytes(std::span(file)), "input");
+      resize(darkroom::decode_png(std::as_bytes(std::span(file)), "input"));
       break;
     }
   }

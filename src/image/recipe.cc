@@ -150,7 +150,7 @@ Recipe from_json(std::string_view text, const std::string& where) {
     recipe.noise = base_name(fields.text("noise", ""));
     recipe.init = base_name(fields.text("init", ""));
     recipe.mask = base_name(fields.text("mask", ""));
-    recipe.strength = read_number(fields, "strength");
+    if (fields.has("strength")) recipe.strength = fields.number("strength", 0, 0, 1);
     recipe.pictures = static_cast<int>(fields.integer("pictures", 0, 0, kMostPictures));
     recipe.columns = static_cast<int>(fields.integer("columns", 0, 0, kMostPictures));
     recipe.model = base_name(fields.text("model", ""));

@@ -56,7 +56,7 @@ GRIDS = {
         "7 threshold 99.5": (["--cfg", "7", "--threshold", "99.5"], passes_of(STEPS, 1)),
         "7 threshold 99.5, mimic 2": (["--cfg", "7", "--threshold", "99.5,2"], passes_of(STEPS, 1)),
     },
-    "samplers": {"euler, 200 steps": (["--steps", "200"], passes_of(200, 1))} | {
+    "samplers": {"euler, 100 steps": (["--steps", "100"], passes_of(100, 1))} | {
         f"{name}, {steps} steps": (["--sampler", name, "--steps", str(steps)],
                                    passes_of(steps, 1, 2 * steps - 1 if name == "heun" else None))
         for steps in (4, 6, 10, 20) for name in ("euler", "heun", "dpm++2m", "ipndm", "euler-a")
