@@ -27,13 +27,22 @@ CacheSettings blocks(double threshold, int most_skips) {
   return settings;
 }
 
-// docs/QUALITY.md has what they gain and cost.
+CacheSettings tea(double threshold, int most_skips) {
+  CacheSettings settings;
+  settings.method = CacheMethod::kTeaCache;
+  settings.threshold = threshold;
+  settings.most_skips = most_skips;
+  return settings;
+}
+
+// The first two are thresholds that TeaCache's authors name; docs/QUALITY.md has what all gain and cost.
 const Preset kPresets[] = {
-    {"light", blocks(0.08, 2)}, {"balanced", blocks(0.12, 3)}, {"fast", blocks(0.25, 4)}};
+    {"light", tea(0.25, 3)}, {"balanced", tea(0.4, 3)}, {"auto", tea(0.4, 3)}, {"fast", tea(0.8, 5)}};
 
 [[noreturn]] void refuse(std::string_view text) {
   fail(ErrorCode::kUsage,
-       "the step cache is '{}'; there are off, light, balanced, fast, and teacache, fbcache or dbcache with "
+       "the step cache is '{}'; there are off, light, balanced (auto), fast, and teacache, fbcache or "
+       "dbcache with "
        ":THRESHOLD (0 to 10) "
        "and ,front=N ,back=N (0 to 64) ,order=N (0 to 2) ,warmup=SHARE (0 to 1) ,skips=N (1 to 100) "
        ",poly=flux|none",
@@ -80,8 +89,7 @@ CacheSettings parse_cache(std::string_view text) {
   const std::string_view name = take_until(head, ':');
   CacheSettings settings;
   if (name == "teacache") {
-    settings.method = CacheMethod::kTeaCache;
-    settings.threshold = 0.4;
+    settings = tea(0.4, settings.most_skips);
   } else if (name == "fbcache") {
     settings = blocks(0.12, settings.most_skips);
   } else if (name == "dbcache") {

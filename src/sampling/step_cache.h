@@ -37,7 +37,7 @@ struct CacheSettings {
   bool operator==(const CacheSettings&) const = default;
 };
 
-// "off"; "light", "balanced", "fast"; "teacache", "fbcache", "dbcache", each with :THRESHOLD and then any of
+// "off"; "light", "balanced" or "auto", "fast"; "teacache", "fbcache", "dbcache", each with :THRESHOLD and then any of
 // ,front=N ,back=N ,order=N ,warmup=SHARE ,skips=N ,poly=flux|none. Errors: kUsage with the text and what is
 // allowed.
 CacheSettings parse_cache(std::string_view text);

@@ -83,7 +83,7 @@ TEST(StepCache, ForecastsPolynomialsInSigma) {
 
 TEST(StepCache, TextsGoBothWaysAndWrongOnesAreRefused) {
   for (const char* text :
-       {"off", "light", "balanced", "fast", "teacache", "fbcache", "dbcache", "fbcache:0.3",
+       {"off", "light", "balanced", "auto", "fast", "teacache", "fbcache", "dbcache", "fbcache:0.3",
         "teacache:0.25,poly=none,order=0", "dbcache:0.1,front=3,back=2,order=2,warmup=0.1,skips=5"}) {
     const CacheSettings settings = parse_cache(text);
     EXPECT_EQ(parse_cache(cache_text(settings)), settings) << text;
