@@ -29,10 +29,11 @@ test: setup
 	cmake --build build -j $(JOBS)
 	ctest --test-dir build -j 2 --output-on-failure -LE long
 
+# Without detect_stack_use_after_return: GCC 12's frames for it are no 64 bytes aligned, which AVX-512 needs (PR 110027).
 asan: setup
 	cmake --preset asan $(LAUNCHER)
 	cmake --build build-asan -j $(JOBS)
-	ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	ASAN_OPTIONS=strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	  ctest --test-dir build-asan -j 2 --output-on-failure -LE long
 
 fuzz:

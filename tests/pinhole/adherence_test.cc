@@ -44,7 +44,7 @@ struct Size {
 // What a run starts from; absent for noise alone.
 struct Source {
   const char *init = nullptr, *mask = nullptr;
-  double strength = 0;
+  double strength = -1;  // the default
 };
 
 // Sanitizers make a picture some forty times slower: there a few of them must do.

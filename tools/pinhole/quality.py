@@ -137,22 +137,44 @@ def table_line(name: str, passes: float, row: dict) -> str:
             f"{row['clipped']:.2%} | {row['contrast']:.1f} | {passes:.0f} | {row['seconds']:.2f} |")
 
 
+def series_of(name: str) -> tuple[str, str]:
+    """A row's family and what sets it apart there: "fbcache:0.08,order=2" -> ("fbcache", "0.08,order=2")."""
+    for mark in (":", ", ", " "):
+        if mark in name:
+            family, _, rest = name.partition(mark)
+            if family == "no":  # "no cache, 14 steps"
+                family, _, rest = name.partition(", ")
+            return family, rest.removesuffix(" steps")
+    return name, ""
+
+
 def plot(rows: dict, path: pathlib.Path) -> None:
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(13, 5))
-    for axis, value, label in ((axes[0], lambda r: 100 * r["right"] / r["of"], "adherence, %"),
-                               (axes[1], lambda r: r.get("psnr"), "PSNR to the first row, dB")):
-        for name, row in rows.items():
-            if value(row) is not None:
-                axis.plot(row["passes"], value(row), "o", markersize=4)
-                axis.annotate(name, (row["passes"], value(row)), fontsize=6, xytext=(3, 2), textcoords="offset points")
-        axis.set_xscale("log")
+    families = {}
+    for name, row in rows.items():
+        family, rest = series_of(name)
+        families.setdefault(family, []).append((rest, row))
+    figure, (adheres, near) = pyplot.subplots(1, 2, figsize=(14, 6))
+    for index, (family, members) in enumerate(families.items()):
+        colour = f"C{index % 10}"
+        members.sort(key=lambda member: member[1]["passes"])
+        for axis, value in ((adheres, lambda r: 100 * r["right"] / r["of"]), (near, lambda r: r.get("psnr"))):
+            points = [(row["passes"], value(row), rest) for rest, row in members if value(row) is not None]
+            if not points:
+                continue
+            joined = family in ("no cache", "euler") and axis is near
+            axis.plot(*zip(*((x, y) for x, y, _ in points)), "o-" if joined else "o", color=colour, markersize=4,
+                      linewidth=0.7, label=family)
+            for x, y, rest in points:
+                axis.annotate(rest, (x, y), fontsize=6, color=colour, xytext=(4, -2), textcoords="offset points")
+    for axis, label in ((adheres, "every claim held, %"), (near, "PSNR to the table's first row, dB")):
         axis.set_xlabel("passes of the transformer a picture")
         axis.set_ylabel(label)
         axis.grid(alpha=0.3)
+    near.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=90)
 
