@@ -29,7 +29,7 @@ test: setup
 	cmake --build build -j $(JOBS)
 	ctest --test-dir build -j 2 --output-on-failure -LE long
 
-# Without detect_stack_use_after_return: GCC 12's frames for it are no 64 bytes aligned, which AVX-512 needs (PR 110027).
+# Without detect_stack_use_after_return: GCC 12 does not align its frames to the 64 bytes that AVX-512 needs (PR 110027).
 asan: setup
 	cmake --preset asan $(LAUNCHER)
 	cmake --build build-asan -j $(JOBS)
