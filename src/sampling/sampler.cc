@@ -114,8 +114,8 @@ class Solver {
     history_.push_front({sigma(i), velocity_});
     if (history_.size() > kHistory) history_.pop_back();
     const double middle = (sigma(i) + sigma(i + 1)) / 2, reach = (sigma(i + 1) - sigma(i)) / 2;
-    // To 0 the way is as long as several steps: a straight line at most.
-    const std::size_t used = sigma(i + 1) > 0 ? history_.size() : std::min<std::size_t>(2, history_.size());
+    // To 0 the way is as long as several steps: extrapolated velocities go far astray there.
+    const std::size_t used = sigma(i + 1) > 0 ? history_.size() : 1;
     std::vector<double> weights(used);
     for (const double at : {middle - reach / std::sqrt(3.0), middle + reach / std::sqrt(3.0)}) {
       for (std::size_t a = 0; a < used; ++a) {
