@@ -33,8 +33,9 @@ stbir_filter filter(int from, int to) { return to < from ? STBIR_FILTER_MITCHELL
 }  // namespace
 
 Image fit_image(const Image& image, int width, int height) {
-  require(width >= 1 && height >= 1 && image.width >= 1 && image.height >= 1, ErrorCode::kUsage,
-          "a picture of {}x{} pixels cannot become one of {}x{}", image.width, image.height, width, height);
+  require(width >= 1 && height >= 1 && image.width >= 1 && image.height >= 1 && !image.rgb.empty(),
+          ErrorCode::kUsage, "a picture of {}x{} pixels cannot become one of {}x{}", image.width,
+          image.height, width, height);
   const double wanted = static_cast<double>(width) / height,
                given = static_cast<double>(image.width) / image.height;
   const Span across = middle(image.width, std::min(1.0, wanted / given)),

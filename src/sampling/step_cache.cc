@@ -19,25 +19,19 @@ struct Preset {
   CacheSettings settings;
 };
 
-CacheSettings blocks(double threshold, int most_skips) {
+CacheSettings settings_of(CacheMethod method, double threshold, int most_skips = CacheSettings().most_skips) {
   CacheSettings settings;
-  settings.method = CacheMethod::kBlocks;
-  settings.threshold = threshold;
-  settings.most_skips = most_skips;
-  return settings;
-}
-
-CacheSettings tea(double threshold, int most_skips) {
-  CacheSettings settings;
-  settings.method = CacheMethod::kTeaCache;
+  settings.method = method;
   settings.threshold = threshold;
   settings.most_skips = most_skips;
   return settings;
 }
 
 // The first two are thresholds that TeaCache's authors name; docs/QUALITY.md has what all gain and cost.
-const Preset kPresets[] = {
-    {"light", tea(0.25, 3)}, {"balanced", tea(0.4, 3)}, {"auto", tea(0.4, 3)}, {"fast", tea(0.8, 5)}};
+const Preset kPresets[] = {{"light", settings_of(CacheMethod::kTeaCache, 0.25)},
+                           {"balanced", settings_of(CacheMethod::kTeaCache, 0.4)},
+                           {"auto", settings_of(CacheMethod::kTeaCache, 0.4)},
+                           {"fast", settings_of(CacheMethod::kTeaCache, 0.8, 5)}};
 
 [[noreturn]] void refuse(std::string_view text) {
   fail(ErrorCode::kUsage,
@@ -89,11 +83,11 @@ CacheSettings parse_cache(std::string_view text) {
   const std::string_view name = take_until(head, ':');
   CacheSettings settings;
   if (name == "teacache") {
-    settings = tea(0.4, settings.most_skips);
+    settings = settings_of(CacheMethod::kTeaCache, 0.4);
   } else if (name == "fbcache") {
-    settings = blocks(0.12, settings.most_skips);
+    settings = settings_of(CacheMethod::kBlocks, 0.12);
   } else if (name == "dbcache") {
-    settings = blocks(0.12, settings.most_skips);
+    settings = settings_of(CacheMethod::kBlocks, 0.12);
     settings.front = 8;
     settings.back = 0;
   } else {

@@ -77,10 +77,9 @@ TEST_P(Pipeline, TokensAreTheReference) {
   }
 }
 
-TEST_P(Pipeline, F32IsTheReferencesPicture) {
-  const Case test = load_case(GetParam());
+void expect_the_references_picture(const Case& test, const Request& request) {
   for (const std::string backend : {"cpu", "reference"}) {
-    const Picture picture = draw(test, "f32", {.name = backend, .isa = "auto", .threads = 2});
+    const Picture picture = draw(test, request, {.name = backend, .isa = "auto", .threads = 2});
     EXPECT_GE(cosine(picture.latents, test.expected.floats("latents")), 0.99999) << backend;
     EXPECT_LT(relative_error(picture.latents, test.expected.floats("latents")), 1e-3) << backend;
     EXPECT_GE(psnr(picture.image.rgb, test.expected.bytes("picture")), 60) << backend;
@@ -88,14 +87,23 @@ TEST_P(Pipeline, F32IsTheReferencesPicture) {
 }
 
 // Both bf16 runs stray from the f32 picture; ours by at most 3 dB more than PyTorch's.
-TEST_P(Pipeline, Bf16IsAsCloseAsPyTorchs) {
-  const Case test = load_case(GetParam());
+void expect_as_close_as_pytorchs(const Case& test, const Request& request) {
   const std::vector<uint8_t> exact = test.expected.bytes("picture");
   const double theirs = psnr(test.expected.bytes("bf16.picture"), exact);
   for (const std::string& isa : supported_isa_names()) {
-    const Picture picture = draw(test, "bf16", {.name = "cpu", .isa = isa, .threads = 2});
+    const Picture picture = draw(test, request, {.name = "cpu", .isa = isa, .threads = 2});
     EXPECT_GE(psnr(picture.image.rgb, exact), theirs - 3) << isa;
   }
+}
+
+TEST_P(Pipeline, F32IsTheReferencesPicture) {
+  const Case test = load_case(GetParam());
+  expect_the_references_picture(test, to_request(test.request, "f32"));
+}
+
+TEST_P(Pipeline, Bf16IsAsCloseAsPyTorchs) {
+  const Case test = load_case(GetParam());
+  expect_as_close_as_pytorchs(test, to_request(test.request, "bf16"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Pipeline,
@@ -131,22 +139,12 @@ class FromPicture : public testing::TestWithParam<std::string> {
 
 TEST_P(FromPicture, F32IsTheReferencesPicture) {
   const Case test = load_case(GetParam());
-  for (const std::string backend : {"cpu", "reference"}) {
-    const Picture picture =
-        draw(test, request_of(test, "f32"), {.name = backend, .isa = "auto", .threads = 2});
-    EXPECT_LT(relative_error(picture.latents, test.expected.floats("latents")), 1e-3) << backend;
-    EXPECT_GE(psnr(picture.image.rgb, test.expected.bytes("picture")), 60) << backend;
-  }
+  expect_the_references_picture(test, request_of(test, "f32"));
 }
 
 TEST_P(FromPicture, Bf16IsAsCloseAsPyTorchs) {
   const Case test = load_case(GetParam());
-  const std::vector<uint8_t> exact = test.expected.bytes("picture");
-  const double theirs = psnr(test.expected.bytes("bf16.picture"), exact);
-  for (const std::string& isa : supported_isa_names()) {
-    const Picture picture = draw(test, request_of(test, "bf16"), {.name = "cpu", .isa = isa, .threads = 2});
-    EXPECT_GE(psnr(picture.image.rgb, exact), theirs - 3) << isa;
-  }
+  expect_as_close_as_pytorchs(test, request_of(test, "bf16"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, FromPicture, testing::Values("dev_img2img", "dev_img2img_cfg", "dev_inpaint"),

@@ -12,19 +12,10 @@
 #include "pipeline/inspect.h"
 #include "pipeline/phases.h"
 #include "pipeline/plan.h"
+#include "pipeline/refusal.h"
 
 namespace darkroom {
 namespace {
-
-std::string refusal(const Request& request, const Model& model) {
-  try {
-    decide(request, model);
-    return "accepted";
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), ErrorCode::kUsage);
-    return e.what();
-  }
-}
 
 TEST(Decide, DefaultsFollowTheModel) {
   const Job dev = decide({}, Model::dummy("dev"));

@@ -11,6 +11,7 @@
 #include "image/png.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/plan.h"
+#include "pipeline/refusal.h"
 
 namespace darkroom {
 namespace {
@@ -30,16 +31,6 @@ class SourcePictures : public testing::Test {
     write_png(half_white(width, height), path, {.overwrite = true});
     return path;
   }
-  static std::string refusal(const Request& request, const Model& model) {
-    try {
-      decide(request, model);
-      return "accepted";
-    } catch (const Error& e) {
-      EXPECT_EQ(e.code(), ErrorCode::kUsage);
-      return e.what();
-    }
-  }
-
   TempFolder folder_;
   const Model tiny_ = Model::dummy("tiny"), dev_ = Model::dummy("dev");
 };

@@ -172,15 +172,14 @@ void Strips::convolve(const Plane& in, const Stage& stage, const Plane& out) con
     ctx_.throw_if_cancelled();
     count = std::min(rows, in.height() - first);
     Tensor x = window.move_to(first, count);
-    int64_t above = first > 0 ? 1 : 0;  // a row that only counts as a neighbour
-    if (d > 1 && above > 0) {           // or not even that
-      x = rows_of(x, 1, x.shape[0] - 1);
-      above = 0;
-    }
+    // The row above counts as a neighbour only; downsampling looks below and to the right, and not even at
+    // it.
+    const bool has_above = first > 0 && d == 1;
+    if (first > 0 && !has_above) x = rows_of(x, 1, x.shape[0] - 1);
     const bool adds = stage.residual && !detour;
     const Tensor y = adds ? out.read(first, count, buffer) : out.place(first * u / d, count * u / d, buffer);
     if (detour) ops::conv2d_into(ctx_, detour->read(first, count, detour_buffer), *stage.shortcut, {}, y);
-    ops::ConvOptions options{.upsample = u, .downsample = d, .first_row = above * u};
+    ops::ConvOptions options{.upsample = u, .downsample = d, .first_row = has_above ? u : 0};
     if (stage.residual) options.residual = y;
     ops::conv2d_into(ctx_, x, stage.conv, options, y);
     out.keep(ctx_, first * u / d, y);

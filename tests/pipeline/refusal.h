@@ -1,0 +1,22 @@
+// What decide() says of a request that it refuses.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "pipeline/request.h"
+
+namespace darkroom {
+
+inline std::string refusal(const Request& request, const Model& model) {
+  try {
+    decide(request, model);
+    return "accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kUsage);
+    return e.what();
+  }
+}
+
+}  // namespace darkroom
