@@ -8,14 +8,22 @@
 namespace darkroom {
 namespace {
 
-// Bytes of a part's weights as they come into memory.
-std::size_t weight_bytes(const Model& model, Part part) {
+// Bytes of the tensors of a part that `visit` names, as they come into memory.
+std::size_t bytes_as_read(const Model& model, Part part, const std::function<void(const VisitFn&)>& visit) {
   std::size_t bytes = 0;
   const std::unique_ptr<WeightSource> source = model.weights_for_planning(part);
-  model.visit(part, [&](const std::string& name, Tensor&, const Shape& shape) {
+  visit([&](const std::string& name, Tensor&, const Shape& shape) {
     bytes += source->describe(name, shape).bytes_with_scales();
   });
   return bytes;
+}
+
+std::size_t weight_bytes(const Model& model, Part part) {
+  return bytes_as_read(model, part, [&](const VisitFn& visit) { model.visit(part, visit); });
+}
+
+std::size_t encoder_bytes(const Model& model) {
+  return bytes_as_read(model, Part::kVae, [&](const VisitFn& visit) { model.visit_encoder(visit); });
 }
 
 std::size_t count(int64_t n) { return static_cast<std::size_t>(n); }
@@ -31,8 +39,8 @@ std::size_t latent_bytes(const flux::Config& config, const Job& job) {
   return sizeof(float) * count(job.image_tokens() * config.in_channels);
 }
 
-// Of the run's source: the picture and its mask; the encoder's moments, the latents drawn from them and their
-// noise; the mask.
+// Of the run's source: the picture, the encoder's moments, the latents drawn from them and their noise, and
+// the mask of latents.
 std::size_t source_bytes(const flux::Config& config, const Job& job) {
   if (!job.source) return 0;
   return job.source->image.rgb.size() + 4 * latent_bytes(config, job) +
@@ -113,15 +121,6 @@ PlannedPhase plan_decode(const Model& model, const Job& job, const Backend::Work
   vae.host_bytes = 2 * latent_bytes(config.transformer, job) + picture_bytes(config.transformer, job) +
                    3 * count(job.width * job.height) + workspace.conv_bytes;
   return vae;
-}
-
-std::size_t encoder_bytes(const Model& model) {
-  std::size_t bytes = 0;
-  const std::unique_ptr<WeightSource> source = model.weights_for_planning(Part::kVae);
-  model.visit_encoder([&](const std::string& name, Tensor&, const Shape& shape) {
-    bytes += source->describe(name, shape).bytes_with_scales();
-  });
-  return bytes;
 }
 
 PlannedPhase plan_encode(const Model& model, const Job& job, const Backend::Workspace& workspace,
