@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstddef>
 #include <deque>
+#include <numeric>
+#include <vector>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -22,6 +24,8 @@ constexpr KindName kKinds[] = {{SamplerKind::kEuler, "euler"},
                                {SamplerKind::kAncestral, "euler-a"}};
 
 constexpr std::size_t kHistory = 3;  // velocities that kIpndm uses, this step's among them
+// Of its weights' magnitudes, in steps; 3.67 for equal ones in third order, 2 in second.
+constexpr double kMaxAmplification = 4.5;
 
 bool all_finite(std::span<const float> values) {
   return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
@@ -108,29 +112,44 @@ class Solver {
     }
   }
 
-  // ∫ of the polynomial through the last velocities from σ to σ': weights by Gauss' rule of two points, exact
-  // to cubic.
+  // ∫ of the polynomial through the last velocities from σ to σ', of the highest order whose weights stay below
+  // kMaxAmplification: steps that grow quickly, as few steps do, extrapolate too far otherwise. To 0 the way
+  // is as long as several steps, so that one is plain.
   void ipndm(std::size_t i, std::span<float> x) {
     history_.push_front({sigma(i), velocity_});
     if (history_.size() > kHistory) history_.pop_back();
+    std::vector<double> weights = step_weights(i, sigma(i + 1) > 0 ? history_.size() : 1);
+    const double change = sigma(i) - sigma(i + 1);
+    while (amplification(weights) > kMaxAmplification * change) weights = step_weights(i, weights.size() - 1);
+    for (std::size_t j = 0; j < x.size(); ++j) {
+      double sum = x[j];
+      for (std::size_t a = 0; a < weights.size(); ++a) {
+        sum += weights[a] * static_cast<double>(history_[a].velocity[j]);
+      }
+      x[j] = static_cast<float>(sum);
+    }
+  }
+
+  // The share of each of the last `order` velocities in step i, by Gauss' rule of two points, exact to cubic.
+  std::vector<double> step_weights(std::size_t i, std::size_t order) const {
     const double middle = (sigma(i) + sigma(i + 1)) / 2, reach = (sigma(i + 1) - sigma(i)) / 2;
-    // To 0 the way is as long as several steps: extrapolated velocities go far astray there.
-    const std::size_t used = sigma(i + 1) > 0 ? history_.size() : 1;
-    std::vector<double> weights(used);
+    std::vector<double> weights(order);
     for (const double at : {middle - reach / std::sqrt(3.0), middle + reach / std::sqrt(3.0)}) {
-      for (std::size_t a = 0; a < used; ++a) {
+      for (std::size_t a = 0; a < order; ++a) {
         double lagrange = 1;
-        for (std::size_t b = 0; b < used; ++b) {
+        for (std::size_t b = 0; b < order; ++b) {
           if (b != a) lagrange *= (at - history_[b].sigma) / (history_[a].sigma - history_[b].sigma);
         }
         weights[a] += reach * lagrange;
       }
     }
-    for (std::size_t j = 0; j < x.size(); ++j) {
-      double sum = x[j];
-      for (std::size_t a = 0; a < used; ++a) sum += weights[a] * static_cast<double>(history_[a].velocity[j]);
-      x[j] = static_cast<float>(sum);
-    }
+    return weights;
+  }
+
+  // By how much errors of the velocities grow at most in a step, times its length.
+  static double amplification(const std::vector<double>& weights) {
+    return std::accumulate(weights.begin(), weights.end(), 0.0,
+                           [](double sum, double weight) { return sum + std::abs(weight); });
   }
 
   // With x = (1 - σ)·picture + σ·noise: down to σ_d = σ'²/σ, scaled to the picture's share at σ', and noise

@@ -22,47 +22,85 @@ Job small_job() {
   return job;
 }
 
-// Three double and four single blocks of dev, 2.2 GiB, of which some are streamed.
-TEST(PlanIsReality, TheTransformersPeakIsWithinFivePercent) {
+class PlanIsReality : public testing::Test {
+ protected:
+  void SetUp() override {
 #if defined(__SANITIZE_ADDRESS__)
-  GTEST_SKIP() << "a sanitizer's own memory is not planned";
+    GTEST_SKIP() << "a sanitizer's own memory is not planned";
 #endif
+  }
+  // Of the time since memory::reset_peak().
+  static void expect_peak_near(const std::string& phase, std::size_t planned_bytes) {
+    const std::size_t peak = memory::peak_resident_bytes();
+    const double real = static_cast<double>(peak), planned = static_cast<double>(planned_bytes);
+    EXPECT_NEAR(real / planned, 1, 0.05) << phase << ": " << real << " of " << planned;
+    RecordProperty(phase, memory::byte_text(peak));
+  }
+  const std::unique_ptr<Backend> backend_ = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
+};
+
+// Three double and four single blocks of dev, 2.2 GiB, of which some are streamed.
+TEST_F(PlanIsReality, TheTransformersPeakIsWithinFivePercent) {
   ModelConfig config;
   config.transformer.num_layers = 3;
   config.transformer.num_single_layers = 4;
   config.transformer.guidance_embeds = true;
   const Job job = small_job();
-  const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
-  const std::size_t process = kProgramBytes + backend->workspace().bytes;
+  const std::size_t process = kProgramBytes + backend_->workspace().bytes;
   DummySource source(DType::kBF16);
   const TransformerPlan plan =
       plan_transformer(config, source, DType::kBF16, job, std::size_t{1900} << 20, process);
   EXPECT_GT(plan.denoise.streamed_bytes, 0u);
   EXPECT_GT(plan.denoise.resident_bytes, plan.least_block_bytes);
+  EXPECT_GE(plan.denoise.peak_bytes() + process, 1.5 * 1024 * 1024 * 1024) << "too small to mean something";
 
-  const auto expect_near = [&](const PlannedPhase& phase) {
-    const double real = static_cast<double>(memory::peak_resident_bytes()),
-                 planned = static_cast<double>(phase.peak_bytes() + process);
-    EXPECT_NEAR(real / planned, 1, 0.05) << phase.name << ": " << real << " of " << planned;
-    ::testing::Test::RecordProperty(phase.name, memory::byte_text(memory::peak_resident_bytes()));
-    return planned;
-  };
   const flux::Config& c = config.transformer;
   const Conditioning prompt{
       std::vector<float>(static_cast<std::size_t>(c.pooled_projection_dim)),
       std::vector<float>(static_cast<std::size_t>(job.max_text_tokens * c.joint_attention_dim))};
   const Buffer memory(plan.denoise.activation_bytes);
   Arena arena(memory);
-  const Context ctx{*backend, arena, job.precision};
+  const Context ctx{*backend_, arena, job.precision};
   memory::reset_peak();
   DenoisePhase denoiser(ctx, config, source, job, {&prompt, 1}, &plan.blocks);
-  expect_near(plan.modulation);
+  expect_peak_near("modulation", plan.modulation.peak_bytes() + process);
   memory::reset_peak();
   denoiser.run(std::vector<float>(static_cast<std::size_t>(job.image_tokens() * c.in_channels), 0.5f), {});
-  EXPECT_GE(expect_near(plan.denoise), 1.5 * 1024 * 1024 * 1024) << "too small to mean something";
+  expect_peak_near("denoise", plan.denoise.peak_bytes() + process);
 }
 
-TEST(PlanIsReality, ThreadsAndTokenizersCount) {
+// FLUX.1's autoencoder at 256×256: encoder 65 MiB and decoder 95 MiB of weights, and as much again beside them.
+TEST_F(PlanIsReality, TheAutoencodersPeaksAreWithinFivePercent) {
+  const Model model = Model::dummy("dev");
+  Job job = small_job();
+  job.width = job.height = 256;
+  job.token_rows = job.token_cols = 16;
+  job.source = std::make_shared<const SourcePicture>();
+  const Plan plan = make_plan(model, job, backend_->workspace());
+  ASSERT_FALSE(plan.strips.in_file || plan.encode_strips.in_file);
+  DummySource source(DType::kBF16);
+  const auto in_phase = [&](const std::string& name, const auto& work) {
+    const PlannedPhase& phase = plan.phase(name);
+    memory::reset_peak();
+    {
+      const Buffer memory(phase.activation_bytes);
+      Arena arena(memory);
+      work(Context{*backend_, arena, job.precision});
+    }
+    expect_peak_near(name, plan.phase_bytes(phase));
+  };
+  std::vector<float> latents;
+  in_phase("vae encode", [&](const Context& ctx) {
+    const std::vector<float> pixels(std::size_t{3} * 256 * 256, 0.25f);
+    latents = encode_picture(ctx, model.config(), source, job, pixels, plan.encode_strips, nullptr).mean;
+  });
+  in_phase("vae", [&](const Context& ctx) {
+    EXPECT_EQ(decode(ctx, model.config(), source, job, latents, plan.strips, nullptr).rgb.size(),
+              std::size_t{3} * 256 * 256);
+  });
+}
+
+TEST(PlannedProcess, ThreadsAndTokenizersCount) {
   const Model dummy = Model::dummy("tiny");
   const Model real = Model::open(DARKROOM_SOURCE_DIR "/assets/pinhole");
   EXPECT_EQ(dummy.tokenizer_bytes(), 0u);
