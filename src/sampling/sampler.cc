@@ -112,9 +112,9 @@ class Solver {
     }
   }
 
-  // ∫ of the polynomial through the last velocities from σ to σ', of the highest order whose weights stay below
-  // kMaxAmplification: steps that grow quickly, as few steps do, extrapolate too far otherwise. To 0 the way
-  // is as long as several steps, so that one is plain.
+  // ∫ of the polynomial through the last velocities from σ to σ', of the highest order whose weights stay
+  // below kMaxAmplification: steps that grow quickly, as few steps do, extrapolate too far otherwise. To 0
+  // the way is as long as several steps, so that one is plain.
   void ipndm(std::size_t i, std::span<float> x) {
     history_.push_front({sigma(i), velocity_});
     if (history_.size() > kHistory) history_.pop_back();

@@ -69,7 +69,8 @@ TEST_F(PlanIsReality, TheTransformersPeakIsWithinFivePercent) {
   expect_peak_near("denoise", plan.denoise.peak_bytes() + process);
 }
 
-// FLUX.1's autoencoder at 256×256: encoder 65 MiB and decoder 95 MiB of weights, and as much again beside them.
+// FLUX.1's autoencoder at 256×256: encoder 65 MiB and decoder 95 MiB of weights, and as much again beside
+// them.
 TEST_F(PlanIsReality, TheAutoencodersPeaksAreWithinFivePercent) {
   const Model model = Model::dummy("dev");
   Job job = small_job();
