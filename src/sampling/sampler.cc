@@ -24,8 +24,10 @@ constexpr KindName kKinds[] = {{SamplerKind::kEuler, "euler"},
                                {SamplerKind::kAncestral, "euler-a"}};
 
 constexpr std::size_t kHistory = 3;  // velocities that kIpndm uses, this step's among them
-// Of its weights' magnitudes, in steps; 3.67 for equal ones in third order, 2 in second.
-constexpr double kMaxAmplification = 4.5;
+// By how much errors of the velocities grow at most in one of equal steps, by order, and how much more than
+// that is taken.
+constexpr double kEqualStepGain[kHistory] = {1, 2, 11.0 / 3};
+constexpr double kMoreGain = 1.22;
 
 bool all_finite(std::span<const float> values) {
   return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
@@ -112,15 +114,16 @@ class Solver {
     }
   }
 
-  // ∫ of the polynomial through the last velocities from σ to σ', of the highest order whose weights stay
-  // below kMaxAmplification: steps that grow quickly, as few steps do, extrapolate too far otherwise. To 0
-  // the way is as long as several steps, so that one is plain.
+  // ∫ of the polynomial through the last velocities from σ to σ', of the highest order that magnifies errors
+  // little more than it does in equal steps: steps that grow quickly, as few steps do, extrapolate too far.
+  // To 0 the way is as long as several steps, so that one is plain.
   void ipndm(std::size_t i, std::span<float> x) {
     history_.push_front({sigma(i), velocity_});
     if (history_.size() > kHistory) history_.pop_back();
     std::vector<double> weights = step_weights(i, sigma(i + 1) > 0 ? history_.size() : 1);
-    const double change = sigma(i) - sigma(i + 1);
-    while (amplification(weights) > kMaxAmplification * change) weights = step_weights(i, weights.size() - 1);
+    while (gain(i, weights) > kMoreGain * kEqualStepGain[weights.size() - 1]) {
+      weights = step_weights(i, weights.size() - 1);
+    }
     for (std::size_t j = 0; j < x.size(); ++j) {
       double sum = x[j];
       for (std::size_t a = 0; a < weights.size(); ++a) {
@@ -146,10 +149,12 @@ class Solver {
     return weights;
   }
 
-  // By how much errors of the velocities grow at most in a step, times its length.
-  static double amplification(const std::vector<double>& weights) {
-    return std::accumulate(weights.begin(), weights.end(), 0.0,
-                           [](double sum, double weight) { return sum + std::abs(weight); });
+  // By how much errors of the velocities grow at most in step i.
+  double gain(std::size_t i, const std::vector<double>& weights) const {
+    const double sum = std::accumulate(weights.begin(), weights.end(), 0.0, [](double before, double weight) {
+      return before + std::abs(weight);
+    });
+    return sum / (sigma(i) - sigma(i + 1));
   }
 
   // With x = (1 - σ)·picture + σ·noise: down to σ_d = σ'²/σ, scaled to the picture's share at σ', and noise

@@ -23,7 +23,7 @@ enum class SamplerKind : uint8_t {
   kEuler,      // first order: diffusers' FlowMatchEulerDiscreteScheduler
   kHeun,       // second order, two evaluations a step but for the last (arXiv 2206.00364)
   kDpm2m,      // DPM-Solver++(2M) of the predicted picture, second order, one evaluation (arXiv 2211.01095)
-  kIpndm,      // Adams-Bashforth over steps of any length (DEIS, arXiv 2204.13902), third order, second where
+  kIpndm,      // Adams-Bashforth over steps of any length (DEIS, arXiv 2204.13902), third order, less where
                // they grow quickly, first for the step to 0
   kAncestral,  // Euler to below the next level and fresh noise back up to it: ComfyUI's euler_ancestral for
                // rectified flow, eta 1

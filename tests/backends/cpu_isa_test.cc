@@ -69,20 +69,22 @@ TEST(CpuIsaChoice, CeilingsArePlausible) {
 }
 
 // A loop whose chains the compiler has merged, or whose sums have become subnormal, is off by ten times and
-// more.
+// more in every round. Other programs take whole rounds away from one of the loops: the best of each count.
 TEST(CpuIsaChoice, CeilingsOfASetAreNearEachOther) {
+  constexpr int kRounds = 20;
   for (const CpuIsa isa : supported_isas()) {
     SCOPED_TRACE(isa_name(isa));
     CeilingProbe probe({.threads = 1, .isa = isa});
-    const double f32 = probe.f32_gflops(0.05);
-    if (const auto bf16 = probe.bf16_gflops(0.05)) {
-      EXPECT_GT(*bf16, f32 / 5);
-      EXPECT_LT(*bf16, f32 * 3.5);
+    const bool has_bf16 = probe.bf16_gflops(0.01).has_value(), has_int8 = probe.int8_gops(0.01).has_value();
+    double f32 = 0, bf16 = 0, int8 = 0;
+    const auto near_f32 = [&](double rate) { return rate > f32 / 5 && rate < f32 * 3.5; };
+    const auto all_near = [&] { return (!has_bf16 || near_f32(bf16)) && (!has_int8 || near_f32(int8)); };
+    for (int round = 0; round < kRounds && (round == 0 || !all_near()); ++round) {
+      f32 = std::max(f32, probe.f32_gflops(0.05));
+      bf16 = std::max(bf16, probe.bf16_gflops(0.05).value_or(0));
+      int8 = std::max(int8, probe.int8_gops(0.05).value_or(0));
     }
-    if (const auto int8 = probe.int8_gops(0.05)) {
-      EXPECT_GT(*int8, f32 / 5);
-      EXPECT_LT(*int8, f32 * 3.5);
-    }
+    EXPECT_TRUE(all_near()) << "f32 " << f32 << ", bf16 " << bf16 << ", int8 " << int8;
   }
 }
 
