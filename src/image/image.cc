@@ -8,6 +8,12 @@
 
 namespace darkroom {
 
+uint8_t to_byte(float value) {
+  const float level = value * 0.5f + 0.5f;
+  if (!(level > 0)) return 0;
+  return static_cast<uint8_t>(std::nearbyint(std::min(level, 1.0f) * 255.0f));
+}
+
 void place_rows(std::span<const float> pixels, int first_row, Image& image) {
   const std::size_t width = static_cast<std::size_t>(image.width);
   const std::size_t first = static_cast<std::size_t>(first_row) * width * 3;
@@ -19,8 +25,7 @@ void place_rows(std::span<const float> pixels, int first_row, Image& image) {
             "the decoder's output is not finite at pixel {}, {}; its weights may be damaged or may overflow "
             "in this precision: try --precision f32",
             i / 3 % width, i / 3 / width + static_cast<std::size_t>(first_row));
-    const float level = std::clamp(pixels[i] * 0.5f + 0.5f, 0.0f, 1.0f);
-    image.rgb[first + i] = static_cast<uint8_t>(std::nearbyint(level * 255.0f));
+    image.rgb[first + i] = to_byte(pixels[i]);
   }
 }
 

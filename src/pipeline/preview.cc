@@ -1,23 +1,12 @@
 #include "pipeline/preview.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 
 #include "base/error.h"
 #include "pipeline/model.h"
 
 namespace darkroom {
-namespace {
-
-// As place_rows() does it, but for what is not a number.
-uint8_t to_byte(float value) {
-  const float level = value * 0.5f + 0.5f;
-  if (!(level > 0)) return 0;
-  return static_cast<uint8_t>(std::nearbyint(std::min(level, 1.0f) * 255.0f));
-}
-
-}  // namespace
 
 // The figures of latent_rgb_factors and latent_rgb_factors_bias of "Flux" in ComfyUI's latent_formats.py.
 const PreviewMap& flux_preview_map() {

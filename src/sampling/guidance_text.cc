@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/names.h"
 #include "base/number_text.h"
 #include "base/printable.h"
 
@@ -15,14 +16,10 @@ namespace {
 
 constexpr std::size_t kMaxPoints = 1000;
 
-struct CurveName {
-  GuidanceCurve curve;
-  std::string_view name;
-};
-constexpr CurveName kCurves[] = {{GuidanceCurve::kConstant, "constant"},
-                                 {GuidanceCurve::kTriangle, "triangle"},
-                                 {GuidanceCurve::kCosine, "cosine"},
-                                 {GuidanceCurve::kLinear, "linear"}};
+constexpr Named<GuidanceCurve> kCurves[] = {{GuidanceCurve::kConstant, "constant"},
+                                            {GuidanceCurve::kTriangle, "triangle"},
+                                            {GuidanceCurve::kCosine, "cosine"},
+                                            {GuidanceCurve::kLinear, "linear"}};
 
 // What stands before and behind the first `mark`; the latter absent without one.
 std::pair<std::string_view, std::optional<std::string_view>> split(std::string_view text, char mark) {
@@ -61,9 +58,8 @@ std::vector<double> parse_points(std::string_view text) {
 }  // namespace
 
 void parse_guidance_schedule(std::string_view text, GuidanceSchedule& schedule) {
-  for (const CurveName& entry : kCurves) {
-    if (entry.name != text) continue;
-    schedule.curve = entry.curve;
+  if (const auto curve = value_named(kCurves, text)) {
+    schedule.curve = *curve;
     schedule.points.clear();
     return;
   }
@@ -72,10 +68,7 @@ void parse_guidance_schedule(std::string_view text, GuidanceSchedule& schedule) 
 
 std::string guidance_schedule_text(const GuidanceSchedule& schedule) {
   if (!schedule.points.empty()) return fmt::format("{}", fmt::join(schedule.points, ","));
-  for (const CurveName& entry : kCurves) {
-    if (entry.curve == schedule.curve) return std::string(entry.name);
-  }
-  return "constant";
+  return std::string(name_of(kCurves, schedule.curve));
 }
 
 GuidanceInterval parse_guidance_interval(std::string_view text) {

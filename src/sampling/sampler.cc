@@ -8,20 +8,17 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/names.h"
 #include "base/printable.h"
 
 namespace darkroom {
 namespace {
 
-struct KindName {
-  SamplerKind kind;
-  std::string_view name;
-};
-constexpr KindName kKinds[] = {{SamplerKind::kEuler, "euler"},
-                               {SamplerKind::kHeun, "heun"},
-                               {SamplerKind::kDpm2m, "dpm++2m"},
-                               {SamplerKind::kIpndm, "ipndm"},
-                               {SamplerKind::kAncestral, "euler-a"}};
+constexpr Named<SamplerKind> kKinds[] = {{SamplerKind::kEuler, "euler"},
+                                         {SamplerKind::kHeun, "heun"},
+                                         {SamplerKind::kDpm2m, "dpm++2m"},
+                                         {SamplerKind::kIpndm, "ipndm"},
+                                         {SamplerKind::kAncestral, "euler-a"}};
 
 constexpr std::size_t kHistory = 3;  // velocities that kIpndm uses, this step's among them
 // By how much errors of the velocities grow at most in one of equal steps, by order, and how much more than
@@ -185,19 +182,12 @@ class Solver {
 }  // namespace
 
 SamplerKind parse_sampler(std::string_view name) {
-  for (const KindName& entry : kKinds) {
-    if (entry.name == name) return entry.kind;
-  }
+  if (const auto kind = value_named(kKinds, name)) return *kind;
   fail(ErrorCode::kUsage, "unknown sampler '{}'; there are euler, heun, dpm++2m, ipndm and euler-a",
        printable(name, 40));
 }
 
-std::string_view sampler_name(SamplerKind kind) {
-  for (const KindName& entry : kKinds) {
-    if (entry.kind == kind) return entry.name;
-  }
-  return "unknown";
-}
+std::string_view sampler_name(SamplerKind kind) { return name_of(kKinds, kind); }
 
 int sampler_evaluations(SamplerKind kind, int steps) {
   return kind == SamplerKind::kHeun ? 2 * steps - 1 : steps;

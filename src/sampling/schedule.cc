@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/names.h"
 #include "base/printable.h"
 
 // numpy and torch compute an array with a Python number in the array's f32 after rounding the number to f32,
@@ -126,29 +127,18 @@ void stretch_to_terminal(double terminal, std::vector<float>* sigmas) {
   for (float& sigma : *sigmas) sigma = 1.0f - (1.0f - sigma) / scale;
 }
 
-struct SpacingName {
-  SigmaSpacing spacing;
-  std::string_view name;
-};
-constexpr SpacingName kSpacings[] = {
+constexpr Named<SigmaSpacing> kSpacings[] = {
     {SigmaSpacing::kSimple, "simple"}, {SigmaSpacing::kBeta, "beta"}, {SigmaSpacing::kKarras, "karras"}};
 
 }  // namespace
 
 SigmaSpacing parse_sigma_spacing(std::string_view name) {
-  for (const SpacingName& entry : kSpacings) {
-    if (entry.name == name) return entry.spacing;
-  }
+  if (const auto spacing = value_named(kSpacings, name)) return *spacing;
   fail(ErrorCode::kUsage, "unknown spacing of noise levels '{}'; there are simple, beta and karras",
        printable(name, 40));
 }
 
-std::string_view sigma_spacing_name(SigmaSpacing spacing) {
-  for (const SpacingName& entry : kSpacings) {
-    if (entry.spacing == spacing) return entry.name;
-  }
-  return "unknown";
-}
+std::string_view sigma_spacing_name(SigmaSpacing spacing) { return name_of(kSpacings, spacing); }
 
 SchedulerConfig read_scheduler_config(const nlohmann::json& object, const std::string& where) {
   constexpr double kMostShift = 100.0;

@@ -1,22 +1,21 @@
 #include "weights/storage.h"
 
-#include <algorithm>
-#include <array>
+#include "base/names.h"
 
 namespace darkroom {
 namespace {
 
-constexpr std::array<std::string_view, 5> kNames = {"as-stored", "bf16", "fp8", "fp8-scaled", "int8"};
+constexpr Named<WeightStorage> kStorages[] = {{WeightStorage::kAsStored, "as-stored"},
+                                              {WeightStorage::kBF16, "bf16"},
+                                              {WeightStorage::kF8, "fp8"},
+                                              {WeightStorage::kF8Scaled, "fp8-scaled"},
+                                              {WeightStorage::kI8, "int8"}};
 
 }  // namespace
 
-std::string_view storage_name(WeightStorage storage) { return kNames[static_cast<std::size_t>(storage)]; }
+std::string_view storage_name(WeightStorage storage) { return name_of(kStorages, storage); }
 
-std::optional<WeightStorage> parse_storage(std::string_view name) {
-  const auto it = std::ranges::find(kNames, name);
-  if (it == kNames.end()) return std::nullopt;
-  return static_cast<WeightStorage>(it - kNames.begin());
-}
+std::optional<WeightStorage> parse_storage(std::string_view name) { return value_named(kStorages, name); }
 
 DType storage_dtype(WeightStorage storage) {
   if (storage == WeightStorage::kBF16) return DType::kBF16;

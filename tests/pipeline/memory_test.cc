@@ -1,6 +1,8 @@
 // The plan is what happens: real peaks of the resident set beside those that were planned, at FLUX.1's width.
 #include <gtest/gtest.h>
 
+#include <memory>
+
 #include "backends/registry.h"
 #include "memory/budget.h"
 #include "pipeline/phases.h"
@@ -69,8 +71,7 @@ TEST_F(PlanIsReality, TheTransformersPeakIsWithinFivePercent) {
   expect_peak_near("denoise", plan.denoise.peak_bytes() + process);
 }
 
-// FLUX.1's autoencoder at 256×256: encoder 65 MiB and decoder 95 MiB of weights, and as much again beside
-// them.
+// FLUX.1's autoencoder at 256×256; of the decoder's peak 95 MiB are weights and 64 MiB activations.
 TEST_F(PlanIsReality, TheAutoencodersPeaksAreWithinFivePercent) {
   const Model model = Model::dummy("dev");
   Job job = small_job();
