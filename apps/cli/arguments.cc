@@ -113,53 +113,75 @@ std::vector<double> parse_reals(const std::string& what, const std::string& text
 }
 
 Arguments::Arguments(const Command& command)
-    : app_(command.summary, "darkroom " + std::string(command.name)), name_(app_.get_name()) {
+    : app_(command.summary, "darkroom " + std::string(command.name)),
+      name_(app_.get_name()),
+      wanted_(command.description) {
   app_.allow_extras();  // refused in refuse_rest(), with a hint
   app_.get_formatter()->column_width(34);
   app_.set_help_flag("-h,--help", "Print this and exit");
 }
 
-void Arguments::add_value(const Flag& flag, Read read) {
-  CLI::Option* option = app_.add_option(flag.names, CLI::callback_t{}, flag.help);
+void Arguments::describe(Flag flag) {
+  flag.group = group_;
+  description_.flags.push_back(std::move(flag));
+}
+
+void Arguments::footer(const std::string& text) {
+  app_.footer(text);
+  description_.footer = text;
+}
+
+void Arguments::add(const Flag& flag, Read read) {
+  describe(flag);
+  const std::string otherwise = flag.otherwise.empty() ? "" : fmt::format(" (default: {})", flag.otherwise);
+  CLI::Option* option = app_.add_option(flag.names, CLI::callback_t{}, flag.help + otherwise);
   // TakeLast only keeps CLI11 from its own message about a flag that is given twice.
   option->type_name(flag.value_name)->group(group_)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   values_.push_back({option, std::move(read)});
 }
 
 void Arguments::add_text(const Flag& flag, std::optional<std::string>& into) {
-  add_value(flag, [&into](const std::string&, const std::string& text) { into = text; });
+  add(flag, [&into](const std::string&, const std::string& text) { into = text; });
 }
 
 void Arguments::add_integer(const Flag& flag, std::optional<int>& into, IntegerRange range) {
-  add_value(flag, [&into, range](const std::string& what, const std::string& text) {
+  add(flag, [&into, range](const std::string& what, const std::string& text) {
     into = static_cast<int>(parse_integer(what, text, range));
   });
 }
 
 void Arguments::add_seed(const Flag& flag, std::optional<uint64_t>& into) {
-  add_value(flag,
-            [&into](const std::string& what, const std::string& text) { into = parse_seed(what, text); });
+  add(flag, [&into](const std::string& what, const std::string& text) { into = parse_seed(what, text); });
 }
 
 void Arguments::add_real(const Flag& flag, std::optional<double>& into, RealRange range) {
-  add_value(flag, [&into, range](const std::string& what, const std::string& text) {
+  add(flag, [&into, range](const std::string& what, const std::string& text) {
     into = parse_real(what, text, range);
   });
 }
 
 void Arguments::add_reals(const Flag& flag, std::optional<std::vector<double>>& into, RealRange range) {
-  add_value(flag, [&into, range](const std::string& what, const std::string& text) {
+  add(flag, [&into, range](const std::string& what, const std::string& text) {
     into = parse_reals(what, text, range);
   });
 }
 
 void Arguments::add_switch(const std::string& names, bool& into, const std::string& help) {
-  CLI::Option* option = app_.add_flag(names, help);
+  add_switch({names, "", help}, [&into] { into = true; });
+}
+
+void Arguments::add_switch(const Flag& flag, std::function<void()> set) {
+  describe(flag);
+  CLI::Option* option = app_.add_flag(flag.names, flag.help);
   option->group(group_)->disable_flag_override()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  switches_.emplace_back(option, &into);
+  switches_.emplace_back(option, std::move(set));
 }
 
 bool Arguments::parse(const std::vector<std::string>& arguments) {
+  if (wanted_) {
+    *wanted_ = description_;
+    return false;
+  }
   try {
     std::vector<std::string> split = with_empty_values_apart(arguments);
     std::reverse(split.begin(), split.end());  // as CLI11 takes them
@@ -178,7 +200,9 @@ bool Arguments::parse(const std::vector<std::string>& arguments) {
     if (texts.size() > 1) fail(DARKROOM_USAGE, "{} is given {} times", what, texts.size());
     if (texts.size() == 1) entry.read(what, texts.front());
   }
-  for (const auto& [option, into] : switches_) *into = option->count() > 0;
+  for (const auto& [option, set] : switches_) {
+    if (option->count() > 0) set();
+  }
   return true;
 }
 

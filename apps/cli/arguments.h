@@ -16,11 +16,19 @@
 
 namespace cli {
 
-// How a flag looks in the help.
+// How a flag looks in the help, the manual and the completions.
 struct Flag {
   std::string names;       // CLI11's spelling: "-s,--seed"
-  std::string value_name;  // "N"
+  std::string value_name;  // "N"; "" for a switch
   std::string help;
+  std::string otherwise = {};  // what holds without it
+  std::string group = {};      // the heading it is under
+};
+
+// All flags of a command, in the order of its help.
+struct Description {
+  std::vector<Flag> flags;
+  std::string footer;
 };
 
 struct IntegerRange {
@@ -52,26 +60,32 @@ class Arguments {
   void add_real(const Flag& flag, std::optional<double>& into, RealRange range);
   void add_reals(const Flag& flag, std::optional<std::vector<double>>& into, RealRange range);
   void add_switch(const std::string& names, bool& into, const std::string& help);
-  void footer(const std::string& text) { app_.footer(text); }
+  // Any other kind: `read` gets the flag's name and its text, once; `set` is called when the switch is there.
+  using Read = std::function<void(const std::string& what, const std::string& text)>;
+  void add(const Flag& flag, Read read);
+  void add_switch(const Flag& flag, std::function<void()> set);
+  void footer(const std::string& text);
 
-  // False when help was asked for and printed. Throws Failure (DARKROOM_USAGE).
+  // False when help was asked for and printed, or the command is to be described. Throws Failure
+  // (DARKROOM_USAGE).
   bool parse(const std::vector<std::string>& arguments);
 
  private:
-  using Read = std::function<void(const std::string& what, const std::string& text)>;
   struct Entry {
     CLI::Option* option;
     Read read;
   };
 
-  void add_value(const Flag& flag, Read read);
+  void describe(Flag flag);
   void refuse_rest(const std::vector<std::string>& rest) const;
 
   CLI::App app_;
   std::string name_;
   std::string group_ = "Options";
   std::vector<Entry> values_;
-  std::vector<std::pair<CLI::Option*, bool*>> switches_;
+  std::vector<std::pair<CLI::Option*, std::function<void()>>> switches_;
+  Description* wanted_;  // null: run
+  Description description_;
 };
 
 }  // namespace cli

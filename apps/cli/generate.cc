@@ -10,7 +10,6 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "draw_options.h"
 #include "engine.h"
 #include "failure.h"
 #include "interrupt.h"
@@ -18,6 +17,7 @@
 #include "output_name.h"
 #include "preview.h"
 #include "progress.h"
+#include "request_flags.h"
 #include "text.h"
 #include "text_file.h"
 
@@ -28,7 +28,7 @@ using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
 struct GenerateOptions {
-  DrawOptions draw;
+  Settings settings = Settings::object();
   ModelOptions model;
   EngineOptions engine;
   std::optional<std::string> prompt_file, like, output, save_latents, preview;
@@ -37,33 +37,17 @@ struct GenerateOptions {
 };
 
 void add_flags(Arguments& arguments, GenerateOptions& options) {
-  DrawOptions& draw = options.draw;
   arguments.group("Prompt");
-  arguments.add_text({"-p,--prompt,prompt", "TEXT", "What to draw; -p may be left out"}, draw.prompt);
   arguments.add_text({"--prompt-file", "FILE", "Read the prompt from a file; - is standard input"},
                      options.prompt_file);
   arguments.add_text({"--like", "FILE.png", "Repeat a picture's recipe; flags that are given win"},
                      options.like);
   add_model_flags(arguments, options.model);
-  add_size_flags(arguments, draw);
-  arguments.add_text({"--scratch", "DIR",
-                      "Folder on a disk for what a small --budget leaves no room for (default /var/tmp)"},
-                     draw.scratch);
-  arguments.group("Noise");
-  arguments.add_seed({"-s,--seed", "N", "0 to 2^64 - 1 (default: drawn, and printed)"}, draw.seed);
-  arguments.add_integer({"-n,--count", "N", "Pictures, with seeds N, N + 1, .. (default 1)"}, draw.count,
-                        {1, 1000});
-  arguments.add_text({"--rng", "NAME", "Whose random numbers: torch-cpu (default) or torch-cuda"}, draw.rng);
-  arguments.add_text(
-      {"--noise", "FILE.safetensors", "Initial latents instead: tensor 'latents', f32, packed"}, draw.noise);
+  add_request_flags(arguments, options.settings);
   arguments.group("Results");
   arguments.add_text(
       {"-o,--output", "FILE.png", "Name or folder; {seed} and {index} (default darkroom-{seed}.png)"},
       options.output);
-  arguments.add_switch("--sheet", draw.sheet,
-                       "All pictures as one PNG, in a grid (default darkroom-{seed}-sheet.png)");
-  arguments.add_integer({"--columns", "N", "Of the sheet (default: those that make it nearly square)"},
-                        draw.columns, {1, 1000});
   arguments.add_text({"--save-latents", "FILE.safetensors", "Also write the final latents, named likewise"},
                      options.save_latents);
   arguments.add_text(
@@ -86,7 +70,7 @@ std::string repeat_recipe(const Engine& engine, GenerateOptions& options, Progre
   const std::string& path = *options.like;
   const std::string recipe =
       take_text(engine, [&](char** text) { return darkroom_read_recipe(engine.get(), path.c_str(), text); });
-  fill_from_recipe(options.draw, recipe, path);
+  fill_from_recipe(engine, options.settings, recipe);
   const json about = json::parse(
       take_text(engine, [&](char** text) { return darkroom_info(engine.get(), path.c_str(), text); }));
   if (about.value("source", "") == "a1111") {
@@ -102,15 +86,15 @@ std::string repeat_recipe(const Engine& engine, GenerateOptions& options, Progre
                               drawn_width, drawn_height));
   }
   const json object = json::parse(recipe);
-  if (object.contains("noise") && !options.draw.noise) {
+  if (object.contains("noise") && !options.settings.contains("noise")) {
     progress.note(
         fmt::format("{} was drawn from the initial latents in '{}'; without --noise this is another picture",
                     path, object.value("noise", "")));
   }
-  if (object.contains("init") && !options.draw.init) {
+  if (object.contains("init") && !options.settings.contains("init")) {
     progress.note(fmt::format("{} was drawn over the picture '{}'; without --init this is another picture",
                               path, object.value("init", "")));
-  } else if (object.contains("mask") && !options.draw.mask) {
+  } else if (object.contains("mask") && !options.settings.contains("mask")) {
     progress.note(fmt::format("{} was drawn within the mask '{}'; without --mask this is another picture",
                               path, object.value("mask", "")));
   }
@@ -119,14 +103,17 @@ std::string repeat_recipe(const Engine& engine, GenerateOptions& options, Progre
 
 void decide_prompt(GenerateOptions& options) {
   if (options.prompt_file) {
-    if (options.draw.prompt) fail(DARKROOM_USAGE, "--prompt and --prompt-file are both given; leave one out");
+    if (options.settings.contains("prompt"))
+      fail(DARKROOM_USAGE, "--prompt and --prompt-file are both given; leave one out");
     constexpr std::size_t kMaxPromptBytes = 1 << 20;  // as the library allows
-    options.draw.prompt = read_text_file("--prompt-file", *options.prompt_file, kMaxPromptBytes);
+    options.settings["prompt"] = read_text_file("--prompt-file", *options.prompt_file, kMaxPromptBytes);
   }
-  if (!options.draw.prompt && !options.like) {
+  if (!options.settings.contains("prompt") && !options.like) {
     fail(DARKROOM_USAGE, "there is no prompt; pass one: darkroom generate -p \"a red circle\"");
   }
 }
+
+bool is_sheet(const GenerateOptions& options) { return options.settings.value("sheet", false); }
 
 // One run: the callbacks of the engine and what they need.
 class Run {
@@ -137,7 +124,7 @@ class Run {
         progress_(progress),
         preview_(preview),
         pictures_("--output", options.output.value_or("./"),
-                  options.draw.sheet ? "darkroom-{seed}-sheet.png" : "darkroom-{seed}.png", ".png",
+                  is_sheet(options) ? "darkroom-{seed}-sheet.png" : "darkroom-{seed}.png", ".png",
                   options.overwrite) {
     if (options.save_latents) {
       latents_.emplace("--save-latents", *options.save_latents, "darkroom-{seed}.safetensors", ".safetensors",
@@ -173,10 +160,11 @@ class Run {
 };
 
 void Run::draw(const ModelHandle& model) {
-  darkroom_request request = to_request(options_.draw);
+  OwnedRequest owned(options_.settings);
+  darkroom_request& request = owned.c;
   request.on_progress = on_progress;
   request.on_picture = on_picture;
-  if (options_.draw.sheet) request.on_sheet = on_sheet;
+  if (is_sheet(options_)) request.on_sheet = on_sheet;
   if (preview_.is_wanted()) request.on_preview = on_preview;
   request.preview_every = options_.preview_every.value_or(1);
   request.on_note = on_note;
@@ -185,9 +173,10 @@ void Run::draw(const ModelHandle& model) {
   const darkroom_status status = darkroom_generate(engine_.get(), model.get(), &request);
   if (problem_) std::rethrow_exception(problem_);
   engine_.check(status);
-  if (request.count > 1) {
+  const int count = options_.settings.value("count", 1);
+  if (count > 1) {
     const std::chrono::duration<double> seconds = Clock::now() - start_;
-    progress_.line(fmt::format("{} pictures, {}, peak {}", request.count, seconds_text(seconds.count()),
+    progress_.line(fmt::format("{} pictures, {}, peak {}", count, seconds_text(seconds.count()),
                                bytes_text(progress_.peak_bytes())));
   }
 }
@@ -219,7 +208,7 @@ std::string Run::save_png(const darkroom_picture& picture) {
 
 void Run::finish_picture(const darkroom_picture& picture) {
   if (latents_) save_latents(picture);
-  const std::string path = options_.draw.sheet ? "" : save_png(picture);
+  const std::string path = is_sheet(options_) ? "" : save_png(picture);
   const Clock::time_point now = Clock::now();
   const std::chrono::duration<double> seconds = now - picture_start_;
   picture_start_ = now;
@@ -290,6 +279,11 @@ void require_own_file(const std::optional<std::string>& preview, const char* fla
   }
 }
 
+std::optional<std::string> path_of(const GenerateOptions& options, const char* name) {
+  if (!options.settings.contains(name)) return std::nullopt;
+  return text_of(options.settings, name);
+}
+
 void note_other_model(const ModelHandle& model, const std::string& recipe_model, Progress& progress,
                       const std::string& path) {
   const std::string name = darkroom_model_name(model.get());
@@ -309,23 +303,22 @@ void run_generate(const Command& self, const std::vector<std::string>& arguments
   Progress progress(style);
   decide_prompt(options);
   if (options.preview_every && !options.preview) fail(DARKROOM_USAGE, "--preview-every needs --preview");
-  require_own_file(options.preview, "--init", options.draw.init);
-  require_own_file(options.preview, "--mask", options.draw.mask);
+  require_own_file(options.preview, "--init", path_of(options, "init"));
+  require_own_file(options.preview, "--mask", path_of(options, "mask"));
   require_own_file(options.preview, "--like", options.like);
   require_own_file(options.preview, "--output", options.output);
-  read_schedule_file(options.draw);
+  settle_texts(options.settings);
   find_embed_cache(options.engine);
   Preview preview(options.preview, style, progress);
   const Engine engine(options.engine);
   const std::string recipe_model = options.like ? repeat_recipe(engine, options, progress) : "";
-  if (options.draw.columns && !options.draw.sheet) fail(DARKROOM_USAGE, "--columns needs --sheet");
-  require_text("the prompt", *options.draw.prompt);
-  if (options.draw.negative) require_text("the negative prompt", *options.draw.negative);
+  if (options.settings.contains("columns") && !is_sheet(options))
+    fail(DARKROOM_USAGE, "--columns needs --sheet");
   // Whatever can be wrong without the model is found before the model is read.
   Run run(engine, options, progress, preview);
-  require_readable("--noise", options.draw.noise, DARKROOM_MODEL);
-  require_readable("--init", options.draw.init, DARKROOM_USAGE);
-  require_readable("--mask", options.draw.mask, DARKROOM_USAGE);
+  require_readable("--noise", path_of(options, "noise"), DARKROOM_MODEL);
+  require_readable("--init", path_of(options, "init"), DARKROOM_USAGE);
+  require_readable("--mask", path_of(options, "mask"), DARKROOM_USAGE);
   const ModelHandle model = open_model(engine, options.model);
   if (options.like) note_other_model(model, recipe_model, progress, *options.like);
   run.draw(model);

@@ -4,6 +4,7 @@
 #include "command.h"
 #include "engine.h"
 #include "failure.h"
+#include "request_flags.h"
 #include "text.h"
 
 namespace cli {
@@ -90,6 +91,13 @@ std::string describe_tensors(const json& info) {
                      bytes_text(info.at("bytes").get<uint64_t>()), dtypes_text(info), table.text());
 }
 
+// What a recipe may state, in the order in which it is shown: options, then what came of them.
+std::vector<std::string> recipe_keys() {
+  std::vector<std::string> keys = request_schema().at("x-order");
+  for (const char* key : {"pictures", "passes", "skipped_passes", "model", "engine"}) keys.emplace_back(key);
+  return keys;
+}
+
 std::string describe_picture(const json& info) {
   const std::string source = info.at("source").get<std::string>();
   const bool is_sheet = info.contains("recipe") && info.at("recipe").contains("pictures");
@@ -97,44 +105,13 @@ std::string describe_picture(const json& info) {
                                 info.at("width").get<int64_t>(), info.at("height").get<int64_t>());
   if (source == "none") return out + ", without a recipe\n";
   out += source == "darkroom" ? ", with its recipe\n\n" : ", with another program's recipe\n\n";
-  static constexpr const char* kKeys[] = {"prompt",
-                                          "negative",
-                                          "width",
-                                          "height",
-                                          "steps",
-                                          "sampler",
-                                          "spacing",
-                                          "sigmas",
-                                          "guidance",
-                                          "cfg",
-                                          "guidance_schedule",
-                                          "guidance_interval",
-                                          "cfg_method",
-                                          "threshold",
-                                          "cache",
-                                          "passes",
-                                          "skipped_passes",
-                                          "seed",
-                                          "pictures",
-                                          "columns",
-                                          "noise",
-                                          "init",
-                                          "mask",
-                                          "strength",
-                                          "max_text_tokens",
-                                          "precision",
-                                          "weights",
-                                          "rng",
-                                          "model",
-                                          "engine"};
   const json& recipe = info.at("recipe");
-  for (const char* key : kKeys) {
+  for (const std::string& key : recipe_keys()) {
     const auto found = recipe.find(key);
     if (found == recipe.end() || found->is_null()) continue;
     const std::string text = found->is_string() ? found->get<std::string>() : found->dump();
     const bool says_nothing = text.empty() || text == "[]";
-    if (!says_nothing || std::string_view(key) == "prompt")
-      out += fmt::format("{:<17} {}\n", key, printable(text));
+    if (!says_nothing || key == "prompt") out += fmt::format("{:<17} {}\n", key, printable(text));
   }
   return out;
 }

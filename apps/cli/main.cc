@@ -23,7 +23,9 @@ constexpr Command kCommands[] = {
     {"tokenize", "Print the token ids of a prompt", run_tokenize},
     {"convert", "Write a model again with weights of fewer bits", run_convert},
     {"words", "Say which prompts a model understands", run_words},
+    {"options", "List all that can be said of a picture, also as a JSON Schema", run_options},
     {"bench", "Measure this machine", run_bench},
+    {"manual", "Print the manual page, or completions for bash or zsh", run_manual},
 };
 
 std::string help() {
@@ -71,6 +73,9 @@ int report(darkroom_status status, const std::string& message) {
 }
 
 }  // namespace
+
+std::span<const Command> commands() { return kCommands; }
+
 }  // namespace cli
 
 int main(int argc, char** argv) {

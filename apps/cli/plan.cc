@@ -5,9 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "draw_options.h"
 #include "engine.h"
 #include "model_choice.h"
+#include "request_flags.h"
 #include "text.h"
 
 namespace cli {
@@ -85,24 +85,23 @@ std::string describe(const json& plan) {
 }  // namespace
 
 void run_plan(const Command& self, const std::vector<std::string>& arguments) {
-  DrawOptions draw;
+  Settings settings = Settings::object();
   ModelOptions options;
   EngineOptions machine;
   bool as_json = false;
   Arguments parser(self);
   add_model_flags(parser, options);
-  add_size_flags(parser, draw);
+  add_request_flags(parser, settings);
   parser.group("Results");
   parser.add_switch("--json", as_json, "Print JSON");
   add_engine_flags(parser, machine);
   if (!parser.parse(arguments)) return;
-  if (draw.negative) require_text("the negative prompt", *draw.negative);
-  read_schedule_file(draw);
+  settle_texts(settings);
   const Engine engine(machine);
   const ModelHandle model = open_model(engine, options);
-  const darkroom_request request = to_request(draw);
-  const std::string text =
-      take_text(engine, [&](char** out) { return darkroom_plan(engine.get(), model.get(), &request, out); });
+  const OwnedRequest request(settings);
+  const std::string text = take_text(
+      engine, [&](char** out) { return darkroom_plan(engine.get(), model.get(), &request.c, out); });
   write_stdout(as_json ? text + "\n" : describe(json::parse(text)));
 }
 

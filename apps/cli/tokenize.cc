@@ -1,9 +1,9 @@
 // darkroom tokenize: the token ids of a prompt, as JSON.
 #include "command.h"
-#include "draw_options.h"
 #include "engine.h"
 #include "failure.h"
 #include "model_choice.h"
+#include "request_flags.h"
 #include "text.h"
 
 namespace cli {

@@ -209,7 +209,20 @@ typedef struct darkroom_request {
   darkroom_preview_fn on_preview; /* NULL, or gets previews of the picture while it is denoised; they change
                                    * no byte of it. A note where the model has no map from latents to RGB */
   int preview_every;              /* steps between previews; 0: 1. The last step always has one */
+  /* NULL, or options as a JSON object, {"steps": 20, "seed": 7}: they win over the fields above. Every option
+   * has a name here, the newest ones only here; darkroom_request_schema() lists them. */
+  const char* settings;
 } darkroom_request;
+
+/* The options of a request as a JSON Schema: for each its type, range, names, default and help. Fails only
+ * without memory or a place for the text, which is to be freed with darkroom_free(). */
+DARKROOM_API darkroom_status darkroom_request_schema(char** text);
+
+/* Settings that repeat a recipe: what `settings` says (JSON as above; NULL: nothing), and where it is silent
+ * what `recipe` says (as darkroom_read_recipe() gives it). The files that a recipe names are not among them.
+ * *text is to be freed with darkroom_free(). */
+DARKROOM_API darkroom_status darkroom_with_recipe(darkroom_engine* engine, const char* settings,
+                                                  const char* recipe, char** text);
 
 DARKROOM_API void darkroom_request_init(darkroom_request* request);
 

@@ -20,6 +20,7 @@
 #include "image/png.h"
 #include "image/recipe.h"
 #include "memory/budget.h"
+#include "options/request_json.h"
 #include "pipeline/inspect.h"
 #include "pipeline/latents_file.h"
 #include "pipeline/pipeline.h"
@@ -112,11 +113,20 @@ darkroom_request whole(const darkroom_request& given) {
   return whole(given, darkroom_request_init, "the size of darkroom_request");
 }
 
+// JSON that a caller passed; `name` is that of the argument.
+nlohmann::json json_argument(const char* text, const char* name) {
+  try {
+    return darkroom::parse_json(text, name);
+  } catch (const Error& e) {
+    throw Error(ErrorCode::kUsage, e.what());
+  }
+}
+
 darkroom::Request to_request(const darkroom_request& r) {
-  require_argument(r.prompt != nullptr, "the prompt");
+  require_argument(r.prompt || r.settings, "the prompt");
   require_argument(r.sigma_count >= 0 && (r.sigma_count == 0 || r.sigmas), "the list of sigmas");
   darkroom::Request out;
-  out.prompt = r.prompt;
+  out.prompt = or_else(r.prompt, "");
   if (r.negative) out.negative = r.negative;
   out.cfg = unless_zero(r.cfg);
   if (!(r.guidance < 0)) out.guidance = r.guidance;  // also NaN, which is then refused with its value
@@ -143,8 +153,9 @@ darkroom::Request to_request(const darkroom_request& r) {
   out.init_path = or_else(r.init_path, "");
   out.mask_path = or_else(r.mask_path, "");
   if (!(r.strength < 0)) out.strength = r.strength;
-  out.sheet = r.on_sheet != nullptr;
   out.sheet_columns = unless_zero<int64_t>(r.sheet_columns);
+  if (r.settings) load_request(json_argument(r.settings, "settings"), out, "settings");
+  out.sheet = r.on_sheet != nullptr;
   return out;
 }
 
@@ -432,6 +443,31 @@ darkroom_status darkroom_read_recipe(darkroom_engine* engine, const char* path, 
   return guarded(engine, [&] {
     require_argument(path != nullptr, "the path");
     hand_out(darkroom::parse_json(to_json(darkroom::read_recipe(path).recipe), path), text);
+  });
+}
+
+darkroom_status darkroom_request_schema(char** text) {
+  try {
+    hand_out(darkroom::request_schema(), text);
+    return DARKROOM_OK;
+  } catch (const Error& e) {
+    return static_cast<darkroom_status>(e.code());
+  } catch (const std::bad_alloc&) {
+    return DARKROOM_OUT_OF_MEMORY;
+  }
+}
+
+darkroom_status darkroom_with_recipe(darkroom_engine* engine, const char* settings, const char* recipe,
+                                     char** text) {
+  return guarded(engine, [&] {
+    require_argument(recipe != nullptr, "the recipe");
+    // Both are read in full first, so that only good values are put together.
+    const nlohmann::json given = json_argument(or_else(settings, "{}"), "settings");
+    darkroom::Request checked;
+    load_request(given, checked, "settings");
+    const nlohmann::json stated =
+        json_argument(to_json(darkroom::from_json(recipe, "recipe")).c_str(), "recipe");
+    hand_out(darkroom::with_recipe(given, stated), text);
   });
 }
 

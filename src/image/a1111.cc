@@ -2,12 +2,15 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <type_traits>
 #include <utility>
 
 #include "base/error.h"
 #include "base/number_text.h"
 #include "image/recipe.h"
 #include "image/text.h"
+#include "options/limits.h"
+#include "options/option.h"
 
 // The `parameters` text of AUTOMATIC1111: prompt lines, negative lines, and a last line of "Key: value"
 // pairs.
@@ -105,8 +108,11 @@ void read_size(std::string_view text, Recipe* recipe, const std::string& where) 
   const std::size_t cross = text.find('x');
   require(cross != std::string_view::npos, ErrorCode::kFailure, "{}: 'Size' is '{}', expected WIDTHxHEIGHT",
           where, clean_utf8(text.substr(0, 40)));
-  recipe->width = parse_number(text.substr(0, cross), "Size", 1, 1 << 20, where);
-  recipe->height = parse_number(text.substr(cross + 1), "Size", 1, 1 << 20, where);
+  const auto edge = [&](std::string_view side) {
+    return parse_number<int64_t>(side, "Size", 1, 1 << 20, where);
+  };
+  recipe->width = edge(text.substr(0, cross));
+  recipe->height = edge(text.substr(cross + 1));
 }
 
 std::vector<double> read_list(std::string_view text, const std::string& where) {
@@ -120,108 +126,157 @@ std::vector<double> read_list(std::string_view text, const std::string& where) {
   }
 }
 
-// The generator named by `value`, or nothing when it is one that we do not have.
-std::string read_rng(std::string value) {
+// False for a generator that we do not have.
+bool read_rng(std::string value, Recipe& recipe) {
   std::transform(value.begin(), value.end(), value.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  if (value == "cpu") return "torch-cpu";
-  return value == "gpu" || value == "nv" || value == "cuda" ? "torch-cuda" : "";
+  const bool cpu = value == "cpu", gpu = value == "gpu" || value == "nv" || value == "cuda";
+  const bool card = value.starts_with("torch-cuda:");
+  recipe.rng = card ? value : gpu ? "torch-cuda" : "torch-cpu";
+  return cpu || gpu || card;
 }
 
-// Our names and that program's; ours is empty for what a recipe does not state.
-struct Name {
-  std::string_view ours, theirs;
-};
-constexpr Name kSamplers[] = {
-    {"", "Euler"}, {"heun", "Heun"}, {"dpm++2m", "DPM++ 2M"}, {"ipndm", "iPNDM"}, {"euler-a", "Euler a"}};
-constexpr Name kSpacings[] = {{"", "Simple"}, {"beta", "Beta"}, {"karras", "Karras"}};
+// Reads the value of an option's key into the recipe; false when it says nothing that a recipe can hold.
+class ReadPair {
+ public:
+  ReadPair(const Option& option, const std::string& value, Recipe& recipe, const std::string& where)
+      : option_(option), value_(value), recipe_(recipe), where_(where) {}
 
-template <std::size_t kCount>
-bool read_name(const Name (&names)[kCount], std::string_view theirs, std::string* ours) {
-  for (const Name& name : names) {
-    if (name.theirs == theirs) {
-      *ours = name.ours;
+  bool operator()(std::string Request::*field) const {
+    std::string& text = recipe_.*field;
+    if (option_.choices.empty() || option_.choices[0].a1111.empty()) {
+      text = value_;
       return true;
     }
+    for (const OptionChoice& choice : option_.choices) {
+      if (choice.a1111 != value_) continue;
+      text = choice.name;
+      return true;
+    }
+    return false;
   }
-  return false;
-}
+  bool operator()(std::filesystem::path Request::*field) const {
+    recipe_.*field = base_name(value_);
+    return true;
+  }
+  bool operator()(std::optional<int64_t> Request::*field) const {
+    const OptionRange& range = *option_.range;
+    recipe_.*field = parse_number(value_, option_.a1111, static_cast<int64_t>(range.low),
+                                  static_cast<int64_t>(range.high), where_);
+    return true;
+  }
+  bool operator()(std::optional<uint64_t> Request::*field) const {
+    recipe_.*field =
+        parse_number(value_, option_.a1111, uint64_t{0}, std::numeric_limits<uint64_t>::max(), where_);
+    return true;
+  }
+  bool operator()(std::optional<double> Request::*field) const {
+    const OptionRange& range = *option_.range;
+    const double low = range.above ? std::nextafter(range.low, range.high) : range.low;
+    recipe_.*field = parse_number(value_, option_.a1111, low, range.high, where_);
+    return true;
+  }
+  bool operator()(std::vector<double> Request::*field) const {
+    recipe_.*field = read_list(value_, where_);
+    return true;
+  }
+  bool operator()(auto) const { return false; }
 
-template <std::size_t kCount>
-std::string written_name(const Name (&names)[kCount], const std::string& ours) {
-  for (const Name& name : names) {
-    if (name.ours == ours) return std::string(name.theirs);
-  }
-  return ours;
-}
+ private:
+  const Option& option_;
+  const std::string& value_;
+  Recipe& recipe_;
+  const std::string& where_;
+};
+
+// Other programs' spellings of a key.
+std::string_view usual_key(std::string_view key) { return key == "Guidance" ? "Distilled CFG Scale" : key; }
 
 // Stores one pair; false when it has no place in a recipe.
-bool store_pair(const std::string& key, const std::string& value, Recipe* recipe, const std::string& where) {
-  const auto count = [&] { return parse_number(value, key, 0, 1 << 20, where); };
-  const auto scale = [&] { return parse_number(value, key, -1e6, 1e6, where); };
-  if (key == "Steps") {
-    recipe->steps = count();
-  } else if (key == "Size") {
+bool store_pair(const std::string& given_key, const std::string& value, Recipe* recipe,
+                const std::string& where) {
+  const std::string key(usual_key(given_key));
+  for (const Option& option : options()) {
+    if (option.a1111.empty() || option.a1111 != key) continue;
+    if (key == "RNG") return read_rng(value, *recipe);
+    return std::visit(ReadPair(option, value, *recipe, where), option.field);
+  }
+  const auto count = [&](int64_t most) { return parse_number<int64_t>(value, key, 0, most, where); };
+  if (key == "Size") {
     read_size(value, recipe, where);
-  } else if (key == "Seed") {
-    recipe->seed = parse_number(value, key, uint64_t{0}, std::numeric_limits<uint64_t>::max(), where);
-  } else if (key == "CFG scale") {
-    recipe->cfg = scale();
-  } else if (key == "Distilled CFG Scale" || key == "Guidance") {
-    recipe->guidance = scale();
-  } else if (key == "Guidance schedule") {
-    recipe->guidance_schedule = value;
-  } else if (key == "Guidance interval") {
-    recipe->guidance_interval = value;
-  } else if (key == "CFG method") {
-    recipe->cfg_method = value;
-  } else if (key == "Threshold") {
-    recipe->threshold = value;
-  } else if (key == "Step cache") {
-    recipe->cache = value;
   } else if (key == "Passes") {
-    recipe->passes = count();
+    recipe->passes = static_cast<int>(count(1 << 20));
   } else if (key == "Skipped passes") {
-    recipe->skipped_passes = count();
-  } else if (key == "Sigmas") {
-    recipe->sigmas = read_list(value, where);
-  } else if (key == "Max text tokens") {
-    recipe->max_text_tokens = count();
-  } else if (key == kStrengthKey) {
-    recipe->strength = parse_number(value, key, 0.0, 1.0, where);
-  } else if (key == kInitKey) {
-    recipe->init = base_name(value);
-  } else if (key == "Mask image") {
-    recipe->mask = base_name(value);
-  } else if (key == "Noise file") {
-    recipe->noise = base_name(value);
+    recipe->skipped_passes = static_cast<int>(count(1 << 20));
   } else if (key == "Pictures") {
-    recipe->pictures = parse_number(value, key, 0, 1000, where);
+    recipe->count = count(kMaxCount);
   } else if (key == "Columns") {
-    recipe->columns = parse_number(value, key, 0, 1000, where);
-  } else if (key == "Precision") {
-    recipe->precision = value;
-  } else if (key == "Weights") {
-    recipe->weights = value;
+    recipe->sheet_columns = count(kMaxCount);
   } else if (key == "Model") {
     recipe->model = base_name(value);
   } else if (key == "Version") {
     recipe->engine = value;
-  } else if (key == "RNG") {
-    recipe->rng = read_rng(value);
-    return !recipe->rng.empty();
-  } else if (key == "Sampler") {
-    return read_name(kSamplers, value, &recipe->sampler);
-  } else if (key == "Schedule type") {
-    return read_name(kSpacings, value, &recipe->spacing);
   } else {
     return false;
   }
   return true;
 }
 
+// The value of an option's key; "" where it is not stated.
+struct WritePair {
+  const Option& option;
+  const Recipe& recipe;
+
+  std::string operator()(std::string Request::*field) const {
+    const std::string& text = recipe.*field;
+    for (const OptionChoice& choice : option.choices) {
+      if (choice.name == text && !choice.a1111.empty()) return std::string(choice.a1111);
+    }
+    return is_own(option, recipe) ? "" : text;
+  }
+  std::string operator()(std::filesystem::path Request::*field) const {
+    return base_name((recipe.*field).string());
+  }
+  std::string operator()(std::vector<double> Request::*field) const {
+    return fmt::format("{}", fmt::join(recipe.*field, ", "));
+  }
+  template <typename Number>
+  requires std::is_arithmetic_v<Number> std::string operator()(std::optional<Number> Request::*field) const {
+    return recipe.*field ? fmt::format("{}", *(recipe.*field)) : "";
+  }
+  std::string operator()(auto) const { return ""; }
+};
+
+Pairs pairs_of(const Recipe& recipe) {
+  Pairs pairs;
+  const auto add = [&](std::string_view key, const std::string& value) {
+    if (!value.empty()) pairs.emplace_back(key, value);
+  };
+  const auto add_count = [&](std::string_view key, int64_t value) {
+    if (value != 0) add(key, fmt::format("{}", value));
+  };
+  for (const Option& option : options()) {
+    std::string value = std::visit(WritePair{option, recipe}, option.field);
+    if (option.name == "cfg" && value.empty()) value = "1";
+    // With noise levels by hand their spacing says nothing.
+    if (option.name == "spacing" && !recipe.sigmas.empty() && is_own(option, recipe)) value = "";
+    if (!option.a1111.empty()) add(option.a1111, value);
+    if (option.name == "height" && recipe.width) {
+      add("Size", fmt::format("{}x{}", *recipe.width, recipe.height.value_or(0)));
+    }
+  }
+  add_count("Passes", recipe.passes);
+  add_count("Skipped passes", recipe.skipped_passes);
+  add_count("Pictures", recipe.count.value_or(0));
+  add_count("Columns", recipe.sheet_columns.value_or(0));
+  add("Model", base_name(recipe.model));
+  add("Version", recipe.engine);
+  return pairs;
+}
+
 // Prompt and negative prompt from the lines above the parameters.
 void read_prompts(std::string_view text, Recipe* recipe) {
+  std::string negative;
   std::string* prompt = &recipe->prompt;
   for (bool more = true; more;) {
     const std::size_t newline = text.find('\n');
@@ -229,51 +284,23 @@ void read_prompts(std::string_view text, Recipe* recipe) {
     more = newline != std::string_view::npos;
     if (more) text.remove_prefix(newline + 1);
     if (line.starts_with(kNegativeMark)) {
-      prompt = &recipe->negative;
+      prompt = &negative;
       line = trimmed(line.substr(kNegativeMark.size()));
     }
     if (!prompt->empty()) *prompt += '\n';
     *prompt += line;
   }
+  if (!negative.empty()) recipe->negative = negative;
 }
 
 }  // namespace
 
 std::string to_a1111_text(const Recipe& recipe) {
   std::string text = recipe.prompt;
-  if (!recipe.negative.empty()) text += fmt::format("\n{} {}", kNegativeMark, recipe.negative);
-  Pairs pairs;
-  const auto add = [&](const char* key, const std::string& value) {
-    if (!value.empty()) pairs.emplace_back(key, value);
-  };
-  if (recipe.steps != 0) add("Steps", fmt::format("{}", recipe.steps));
-  add("Sampler", written_name(kSamplers, recipe.sampler));
-  if (recipe.sigmas.empty() || !recipe.spacing.empty())
-    add("Schedule type", written_name(kSpacings, recipe.spacing));
-  add("CFG scale", fmt::format("{}", recipe.cfg.value_or(1.0)));
-  if (recipe.guidance) add("Distilled CFG Scale", fmt::format("{}", *recipe.guidance));
-  add("Guidance schedule", recipe.guidance_schedule);
-  add("Guidance interval", recipe.guidance_interval);
-  add("CFG method", recipe.cfg_method);
-  add("Threshold", recipe.threshold);
-  add("Step cache", recipe.cache);
-  if (recipe.passes != 0) add("Passes", fmt::format("{}", recipe.passes));
-  if (recipe.skipped_passes != 0) add("Skipped passes", fmt::format("{}", recipe.skipped_passes));
-  if (recipe.seed) add("Seed", fmt::format("{}", *recipe.seed));
-  if (recipe.width != 0) add("Size", fmt::format("{}x{}", recipe.width, recipe.height));
-  add("Model", base_name(recipe.model));
-  add("RNG", recipe.rng == "torch-cpu" ? "CPU" : recipe.rng == "torch-cuda" ? "NV" : recipe.rng);
-  add("Noise file", base_name(recipe.noise));
-  if (recipe.strength) add(kStrengthKey, fmt::format("{}", *recipe.strength));
-  add(kInitKey, base_name(recipe.init));
-  add("Mask image", base_name(recipe.mask));
-  if (recipe.pictures != 0) add("Pictures", fmt::format("{}", recipe.pictures));
-  if (recipe.columns != 0) add("Columns", fmt::format("{}", recipe.columns));
-  if (recipe.max_text_tokens != 0) add("Max text tokens", fmt::format("{}", recipe.max_text_tokens));
-  add("Precision", recipe.precision);
-  add("Weights", recipe.weights);
-  if (!recipe.sigmas.empty()) add("Sigmas", fmt::format("{}", fmt::join(recipe.sigmas, ", ")));
-  add("Version", recipe.engine);
+  if (recipe.negative && !recipe.negative->empty()) {
+    text += fmt::format("\n{} {}", kNegativeMark, *recipe.negative);
+  }
+  const Pairs pairs = pairs_of(recipe);
   text += '\n';
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     text += fmt::format("{}{}: {}", i == 0 ? "" : ", ", pairs[i].first, quote_value(pairs[i].second));

@@ -6,6 +6,8 @@
 
 #include "base/json.h"
 #include "image/picture_file.h"
+#include "options/limits.h"
+#include "options/request_json.h"
 
 namespace darkroom {
 namespace {
@@ -16,44 +18,44 @@ using nlohmann::json;
 // steers guidance. 3: a picture to start from. A recipe is written in the oldest format that says it all.
 constexpr int64_t kFormat = 3;
 constexpr std::size_t kMostTextBytes = std::size_t{8} << 20;
-constexpr std::size_t kMostSigmas = 1000;
 constexpr int64_t kMostCount = 1 << 20;
-constexpr int64_t kMostPictures = 1000;  // their seeds are listed
-constexpr double kMostScale = 1e6;
 
-std::optional<double> read_number(const JsonFields& fields, const std::string& name) {
-  if (!fields.has(name)) return std::nullopt;
-  return fields.number(name, 0.0, -kMostScale, kMostScale);
-}
-
-// The seed has 64 unsigned bits, more than JsonFields reads.
-std::optional<uint64_t> read_seed(const json& object, const std::string& where) {
-  const auto found = object.find("seed");
-  if (found == object.end() || found->is_null()) return std::nullopt;
-  require(found->is_number_unsigned(), ErrorCode::kFailure, "{}: 'seed' must be a whole number from 0 to {}",
-          where, std::numeric_limits<uint64_t>::max());
-  return found->get<uint64_t>();
-}
-
-std::vector<double> read_sigmas(const json& object, const std::string& where) {
-  std::vector<double> sigmas;
-  const auto found = object.find("sigmas");
-  if (found == object.end() || found->is_null()) return sigmas;
-  require(found->is_array() && found->size() <= kMostSigmas, ErrorCode::kFailure,
-          "{}: 'sigmas' must be a list of at most {} numbers", where, kMostSigmas);
-  for (const json& sigma : *found) {
-    require(sigma.is_number() && std::abs(sigma.get<double>()) <= kMostScale, ErrorCode::kFailure,
-            "{}: 'sigmas' holds something that is not a number up to {}", where, kMostScale);
-    sigmas.push_back(sigma.get<double>());
+// Of what a reader of the first format does not know of.
+bool is_plain(const Recipe& recipe) {
+  for (const char* name :
+       {"sampler", "spacing", "guidance_schedule", "guidance_interval", "cfg_method", "threshold", "cache"}) {
+    if (!is_own(*find_option(name), recipe)) return false;
   }
-  return sigmas;
+  return true;
 }
 
 // For people and other programs; we read the first seed and the number of pictures.
 std::vector<uint64_t> seeds_of(const Recipe& recipe) {
   std::vector<uint64_t> seeds;
-  for (int i = 0; i < recipe.pictures; ++i) seeds.push_back(*recipe.seed + static_cast<uint64_t>(i));
+  for (int64_t i = 0; i < *recipe.count; ++i) seeds.push_back(*recipe.seed + static_cast<uint64_t>(i));
   return seeds;
+}
+
+// A contact sheet's own keys: its count is spelled "pictures".
+void set_sheet(const Recipe& recipe, json& object) {
+  if (!recipe.count) return;
+  object["pictures"] = *recipe.count;
+  if (recipe.sheet_columns) object["columns"] = *recipe.sheet_columns;
+  if (recipe.seed) object["seeds"] = seeds_of(recipe);
+}
+
+std::optional<int64_t> read_count(const JsonFields& fields, const char* name, int64_t most) {
+  const int64_t count = fields.integer(name, 0, 0, most);
+  return count == 0 ? std::nullopt : std::optional(count);
+}
+
+Recipe with_bare_names(Recipe recipe) {
+  for (std::filesystem::path Request::*file :
+       {&Request::noise_path, &Request::init_path, &Request::mask_path}) {
+    recipe.*file = base_name((recipe.*file).string());
+  }
+  recipe.model = base_name(recipe.model);
+  return recipe;
 }
 
 }  // namespace
@@ -66,48 +68,19 @@ std::string base_name(std::string_view path) {
   return std::string(separator == std::string_view::npos ? path : path.substr(separator + 1));
 }
 
-std::string to_json(const Recipe& recipe) {
-  const bool is_plain = recipe.sampler.empty() && recipe.spacing.empty() &&
-                        recipe.guidance_schedule.empty() && recipe.guidance_interval.empty() &&
-                        recipe.cfg_method.empty() && recipe.threshold.empty() && recipe.cache.empty();
-  const int64_t format = !recipe.init.empty() ? kFormat : is_plain ? 1 : 2;
-  json object = {{"format", format}, {"prompt", recipe.prompt}};
-  const auto set_text = [&](const char* name, const std::string& value) {
-    if (!value.empty()) object[name] = value;
-  };
-  const auto set_count = [&](const char* name, int value) {
-    if (value != 0) object[name] = value;
-  };
-  set_text("negative", recipe.negative);
-  set_count("width", recipe.width);
-  set_count("height", recipe.height);
-  set_count("steps", recipe.steps);
-  if (recipe.guidance) object["guidance"] = *recipe.guidance;
-  if (recipe.cfg) object["cfg"] = *recipe.cfg;
-  set_text("guidance_schedule", recipe.guidance_schedule);
-  set_text("guidance_interval", recipe.guidance_interval);
-  set_text("cfg_method", recipe.cfg_method);
-  set_text("threshold", recipe.threshold);
-  set_text("cache", recipe.cache);
-  set_count("passes", recipe.passes);
-  set_count("skipped_passes", recipe.skipped_passes);
-  if (recipe.seed) object["seed"] = *recipe.seed;
-  set_text("sampler", recipe.sampler);
-  set_text("spacing", recipe.spacing);
-  if (!recipe.sigmas.empty()) object["sigmas"] = recipe.sigmas;
-  set_count("max_text_tokens", recipe.max_text_tokens);
-  set_text("precision", recipe.precision);
-  set_text("weights", recipe.weights);
-  set_text("rng", recipe.rng);
-  set_text("noise", base_name(recipe.noise));
-  set_text("init", base_name(recipe.init));
-  set_text("mask", base_name(recipe.mask));
-  if (recipe.strength) object["strength"] = *recipe.strength;
-  set_count("pictures", recipe.pictures);
-  set_count("columns", recipe.columns);
-  if (recipe.pictures > 0 && recipe.seed) object["seeds"] = seeds_of(recipe);
-  set_text("model", base_name(recipe.model));
-  set_text("engine", recipe.engine);
+std::string to_json(const Recipe& given) {
+  const Recipe recipe = with_bare_names(given);
+  json object = {{"format", !recipe.init_path.empty() ? kFormat : is_plain(recipe) ? 1 : 2}};
+  for (const Option& option : options()) {
+    const bool stated = option.in_recipe == InRecipe::kAlways ||
+                        (option.in_recipe == InRecipe::kUnlessOwn && !is_own(option, recipe));
+    if (stated) store_option(option, recipe, object);
+  }
+  if (recipe.passes != 0) object["passes"] = recipe.passes;
+  if (recipe.skipped_passes != 0) object["skipped_passes"] = recipe.skipped_passes;
+  set_sheet(recipe, object);
+  if (!recipe.model.empty()) object["model"] = recipe.model;
+  if (!recipe.engine.empty()) object["engine"] = recipe.engine;
   return object.dump(-1, ' ', true, json::error_handler_t::replace);
 }
 
@@ -121,41 +94,18 @@ Recipe from_json(std::string_view text, const std::string& where) {
     require(format <= kFormat, ErrorCode::kFailure,
             "{}: the recipe has format {}, this program reads up to {}: use a newer one", where, format,
             kFormat);
-    const auto count = [&](const char* name) {
-      return static_cast<int>(fields.integer(name, 0, 0, kMostCount));
-    };
     Recipe recipe;
-    recipe.prompt = fields.text("prompt", "");
-    recipe.negative = fields.text("negative", "");
-    recipe.width = count("width");
-    recipe.height = count("height");
-    recipe.steps = count("steps");
-    recipe.guidance = read_number(fields, "guidance");
-    recipe.cfg = read_number(fields, "cfg");
-    recipe.guidance_schedule = fields.text("guidance_schedule", "");
-    recipe.guidance_interval = fields.text("guidance_interval", "");
-    recipe.cfg_method = fields.text("cfg_method", "");
-    recipe.threshold = fields.text("threshold", "");
-    recipe.cache = fields.text("cache", "");
-    recipe.passes = count("passes");
-    recipe.skipped_passes = count("skipped_passes");
-    recipe.seed = read_seed(object, where);
-    recipe.sampler = fields.text("sampler", "");
-    recipe.spacing = fields.text("spacing", "");
-    recipe.sigmas = read_sigmas(object, where);
-    recipe.max_text_tokens = count("max_text_tokens");
-    recipe.precision = fields.text("precision", "");
-    recipe.weights = fields.text("weights", "");
-    recipe.rng = fields.text("rng", "");
-    recipe.noise = base_name(fields.text("noise", ""));
-    recipe.init = base_name(fields.text("init", ""));
-    recipe.mask = base_name(fields.text("mask", ""));
-    if (fields.has("strength")) recipe.strength = fields.number("strength", 0, 0, 1);
-    recipe.pictures = static_cast<int>(fields.integer("pictures", 0, 0, kMostPictures));
-    recipe.columns = static_cast<int>(fields.integer("columns", 0, 0, kMostPictures));
-    recipe.model = base_name(fields.text("model", ""));
+    for (const Option& option : options()) {
+      if (option.in_recipe == InRecipe::kNo || !fields.has(std::string(option.name))) continue;
+      load_option(option, object.at(std::string(option.name)), recipe, where);
+    }
+    recipe.passes = static_cast<int>(fields.integer("passes", 0, 0, kMostCount));
+    recipe.skipped_passes = static_cast<int>(fields.integer("skipped_passes", 0, 0, kMostCount));
+    recipe.count = read_count(fields, "pictures", kMaxCount);
+    recipe.sheet_columns = read_count(fields, "columns", kMaxCount);
+    recipe.model = fields.text("model", "");
     recipe.engine = fields.text("engine", "");
-    return recipe;
+    return with_bare_names(std::move(recipe));
   });
 }
 

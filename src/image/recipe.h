@@ -3,7 +3,7 @@
 // Two texts are written: `parameters`, the text that AUTOMATIC1111 introduced and most programs read, and
 // `darkroom`, JSON that keeps every value exactly. No text holds a file path: a model is named by its last
 // component. Not the request itself, which the pipeline validates; values read here come from a stranger's
-// file and are only bounded. Called by the pipeline (writing), `info` and `generate --like` (reading).
+// file and are only bounded.
 #pragma once
 
 #include <cstdint>
@@ -14,44 +14,18 @@
 #include <vector>
 
 #include "image/png.h"
+#include "options/request.h"
 
 namespace darkroom {
 
-// Zero, an empty text or list, or nothing means: not stated.
-struct Recipe {
-  std::string prompt = {};    // UTF-8, as all texts here
-  std::string negative = {};  // counts when cfg is above 1
-  int width = 0;              // pixels
-  int height = 0;
-  int steps = 0;
-  std::optional<double> guidance = {};  // the distilled guidance of dev; schnell has none
-  std::optional<double> cfg = {};       // true CFG scale; 1 is off
-  std::string guidance_schedule = {};   // as --guidance-schedule, with scales instead of a file
-  std::string guidance_interval = {};   // as --guidance-interval
-  std::string cfg_method = {};          // as --cfg-method
-  std::string threshold = {};           // as --threshold
-  std::string cache = {};               // as --cache, unless off
-  int passes = 0;                       // with a cache: forward passes of the transformer,
-  int skipped_passes = 0;               // and those in which it left blocks out
-  std::optional<uint64_t> seed = {};
-  std::string sampler = {};         // as --sampler, unless euler
-  std::string spacing = {};         // as --spacing, unless simple
-  std::vector<double> sigmas = {};  // given by hand instead of steps
-  int max_text_tokens = 0;
-  std::string precision = {};  // as --precision
-  std::string weights = {};    // as --weights, unless as they are stored
-  std::string rng = {};        // as --rng: torch-cpu or torch-cuda
-  // Last component of the file of initial latents; seed and rng then count for a stochastic sampler and for a
-  // picture to start from only.
-  std::string noise = {};
-  // Last components of the files of the picture it starts from and of the mask; how many of the steps were
-  // taken.
-  std::string init = {}, mask = {};
-  std::optional<double> strength = {};
-  int pictures = 0;  // of a contact sheet, with seeds seed, seed + 1, ...; a picture by itself states none
-  int columns = 0;   // of a contact sheet
+// A request with every value that was decided, and what came of it. What is as in a Request that says nothing
+// is not stated. Of files only the last components are kept; a count above 1 and columns are those of a
+// contact sheet, whose seeds are seed, seed + 1, ...; a picture by itself states none.
+struct Recipe : Request {
+  int passes = 0;           // with a cache: forward passes of the transformer,
+  int skipped_passes = 0;   // and those in which it left blocks out
   std::string model = {};   // last component of its path
-  std::string engine = {};  // program and version, e.g. "darkroom 0.1.0"
+  std::string engine = {};  // program and version, such as "darkroom 0.1.0"
 
   bool operator==(const Recipe&) const = default;
 };

@@ -82,11 +82,11 @@ json inspect_safetensors(const fs::path& path) {
 
 // The size that the recipe's run gave, which differs from the file's when somebody resized it.
 void set_drawn_size(const Recipe& recipe, json& out) {
-  if (recipe.width == 0 || recipe.height == 0) return;
-  const SheetLayout layout = make_sheet_layout({.pictures = std::max(recipe.pictures, 1),
-                                                .columns = recipe.columns,
-                                                .picture_width = recipe.width,
-                                                .picture_height = recipe.height});
+  if (!recipe.width || !recipe.height) return;
+  const SheetLayout layout = make_sheet_layout({.pictures = recipe.count.value_or(1),
+                                                .columns = recipe.sheet_columns.value_or(0),
+                                                .picture_width = *recipe.width,
+                                                .picture_height = *recipe.height});
   out["drawn_width"] = layout.width;
   out["drawn_height"] = layout.height;
 }

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "pipeline/limits.h"
+#include "options/limits.h"
 
 namespace darkroom {
 namespace {

@@ -25,7 +25,7 @@ struct PromptGuide {
   std::vector<std::string> examples;
 };
 
-// Absent where the file says nothing. Within the limits of a request (pipeline/limits.h).
+// Absent where the file says nothing. Within the limits of a request (options/limits.h).
 struct ModelSettings {
   std::optional<int64_t> width, height;  // pixels
   std::optional<int64_t> steps;

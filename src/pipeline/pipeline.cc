@@ -279,42 +279,9 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
 }
 
 Recipe recipe_of(const Model& model, const Job& job, uint64_t seed) {
-  Recipe recipe;
-  recipe.prompt = job.prompt;
-  recipe.negative = job.negative;
-  recipe.width = static_cast<int>(job.width);
-  recipe.height = static_cast<int>(job.height);
-  recipe.steps = static_cast<int>(job.asked_steps);
-  if (job.guidance) recipe.guidance = *job.guidance;
-  recipe.cfg = job.cfg;
-  if (job.true_cfg || job.guidance) {
-    const GuidanceSchedule plain;
-    if (job.guidance_schedule.curve != plain.curve || !job.guidance_schedule.points.empty()) {
-      recipe.guidance_schedule = guidance_schedule_text(job.guidance_schedule);
-    }
-    if (job.guidance_schedule.interval != plain.interval) {
-      recipe.guidance_interval = guidance_interval_text(job.guidance_schedule.interval);
-    }
-  }
-  if (job.true_cfg) {
-    if (job.cfg_rule.method != GuidanceMethod::kPlain) recipe.cfg_method = guidance_method_text(job.cfg_rule);
-    if (job.cfg_rule.percentile) recipe.threshold = guidance_threshold_text(job.cfg_rule);
-  }
+  Recipe recipe{job.settled};
   recipe.seed = seed;
-  recipe.sigmas = job.custom_sigmas;
-  if (job.cache.method != CacheMethod::kOff) recipe.cache = cache_text(job.cache);
-  if (job.sampler != SamplerKind::kEuler) recipe.sampler = sampler_name(job.sampler);
-  if (job.spacing != SigmaSpacing::kSimple) recipe.spacing = sigma_spacing_name(job.spacing);
-  recipe.max_text_tokens = static_cast<int>(job.max_text_tokens);
-  recipe.precision = dtype_name(job.precision);
-  if (job.weights != WeightStorage::kAsStored) recipe.weights = storage_name(job.weights);
-  recipe.rng = job.noise == NoiseKind::kTorchCpu ? "torch-cpu" : "torch-cuda";
-  recipe.noise = job.noise_path.string();
-  if (job.source) {
-    recipe.init = job.init_path.string();
-    recipe.mask = job.mask_path.string();
-    recipe.strength = job.strength;
-  }
+  recipe.weights = storage_name(job.weights);  // what "auto" came to
   recipe.model = model.name();
   recipe.engine = std::string("darkroom ") + kVersion;
   return recipe;
@@ -326,8 +293,8 @@ Picture sheet_picture(const Model& model, const Job& job, Image image) {
   picture.image = std::move(image);
   picture.recipe = recipe_of(model, job, job.seed);
   if (job.count > 1) {
-    picture.recipe.pictures = static_cast<int>(job.count);
-    picture.recipe.columns = static_cast<int>(job.sheet->columns);
+    picture.recipe.count = job.count;
+    picture.recipe.sheet_columns = job.sheet->columns;
   }
   return picture;
 }

@@ -8,7 +8,8 @@
 #include "base/utf8.h"
 #include "image/resize.h"
 #include "memory/budget.h"
-#include "pipeline/limits.h"
+#include "options/limits.h"
+#include "options/option.h"
 #include "pipeline/prompt_words.h"
 #include "sampling/guidance_text.h"
 
@@ -114,8 +115,6 @@ void decide_size(const Request& request, const Model& model, Job& job) {
 void decide_strength(const Request& request, Job& job) {
   job.asked_steps = job.steps();
   const double strength = request.strength.value_or(kDefaultStrength);
-  require(strength > 0 && strength <= 1, ErrorCode::kUsage, "strength is {}, allowed are above 0 to 1",
-          strength);
   if (!job.source) {
     if (request.strength) job.notes.emplace_back("strength has no effect without a picture to start from");
     return;
@@ -138,8 +137,6 @@ void decide_schedule(const Request& request, const Model& model, Job& job) {
   const ModelConfig& config = model.config();
   const int64_t own_steps = model.settings().steps.value_or(config.is_dev() ? 28 : 4);
   const int64_t steps = request.steps.value_or(own_steps);
-  require(steps >= 1 && steps <= kMaxSteps, ErrorCode::kUsage, "steps is {}, allowed are 1 to {}", steps,
-          kMaxSteps);
   require(request.sigmas.size() <= static_cast<std::size_t>(kMaxSteps), ErrorCode::kUsage,
           "{} sigmas, at most {} are allowed", request.sigmas.size(), kMaxSteps);
   double above = 1.0 + 1e-9;
@@ -170,8 +167,6 @@ void decide_schedule(const Request& request, const Model& model, Job& job) {
 void decide_cfg(const Request& request, const ModelSettings& own, Job& job) {
   const double own_cfg = own.cfg.value_or(1);
   const double cfg = request.cfg.value_or(own_cfg);
-  require(cfg >= 1 && cfg <= kMaxCfg, ErrorCode::kUsage, "cfg is {}, allowed are 1 (off) to {}", cfg,
-          kMaxCfg);
   const bool has_negative = request.negative || own_cfg > 1;
   job.true_cfg = static_cast<float>(cfg) > 1 && has_negative;
   job.cfg = job.true_cfg ? static_cast<float>(cfg) : 1.0f;
@@ -186,8 +181,6 @@ void decide_cfg(const Request& request, const ModelSettings& own, Job& job) {
 
 void decide_guidance(const Request& request, const Model& model, Job& job) {
   const double guidance = request.guidance.value_or(model.settings().guidance.value_or(3.5));
-  require(guidance >= 0 && guidance <= kMaxGuidance, ErrorCode::kUsage, "guidance is {}, allowed are 0 to {}",
-          guidance, kMaxGuidance);
   if (model.config().is_dev()) {
     job.guidance = static_cast<float>(guidance);
   } else if (request.guidance) {
@@ -230,15 +223,11 @@ void decide_guided_steps(const Request& request, Job& job) {
 void decide_text_length(const Request& request, const Model& model, Job& job) {
   const int64_t own = model.settings().max_text_tokens.value_or(model.config().is_dev() ? 512 : 256);
   job.max_text_tokens = request.max_text_tokens.value_or(own);
-  require(job.max_text_tokens >= 1 && job.max_text_tokens <= kMaxTextTokens, ErrorCode::kUsage,
-          "max-text-tokens is {}, allowed are 1 to {}", job.max_text_tokens, kMaxTextTokens);
 }
 
 void decide_sheet(const Request& request, Job& job) {
   if (!request.sheet) return;
   const int64_t columns = request.sheet_columns.value_or(0);
-  require(!request.sheet_columns || (columns >= 1 && columns <= kMaxCount), ErrorCode::kUsage,
-          "columns is {}, allowed are 1 to {}", columns, kMaxCount);
   job.sheet = make_sheet_layout(
       {.pictures = job.count, .columns = columns, .picture_width = job.width, .picture_height = job.height});
   require_sheet_fits(*job.sheet);
@@ -270,17 +259,13 @@ void note_unknown_words(const ModelSettings& own, Job& job) {
 DType decide_precision(const std::string& name, const Model& model) {
   if (name == "f32") return DType::kF32;
   if (name == "bf16") return DType::kBF16;
-  require(name == "auto", ErrorCode::kUsage, "precision is '{}'; there are auto, f32 and bf16", name);
   return model.part_dtype(Part::kTransformer) == DType::kF32 ? DType::kF32 : DType::kBF16;
 }
 
 void decide_weights(const std::string& name, Job& job) {
   job.weights_by_budget = name == "auto";
   if (job.weights_by_budget) return;
-  const std::optional<WeightStorage> storage = parse_storage(name);
-  require(storage.has_value(), ErrorCode::kUsage,
-          "weights is '{}'; there are auto, as-stored, bf16, fp8, fp8-scaled and int8", name);
-  job.weights = *storage;
+  job.weights = parse_storage(name).value();
 }
 
 void take_texts(const Request& request, Job& job) {
@@ -294,6 +279,55 @@ void take_texts(const Request& request, Job& job) {
   }
 }
 
+// Which thread draws which number depends on how many a card has; see CudaGeometry.
+void note_cards(Job& job, int64_t numbers) {
+  const bool any_card = job.noise.kind == NoiseKind::kTorchCuda && job.noise.cuda == CudaGeometry{};
+  if (!any_card || numbers <= fewest_cuda_threads() || !job.noise_path.empty()) return;
+  job.notes.push_back(
+      fmt::format("rng: torch-cuda draws the {} numbers as a GPU with as many threads does (H100: 270336); "
+                  "for the noise of "
+                  "another card name it, as in torch-cuda:rtx4090",
+                  numbers));
+}
+
+// Options without effect are as if nobody had set them, so that a recipe does not state them.
+void drop_idle_guidance(const Job& job, Request& out) {
+  const Request own;
+  if (!job.true_cfg && !job.guidance) {
+    out.guidance_schedule = own.guidance_schedule;
+    out.guidance_interval = own.guidance_interval;
+  }
+  if (job.true_cfg) return;
+  out.cfg_method = own.cfg_method;
+  out.threshold = own.threshold;
+}
+
+// The request with every value that was decided, in its usual spelling. An option that is not mentioned here
+// is stated as it was given.
+Request settled(const Request& request, const Job& job) {
+  Request out = request;
+  if (job.negative.empty()) out.negative.reset();
+  out.width = job.width;
+  out.height = job.height;
+  out.steps = job.asked_steps;
+  out.cfg = job.cfg;
+  out.guidance = job.guidance ? std::optional<double>(*job.guidance) : std::nullopt;
+  out.guidance_schedule = guidance_schedule_text(job.guidance_schedule);
+  out.guidance_interval = guidance_interval_text(job.guidance_schedule.interval);
+  out.cfg_method = guidance_method_text(job.cfg_rule);
+  out.threshold = job.cfg_rule.percentile ? guidance_threshold_text(job.cfg_rule) : "off";
+  drop_idle_guidance(job, out);
+  out.cache = cache_text(job.cache);
+  out.max_text_tokens = job.max_text_tokens;
+  out.precision = dtype_name(job.precision);
+  out.rng = noise_source_text(job.noise);
+  out.strength = job.source ? std::optional(job.strength) : std::nullopt;
+  out.seed = job.seed;
+  out.count.reset();
+  out.sheet_columns.reset();
+  return out;
+}
+
 }  // namespace
 
 std::optional<std::size_t> decide_budget(const std::string& text) {
@@ -305,6 +339,7 @@ std::optional<std::size_t> decide_budget(const std::string& text) {
 }
 
 Job decide(const Request& request, const Model& model) {
+  check_ranges(request);
   Job job;
   job.notes = model.notes();
   take_texts(request, job);
@@ -316,20 +351,24 @@ Job decide(const Request& request, const Model& model) {
   decide_guided_steps(request, job);
   decide_text_length(request, model, job);
   note_unknown_words(model.settings(), job);
-  job.count = request.count;
-  require(job.count >= 1 && job.count <= kMaxCount, ErrorCode::kUsage, "count is {}, allowed are 1 to {}",
-          job.count, kMaxCount);
+  job.count = request.count.value_or(1);
   decide_sheet(request, job);
   job.precision = decide_precision(request.precision, model);
   decide_weights(request.weights, job);
   job.budget_bytes = decide_budget(request.budget);
   job.scratch_folder = request.scratch_folder;
-  require(request.rng == "torch-cpu" || request.rng == "torch-cuda", ErrorCode::kUsage,
-          "rng is '{}'; there are torch-cpu and torch-cuda", request.rng);
-  job.noise = request.rng == "torch-cpu" ? NoiseKind::kTorchCpu : NoiseKind::kTorchCuda;
+  job.noise = parse_noise_source(request.rng);
   job.noise_path = request.noise_path;
+  note_cards(job, job.image_tokens() * 4 * model.config().vae.latent_channels);
+  // Nothing is drawn but the noise itself: -n pictures from given noise are all the same.
+  if (!job.noise_path.empty() && job.count > 1 && job.sampler != SamplerKind::kAncestral && !job.source) {
+    job.notes.push_back(fmt::format(
+        "all {} pictures will be the same: they start from the given noise, and the sampler draws none",
+        job.count));
+  }
   // 32 bits are easy to retype, and all that torch's CPU generator looks at.
   job.seed = request.seed ? *request.seed : std::random_device{}();
+  job.settled = settled(request, job);
   return job;
 }
 

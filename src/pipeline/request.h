@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "image/sheet.h"
+#include "options/request.h"
 #include "pipeline/model.h"
 #include "pipeline/source_picture.h"
 #include "sampling/guidance.h"
@@ -22,39 +23,6 @@ namespace darkroom {
 
 // diffusers' for img2img and inpainting.
 inline constexpr double kDefaultStrength = 0.6;
-
-// As the user said it; absent means "the model's own": its settings(), else FLUX.1's. docs/CLI.md has them.
-struct Request {
-  std::string prompt;
-  std::optional<std::string> negative;  // takes part, even when empty, if cfg > 1
-  std::optional<double> cfg;            // true classifier-free guidance (arXiv 2207.12598); 1 = off
-  std::optional<double> guidance;
-  // Over the steps, of true CFG where that runs, else of the distilled guidance: as
-  // parse_guidance_schedule(); and the part of the run, as parse_guidance_interval().
-  std::string guidance_schedule = "constant", guidance_interval = "0,1";
-  // Of true CFG: parse_guidance_method(), parse_guidance_threshold().
-  std::string cfg_method = "plain", threshold = "off";
-  std::optional<int64_t> width, height;
-  std::optional<int64_t> steps;
-  std::vector<double> sigmas;                         // replaces steps
-  std::string sampler = "euler", spacing = "simple";  // sampler_name(); spacing_name()
-  std::string cache = "off";                          // parse_cache()
-  std::optional<int64_t> max_text_tokens;
-  std::optional<uint64_t> seed;
-  int64_t count = 1;
-  std::string precision = "auto";
-  std::string weights = "as-stored";  // "auto", or storage_name() of what the transformer's matrices become
-  std::string budget = "auto";        // of memory: "auto", or bytes as parse_bytes() reads them
-  std::filesystem::path scratch_folder = "/var/tmp";  // for what a small budget keeps on disk
-  std::string rng = "torch-cpu";
-  std::filesystem::path noise_path;  // initial latents, packed, instead of drawn noise
-  // Starts from this picture instead of from noise alone: the last `strength` of the steps are taken. With a
-  // mask only its white part is drawn anew. Size: of the picture, unless one is given or it is large.
-  std::filesystem::path init_path, mask_path;
-  std::optional<double> strength;  // above 0 to 1; kDefaultStrength
-  bool sheet = false;              // all pictures in a grid, besides each by itself
-  std::optional<int64_t> sheet_columns;
-};
 
 // As it will be done: every value decided and checked against the model.
 struct Job {
@@ -81,13 +49,14 @@ struct Job {
   bool weights_by_budget = false;           // settle_weights() is still to decide them
   std::optional<std::size_t> budget_bytes;  // absent: what is free when the run begins
   std::filesystem::path scratch_folder;
-  NoiseKind noise = NoiseKind::kTorchCpu;
+  NoiseSource noise;
   std::filesystem::path noise_path;
   std::shared_ptr<const SourcePicture> source;  // of the job's size; null: noise alone
   std::filesystem::path init_path, mask_path;
   double strength = 1;
   std::optional<SheetLayout> sheet;
   std::vector<std::string> notes;  // options without effect, words that the model does not know
+  Request settled;                 // what the recipe states: the request with every value decided
 
   // The image in tokens: rows × cols, and the latents behind them.
   int64_t token_rows = 0, token_cols = 0;

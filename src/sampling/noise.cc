@@ -196,9 +196,9 @@ Randn shared_stream(Generator generator) {
 
 }  // namespace
 
-Randn torch_randn(NoiseKind kind, uint64_t seed, const CudaGeometry& cuda) {
-  if (kind == NoiseKind::kTorchCpu) return shared_stream(TorchCpuGenerator(seed));
-  return shared_stream(TorchCudaGenerator(seed, cuda));
+Randn torch_randn(const NoiseSource& source, uint64_t seed) {
+  if (source.kind == NoiseKind::kTorchCpu) return shared_stream(TorchCpuGenerator(seed));
+  return shared_stream(TorchCudaGenerator(seed, source.cuda));
 }
 
 void mix_noise(std::span<const float> picture, std::span<const float> noise, float sigma,

@@ -1,9 +1,8 @@
 // The noise a picture starts from, as PyTorch's random generators draw it, so that a seed gives the picture
 // that it gives in diffusers and ComfyUI.
 //
-// Not a general random library: normal numbers with mean 0 and deviation 1 in f32, nothing else. Called by
-// the pipeline (torch_randn) and by tests (the generators). Results are the same on every CPU. An object
-// belongs to one thread at a time; the functions may run anywhere.
+// Not a general random library: normal numbers with mean 0 and deviation 1 in f32, nothing else. Results are
+// the same on every CPU. An object belongs to one thread at a time; the functions may run anywhere.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +10,8 @@
 #include <optional>
 #include <random>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace darkroom {
@@ -49,7 +50,28 @@ class TorchCpuGenerator {
 struct CudaGeometry {
   int64_t multiprocessors = 0;                // 0: no limit
   int64_t threads_per_multiprocessor = 2048;  // 2048: A100, H100; 1536: RTX 30, 40, 50; 1024: T4
+
+  int64_t threads() const { return multiprocessors * threads_per_multiprocessor; }
+  bool operator==(const CudaGeometry&) const = default;
 };
+
+// The fewest threads among the cards that parse_noise_source() knows by name: noise of more numbers is not
+// the same on all cards.
+int64_t fewest_cuda_threads();
+
+// Whose random numbers, with what decides them.
+struct NoiseSource {
+  NoiseKind kind = NoiseKind::kTorchCpu;
+  CudaGeometry cuda = {};
+
+  bool operator==(const NoiseSource&) const = default;
+};
+
+// "torch-cpu"; "torch-cuda" (no limit of threads); "torch-cuda:CARD" with a card's name, such as "rtx3060" or
+// "RTX 3060", or with its multiprocessors and the threads of each, "28x1536". Errors: kUsage.
+NoiseSource parse_noise_source(std::string_view text);
+// Its text, with numbers for a card: "torch-cuda:28x1536".
+std::string noise_source_text(const NoiseSource& source);
 
 // torch.Generator("cuda").manual_seed(seed) followed by torch.randn(n, device="cuda") in f32.
 //
@@ -70,12 +92,12 @@ class TorchCudaGenerator {
   uint64_t call_offset_ = 0;  // counters, each good for four numbers, that every thread has used so far
 };
 
-// Standard normal numbers: each call fills `out` as one torch.randn call of the generator that `kind` names,
-// seeded once. A pipeline whose dtype is bf16 rounds these values to bf16 (torch 2.13 does exactly that;
-// older versions drew another stream): the caller's choice. Copies share the stream. Errors: kUsage as
+// Standard normal numbers: each call fills `out` as one torch.randn call of the generator that `source`
+// names, seeded once. A pipeline whose dtype is bf16 rounds these values to bf16 (torch 2.13 does exactly
+// that; older versions drew another stream): the caller's choice. Copies share the stream. Errors: kUsage as
 // TorchCudaGenerator.
 using Randn = std::function<void(std::span<float> out)>;
-Randn torch_randn(NoiseKind kind, uint64_t seed, const CudaGeometry& cuda = {});
+Randn torch_randn(const NoiseSource& source, uint64_t seed);
 
 // What lies at noise level `sigma` between a picture and noise: sigma · noise + (1 - sigma) · picture in f32,
 // the bits of diffusers' scale_noise on f32 tensors. All of one size; `out` may be either.

@@ -9,14 +9,13 @@
 #include "base/json.h"
 #include "base/names.h"
 #include "base/printable.h"
+#include "options/limits.h"
 
 // numpy and torch compute an array with a Python number in the array's f32 after rounding the number to f32,
 // and two Python numbers in f64. Every expression here rounds where theirs does.
 
 namespace darkroom {
 namespace {
-
-constexpr int64_t kMostSteps = 1000;
 
 void refuse_unsupported(const JsonFields& fields, const std::string& where) {
   const std::string kind = fields.text("_class_name", "FlowMatchEulerDiscreteScheduler");
@@ -48,8 +47,8 @@ std::vector<float> given_sigmas(const ScheduleRequest& request) {
       request.steps == 0 || count == static_cast<std::size_t>(request.steps), ErrorCode::kUsage,
       "{} sigmas for {} steps: give as many sigmas as steps (the closing 0 is added), or no number of steps",
       count, request.steps);
-  require(count <= static_cast<std::size_t>(kMostSteps), ErrorCode::kUsage,
-          "{} sigmas, at most {} are possible", count, kMostSteps);
+  require(count <= static_cast<std::size_t>(kMaxSteps), ErrorCode::kUsage,
+          "{} sigmas, at most {} are possible", count, kMaxSteps);
   std::vector<float> sigmas;
   for (const double sigma : request.sigmas) {
     require(sigma >= 0.0 && sigma <= 1.0, ErrorCode::kUsage, "sigma number {} is {}, expected 0 to 1",
@@ -175,8 +174,8 @@ double dynamic_shift(const SchedulerConfig& config, int64_t image_tokens) {
 Schedule make_schedule(const SchedulerConfig& config, const ScheduleRequest& request) {
   require(request.image_tokens >= 1, ErrorCode::kUsage, "{} image tokens, expected at least 1",
           request.image_tokens);
-  require(!request.sigmas.empty() || (request.steps >= 1 && request.steps <= kMostSteps), ErrorCode::kUsage,
-          "{} steps, expected 1 to {}", request.steps, kMostSteps);
+  require(!request.sigmas.empty() || (request.steps >= 1 && request.steps <= kMaxSteps), ErrorCode::kUsage,
+          "{} steps, expected 1 to {}", request.steps, kMaxSteps);
   require(request.sigmas.empty() || request.spacing == SigmaSpacing::kSimple, ErrorCode::kUsage,
           "the spacing {} does not go with sigmas given one by one", sigma_spacing_name(request.spacing));
   Schedule schedule;

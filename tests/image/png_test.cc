@@ -133,7 +133,11 @@ TEST_F(Png, EveryCutOffFileIsAnError) {
 }
 
 TEST_F(Png, EveryFlippedByteIsReadOrRefused) {
-  const auto bytes = encode_png(gradient(9, 7), recipe_texts({.prompt = "a cat", .width = 9, .height = 7}));
+  Recipe recipe;
+  recipe.prompt = "a cat";
+  recipe.width = 9;
+  recipe.height = 7;
+  const auto bytes = encode_png(gradient(9, 7), recipe_texts(recipe));
   int refused = 0;
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     for (const std::byte flip : {std::byte{1}, std::byte{0x80}, std::byte{0xFF}}) {

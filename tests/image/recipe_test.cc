@@ -14,36 +14,44 @@ namespace {
 namespace fs = std::filesystem;
 
 Recipe full_recipe() {
-  return {.prompt = "a cat, <lora:film:0.8>",
-          .negative = "blurry, dark",
-          .width = 1024,
-          .height = 768,
-          .steps = 20,
-          .guidance = 3.5,
-          .cfg = 2.25,
-          .guidance_schedule = "1,4.5,1",
-          .guidance_interval = "sigma:0.25,0.75",
-          .cfg_method = "apg:0,-0.5",
-          .threshold = "99.5,1",
-          .cache = "balanced",
-          .passes = 40,
-          .skipped_passes = 12,
-          .seed = std::numeric_limits<uint64_t>::max(),
-          .sampler = "dpm++2m",
-          .spacing = "beta",
-          .sigmas = {1.0, 0.1 + 0.2, 1.0 / 3.0, 1e-7},
-          .max_text_tokens = 512,
-          .precision = "bf16",
-          .weights = "int8",
-          .rng = "torch-cpu",
-          .noise = "latents, 2.safetensors",
-          .init = "a photo.png",
-          .mask = "mask.png",
-          .strength = 0.75,
-          .pictures = 8,
-          .columns = 3,
-          .model = "flux1-dev",
-          .engine = "darkroom 0.1.0"};
+  Recipe recipe;
+  recipe.prompt = "a cat, <lora:film:0.8>";
+  recipe.negative = "blurry, dark";
+  recipe.width = 1024;
+  recipe.height = 768;
+  recipe.steps = 20;
+  recipe.guidance = 3.5;
+  recipe.cfg = 2.25;
+  recipe.guidance_schedule = "1,4.5,1";
+  recipe.guidance_interval = "sigma:0.25,0.75";
+  recipe.cfg_method = "apg:0,-0.5";
+  recipe.threshold = "99.5,1";
+  recipe.cache = "balanced";
+  recipe.passes = 40;
+  recipe.skipped_passes = 12;
+  recipe.seed = std::numeric_limits<uint64_t>::max();
+  recipe.sampler = "dpm++2m";
+  recipe.spacing = "beta";
+  recipe.sigmas = {1.0, 0.1 + 0.2, 1.0 / 3.0, 1e-7};
+  recipe.max_text_tokens = 512;
+  recipe.precision = "bf16";
+  recipe.weights = "int8";
+  recipe.rng = "torch-cuda:28x1536";
+  recipe.noise_path = "latents, 2.safetensors";
+  recipe.init_path = "a photo.png";
+  recipe.mask_path = "mask.png";
+  recipe.strength = 0.75;
+  recipe.count = 8;
+  recipe.sheet_columns = 3;
+  recipe.model = "flux1-dev";
+  recipe.engine = "darkroom 0.1.0";
+  return recipe;
+}
+
+Recipe with_prompt(const std::string& prompt) {
+  Recipe recipe;
+  recipe.prompt = prompt;
+  return recipe;
 }
 
 const std::vector<std::string> kAwkwardPrompts = {
@@ -80,22 +88,24 @@ TEST(RecipeJson, IsLossless) {
 
 TEST(RecipeJson, NamesEverySeedOfASheet) {
   Recipe recipe = full_recipe();
-  recipe.pictures = 3;
+  recipe.count = 3;
   EXPECT_NE(to_json(recipe).find(R"("seeds":[18446744073709551615,0,1])"), std::string::npos)
       << to_json(recipe);
-  recipe.pictures = 0;
+  recipe.count.reset();
   EXPECT_EQ(to_json(recipe).find("seeds"), std::string::npos);
 }
 
 TEST(RecipeJson, HoldsNoPath) {
-  const std::string text =
-      to_json({.noise = "/home/me/secret/l.safetensors", .model = "/home/me/models/dev/"});
+  Recipe recipe;
+  recipe.noise_path = "/home/me/secret/l.safetensors";
+  recipe.model = "/home/me/models/dev/";
+  const std::string text = to_json(recipe);
   EXPECT_EQ(text.find("home"), std::string::npos) << text;
   EXPECT_NE(text.find("\"l.safetensors\""), std::string::npos) << text;
 }
 
 TEST(RecipeJson, InvalidUtf8IsReplaced) {
-  Recipe recipe{.prompt = "a\xFFz\xC3"};
+  const Recipe recipe = with_prompt("a\xFFz\xC3");
   EXPECT_EQ(from_json(to_json(recipe), "x").prompt, "a\uFFFDz\uFFFD");
 }
 
@@ -136,14 +146,12 @@ TEST(RecipeA1111, IsTheExpectedText) {
       to_a1111_text(recipe),
       "a cat, <lora:film:0.8>\n"
       "Negative prompt: blurry, dark\n"
-      "Steps: 20, Sampler: DPM++ 2M, Schedule type: Beta, CFG scale: 2.25, Distilled CFG Scale: 3.5, "
-      "Guidance schedule: \"1,4.5,1\", Guidance interval: \"sigma:0.25,0.75\", CFG method: \"apg:0,-0.5\", "
-      "Threshold: \"99.5,1\", Step cache: balanced, Passes: 40, Skipped passes: 12, "
-      "Seed: 123, "
-      "Size: 1024x768, Model: flux1-dev, RNG: CPU, Noise file: \"latents, 2.safetensors\", "
-      "Denoising strength: 0.75, Init image: a photo.png, Mask image: mask.png, Pictures: 8, "
-      "Columns: 3, Max text tokens: 512, Precision: bf16, Weights: int8, Version: "
-      "darkroom 0.1.0");
+      "Steps: 20, Sampler: DPM++ 2M, Schedule type: Beta, Step cache: balanced, Distilled CFG Scale: 3.5, "
+      "CFG scale: 2.25, Guidance schedule: \"1,4.5,1\", Guidance interval: \"sigma:0.25,0.75\", "
+      "CFG method: \"apg:0,-0.5\", Threshold: \"99.5,1\", Seed: 123, Size: 1024x768, "
+      "RNG: \"torch-cuda:28x1536\", Noise file: \"latents, 2.safetensors\", Denoising strength: 0.75, "
+      "Init image: a photo.png, Mask image: mask.png, Max text tokens: 512, Precision: bf16, Weights: int8, "
+      "Passes: 40, Skipped passes: 12, Pictures: 8, Columns: 3, Model: flux1-dev, Version: darkroom 0.1.0");
 }
 
 TEST(RecipeA1111, EverythingComesBack) {
@@ -197,7 +205,7 @@ TEST(RecipeA1111, ReadsOtherPrograms) {
       "RNG: std_default, Sampler: euler, Version: stable-diffusion.cpp",
       "x");
   EXPECT_EQ(sdcpp.recipe.guidance, 3.5);
-  EXPECT_EQ(sdcpp.recipe.rng, "");
+  EXPECT_EQ(sdcpp.recipe.rng, "torch-cpu") << "as if nothing were said";
   EXPECT_EQ(sdcpp.ignored, (std::vector<std::string>{"Eta", "RNG", "Sampler"}));
 }
 
@@ -205,7 +213,7 @@ TEST(RecipeA1111, FewerThanThreePairsArePromptText) {
   const FoundRecipe found = from_a1111_text("a cat\nNegative prompt: dog\nsize: small, colour: red", "x");
   EXPECT_EQ(found.recipe.prompt, "a cat");
   EXPECT_EQ(found.recipe.negative, "dog\nsize: small, colour: red");
-  EXPECT_EQ(found.recipe.steps, 0);
+  EXPECT_FALSE(found.recipe.steps);
   EXPECT_EQ(from_a1111_text("", "x").recipe, Recipe{});
   EXPECT_EQ(from_a1111_text(" \n \n", "x").recipe, Recipe{});
 }
@@ -261,7 +269,7 @@ TEST(Recipe, TravelsInAPng) {
     EXPECT_EQ(read_recipe(path).source, RecipeSource::kA1111);
     EXPECT_EQ(read_recipe(path).recipe.seed, recipe.seed);
   }
-  Recipe invalid{.prompt = "cut in a character: \xE7\x8C"};
+  const Recipe invalid = with_prompt("cut in a character: \xE7\x8C");
   write_png(image, path, {.texts = recipe_texts(invalid), .overwrite = true});
   EXPECT_EQ(read_recipe(path).recipe.prompt, "cut in a character: \uFFFD");
   fs::remove(path);

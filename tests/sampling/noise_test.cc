@@ -31,7 +31,7 @@ TEST(TorchCpuNoise, EveryDrawHasTheBitsOfTorch) {
 TEST(TorchCpuNoise, OnlyTheLow32BitsOfTheSeedCount) {
   const auto drawn = [](NoiseKind kind, uint64_t seed) {
     std::vector<float> values(16 * 8 * 8);
-    torch_randn(kind, seed)(values);
+    torch_randn({.kind = kind}, seed)(values);
     return values;
   };
   constexpr uint64_t kSeed = 17, kFar = kSeed + (uint64_t{1} << 32);
@@ -92,7 +92,7 @@ TEST(TorchCudaNoise, LargeDrawIsNormal) {
 TEST(TorchRandn, GoesOnWhereTheLastCallEnded) {
   for (const NoiseKind kind : {NoiseKind::kTorchCpu, NoiseKind::kTorchCuda}) {
     std::vector<float> first(384), second(384), expected(384);
-    const Randn randn = torch_randn(kind, 12), copy = randn;
+    const Randn randn = torch_randn({.kind = kind}, 12), copy = randn;
     randn(first);
     copy(second);
     const auto check = [&](auto generator) {
@@ -155,6 +155,43 @@ TEST(Latents, RefuseOddAndWrongSizes) {
   EXPECT_THROW(unpack_latents(values, {16, 8, 4}), Error);
   EXPECT_THROW(unpack_latents_to_pixels(values, {0, 4, 4}), Error);
   EXPECT_THROW(latent_tokens({16, int64_t{1} << 31, int64_t{1} << 31}), Error);
+}
+
+// Which thread draws which number depends on how many there are: this is the whole difference between cards.
+TEST(NoiseSource, NamesCardsAndTheirSizes) {
+  const auto cuda = [](int64_t processors, int64_t threads) {
+    return NoiseSource{.kind = NoiseKind::kTorchCuda, .cuda = {processors, threads}};
+  };
+  EXPECT_EQ(parse_noise_source("torch-cpu"), NoiseSource{});
+  EXPECT_EQ(parse_noise_source("torch-cuda"), cuda(0, 2048));
+  EXPECT_EQ(parse_noise_source("torch-cuda:128x1536"), cuda(128, 1536));
+  for (const char* name : {"rtx3060", "RTX 3060", "rtx-3060", "3060", "NVIDIA GeForce RTX 3060"}) {
+    EXPECT_EQ(parse_noise_source(std::string("torch-cuda:") + name), cuda(28, 1536)) << name;
+  }
+  EXPECT_EQ(parse_noise_source("torch-cuda:t4"), cuda(40, 1024));
+  for (const char* text : {"torch-cpu", "torch-cuda", "torch-cuda:128x1536"}) {
+    EXPECT_EQ(noise_source_text(parse_noise_source(text)), text);
+  }
+  EXPECT_EQ(noise_source_text(parse_noise_source("torch-cuda:a100")), "torch-cuda:108x2048");
+  for (const char* text :
+       {"", "numpy", "torch-cuda:", "torch-cuda:rtx9999", "torch-cuda:0x1536", "torch-cuda:28x255",
+        "torch-cuda:28x", "torch-cuda:x", "torch-cudarubbish", "torch-cuda:28x1536x2", "torch-cpu:4"}) {
+    EXPECT_THROW(parse_noise_source(text), Error) << text;
+  }
+}
+
+TEST(NoiseSource, ACardsSizeDecidesTheNoise) {
+  const auto drawn = [](const char* source, std::size_t count) {
+    std::vector<float> values(count);
+    torch_randn(parse_noise_source(source), 42)(values);
+    return values;
+  };
+  const std::size_t small = 28 * 1536, large = 65536;  // as many as an RTX 3060 has threads; 512x512
+  EXPECT_EQ(drawn("torch-cuda:rtx3060", small), drawn("torch-cuda", small));
+  EXPECT_NE(drawn("torch-cuda:rtx3060", large), drawn("torch-cuda", large));
+  EXPECT_NE(drawn("torch-cuda:rtx3060", large), drawn("torch-cuda:t4", large));
+  EXPECT_EQ(drawn("torch-cuda:rtx4090", large), drawn("torch-cuda", large));
+  EXPECT_EQ(drawn("torch-cuda:168x256", large), drawn("torch-cuda:rtx3060", large)) << "blocks of 256";
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// The most that a request may ask for: beyond these it is a slip of the keyboard or an attack, not a wish.
+// The most that anyone may ask for. More is a slip of the keyboard or an attack, not a wish.
 //
-// For requests and for what a model's own settings recommend, so that both are held to the same numbers.
+// For requests (by the table of options), for what a model's own settings recommend, and for the samplers.
 #pragma once
 
 #include <cstddef>
