@@ -34,7 +34,7 @@ struct RealRange {
 int64_t parse_integer(const std::string& what, const std::string& text, IntegerRange range);
 uint64_t parse_seed(const std::string& what, const std::string& text);
 double parse_real(const std::string& what, const std::string& text, RealRange range);
-// Numbers with commas between them.
+// Numbers with commas between them, and blanks around them.
 std::vector<double> parse_reals(const std::string& what, const std::string& text, RealRange range);
 
 // Values go to the places that add_*() were given; a place whose flag is absent is left alone.
@@ -44,7 +44,7 @@ class Arguments {
   Arguments(const Arguments&) = delete;
   Arguments& operator=(const Arguments&) = delete;
 
-  // Flags added from here on stand under this heading in the help.
+  // The help lists flags added from here on under this heading.
   void group(const std::string& heading) { group_ = heading; }
   void add_text(const Flag& flag, std::optional<std::string>& into);
   void add_integer(const Flag& flag, std::optional<int>& into, IntegerRange range);
@@ -54,7 +54,8 @@ class Arguments {
   void add_switch(const std::string& names, bool& into, const std::string& help);
   void footer(const std::string& text) { app_.footer(text); }
 
-  // False when help was asked for and printed. Throws Failure (DARKROOM_USAGE).
+  // False when help was asked for and printed. What comes after "--" is never a flag. Throws Failure
+  // (DARKROOM_USAGE).
   bool parse(const std::vector<std::string>& arguments);
 
  private:
@@ -65,7 +66,11 @@ class Arguments {
   };
 
   void add_value(const Flag& flag, Read read);
-  void refuse_rest(const std::vector<std::string>& rest) const;
+  bool takes_value(const std::string& argument) const;
+  std::vector<std::string> prepared(const std::vector<std::string>& arguments) const;
+  void refuse_rest(std::vector<std::string> rest) const;
+  [[noreturn]] void refuse_flag(const std::string& word) const;
+  [[noreturn]] void refuse_extra(const std::string& argument) const;
 
   CLI::App app_;
   std::string name_;
