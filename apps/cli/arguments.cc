@@ -1,11 +1,13 @@
 #include "arguments.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
 #include <memory>
 
 #include "failure.h"
+#include "foreign_flags.h"
 #include "text.h"
 
 namespace cli {
@@ -33,22 +35,14 @@ bool is_integer(const std::string& text) {
   fail(DARKROOM_USAGE, "{} is {}, allowed are {} to {}", what, text, least, most);
 }
 
-// "--prompt=" would make CLI11 take the next argument as the value.
-std::vector<std::string> with_empty_values_apart(const std::vector<std::string>& arguments) {
-  std::vector<std::string> out;
-  bool flags = true;
-  for (const std::string& argument : arguments) {
-    flags = flags && argument != "--";
-    if (flags && argument.size() > 3 && argument.starts_with("--") &&
-        argument.find('=') == argument.size() - 1) {
-      out.push_back(argument.substr(0, argument.size() - 1));
-      out.emplace_back();
-    } else {
-      out.push_back(argument);
-    }
-  }
-  return out;
+std::string without_blanks(const std::string& text) {
+  constexpr const char* kBlanks = " \t\r\n";
+  const std::size_t begin = text.find_first_not_of(kBlanks), end = text.find_last_not_of(kBlanks);
+  return begin == std::string::npos ? "" : text.substr(begin, end - begin + 1);
 }
+
+// "--steps" of "--steps=4".
+std::string flag_of(const std::string& argument) { return argument.substr(0, argument.find('=')); }
 
 // CLI11's message for "--steps" at the end of the line is "--steps: 1 required N missing".
 std::string translated(const CLI::ParseError& error) {
@@ -106,7 +100,7 @@ std::vector<double> parse_reals(const std::string& what, const std::string& text
   while (begin <= text.size()) {
     const std::size_t comma = std::min(text.find(',', begin), text.size());
     const std::string place = fmt::format("number {} of {}", values.size() + 1, what);
-    values.push_back(parse_real(place, text.substr(begin, comma - begin), range));
+    values.push_back(parse_real(place, without_blanks(text.substr(begin, comma - begin)), range));
     begin = comma + 1;
   }
   return values;
@@ -177,13 +171,42 @@ void Arguments::add_switch(const Flag& flag, std::function<void()> set) {
   switches_.emplace_back(option, std::move(set));
 }
 
+// Whether `argument` is a flag whose value is the next argument.
+bool Arguments::takes_value(const std::string& argument) const {
+  const CLI::Option* option = argument.starts_with('-') ? app_.get_option_no_throw(argument) : nullptr;
+  return option && option->get_items_expected_max() > 0;
+}
+
+// The arguments as CLI11 needs them: it would take the next argument as the value of "--prompt=". Refuses
+// "-steps", of which it would make "-s teps".
+std::vector<std::string> Arguments::prepared(const std::vector<std::string>& arguments) const {
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (argument == "--") {
+      out.insert(out.end(), arguments.begin() + static_cast<std::ptrdiff_t>(i), arguments.end());
+      break;
+    }
+    const std::string flag = flag_of(argument);
+    const bool is_long = argument.starts_with("--");
+    if (!is_long && flag.size() > 2 && flag.starts_with('-') && app_.get_option_no_throw("-" + flag)) {
+      fail(DARKROOM_USAGE, "there is no flag {}; did you mean -{}?", flag, flag);
+    }
+    const bool is_empty = is_long && flag.size() > 2 && flag.size() + 1 == argument.size();
+    out.push_back(is_empty ? flag : argument);
+    if (is_empty) out.emplace_back();
+    if (takes_value(argument) && i + 1 < arguments.size()) out.push_back(arguments[++i]);
+  }
+  return out;
+}
+
 bool Arguments::parse(const std::vector<std::string>& arguments) {
   if (wanted_) {
     *wanted_ = description_;
     return false;
   }
   try {
-    std::vector<std::string> split = with_empty_values_apart(arguments);
+    std::vector<std::string> split = prepared(arguments);
     std::reverse(split.begin(), split.end());  // as CLI11 takes them
     app_.parse(split);
   } catch (const CLI::CallForHelp&) {
@@ -206,21 +229,51 @@ bool Arguments::parse(const std::vector<std::string>& arguments) {
   return true;
 }
 
-void Arguments::refuse_rest(const std::vector<std::string>& rest) const {
-  if (rest.empty()) return;
-  for (const std::string& argument : rest) {
-    if (argument.size() < 2 || argument.front() != '-') continue;
-    const std::string word = argument.substr(0, argument.find('='));
-    std::vector<std::string> known;
-    for (const CLI::Option* option : app_.get_options()) {
-      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-    }
-    const std::optional<std::string> meant = word.starts_with("--") ? closest(word, known) : std::nullopt;
-    if (meant) fail(DARKROOM_USAGE, "there is no flag {}; did you mean {}?", word, *meant);
-    fail(DARKROOM_USAGE, "there is no flag {}; '{} --help' lists them", word, name_);
+// What CLI11 could not place: flags, the mark "--", texts.
+void Arguments::refuse_rest(std::vector<std::string> rest) const {
+  const auto mark = std::ranges::find(rest, "--");
+  for (auto argument = rest.begin(); argument != mark; ++argument) {
+    if (argument->size() > 1 && argument->starts_with('-')) refuse_flag(flag_of(*argument));
   }
-  fail(DARKROOM_USAGE, "'{}' is one argument too many; put quotes around a text of several words",
-       rest.front());
+  if (mark != rest.end()) rest.erase(mark);
+  if (!rest.empty()) refuse_extra(rest.front());
+}
+
+void Arguments::refuse_flag(const std::string& word) const {
+  const auto has = [&](std::string_view flag) {
+    return app_.get_option_no_throw(std::string(flag)) != nullptr;
+  };
+  if (const auto hint = foreign_flag_hint(word, has)) {
+    fail(DARKROOM_USAGE, "there is no flag {}; {}", word, *hint);
+  }
+  std::vector<std::string> known;
+  for (const CLI::Option* option : app_.get_options()) {
+    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  }
+  const std::optional<std::string> meant = word.starts_with("--") ? closest(word, known) : std::nullopt;
+  if (meant) fail(DARKROOM_USAGE, "there is no flag {}; did you mean {}?", word, *meant);
+  if (word.find(' ') != std::string::npos) {
+    fail(DARKROOM_USAGE, "there is no flag '{}'; a text that begins with - goes after --", word);
+  }
+  fail(DARKROOM_USAGE, "there is no flag {}; '{} --help' lists them", word, name_);
+}
+
+void Arguments::refuse_extra(const std::string& argument) const {
+  std::vector<std::string> places;
+  for (const CLI::Option* option : app_.get_options()) {
+    if (!option->get_positional()) continue;
+    if (option->nonpositional()) {  // a text, which a flag can give, too
+      fail(DARKROOM_USAGE, "'{}' is one argument too many; put quotes around a text of several words",
+           argument);
+    }
+    places.push_back(option->get_type_name());
+  }
+  const std::string taken = places.size() == 1 ? "one " + places.front()
+                            : places.empty()   ? "flags only"
+                                               : shown_list(places);
+  const bool has_model = places.empty() && app_.get_option_no_throw("--model");
+  fail(DARKROOM_USAGE, "'{}' is one argument too many; '{}' takes {}{}", argument, name_, taken,
+       has_model ? ", such as --model DIR" : "");
 }
 
 }  // namespace cli

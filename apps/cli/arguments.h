@@ -42,7 +42,7 @@ struct RealRange {
 int64_t parse_integer(const std::string& what, const std::string& text, IntegerRange range);
 uint64_t parse_seed(const std::string& what, const std::string& text);
 double parse_real(const std::string& what, const std::string& text, RealRange range);
-// Numbers with commas between them.
+// Numbers with commas between them, and blanks around them.
 std::vector<double> parse_reals(const std::string& what, const std::string& text, RealRange range);
 
 // Values go to the places that add_*() were given; a place whose flag is absent is left alone.
@@ -52,7 +52,7 @@ class Arguments {
   Arguments(const Arguments&) = delete;
   Arguments& operator=(const Arguments&) = delete;
 
-  // Flags added from here on stand under this heading in the help.
+  // The help lists flags added from here on under this heading.
   void group(const std::string& heading) { group_ = heading; }
   void add_text(const Flag& flag, std::optional<std::string>& into);
   void add_integer(const Flag& flag, std::optional<int>& into, IntegerRange range);
@@ -66,7 +66,8 @@ class Arguments {
   void add_switch(const Flag& flag, std::function<void()> set);
   void footer(const std::string& text);
 
-  // False when help was asked for and printed, or the command is to be described. Throws Failure
+  // False when help was asked for and printed, or the command is to be described. What comes after "--" is never a
+  // flag. Throws Failure
   // (DARKROOM_USAGE).
   bool parse(const std::vector<std::string>& arguments);
 
@@ -77,7 +78,11 @@ class Arguments {
   };
 
   void describe(Flag flag);
-  void refuse_rest(const std::vector<std::string>& rest) const;
+  bool takes_value(const std::string& argument) const;
+  std::vector<std::string> prepared(const std::vector<std::string>& arguments) const;
+  void refuse_rest(std::vector<std::string> rest) const;
+  [[noreturn]] void refuse_flag(const std::string& word) const;
+  [[noreturn]] void refuse_extra(const std::string& argument) const;
 
   CLI::App app_;
   std::string name_;

@@ -78,6 +78,7 @@ void run_bench(const Command& self, const std::vector<std::string>& arguments) {
   const bool with_model = chosen.model || chosen.dummy;
   if (with_model && !budget)
     fail(DARKROOM_USAGE, "--model and --dummy are for the steps of --budget, which is not given");
+  require_stdout();
   const Engine engine(options);
   const ModelHandle model = with_model ? open_model(engine, chosen) : nullptr;
   darkroom_bench_options bench;
@@ -85,6 +86,7 @@ void run_bench(const Command& self, const std::vector<std::string>& arguments) {
   bench.quick = quick ? 1 : 0;
   bench.budget = budget ? budget->c_str() : nullptr;
   bench.model = model.get();
+  // Nothing to clean up: a signal may end the program at once.
   const std::string text =
       take_text(engine, [&](char** out) { return darkroom_bench(engine.get(), &bench, out); });
   write_stdout(as_json ? text + "\n" : describe(json::parse(text)));

@@ -8,6 +8,7 @@
 #include "failure.h"
 #include "interrupt.h"
 #include "model_choice.h"
+#include "output_name.h"
 #include "progress.h"
 #include "text.h"
 
@@ -46,6 +47,7 @@ void settle(ConvertOptions& options) {
   }
   if (!options.in && !options.dummy) fail(DARKROOM_USAGE, "there is no model to convert; pass IN and OUT");
   if (!options.out) fail(DARKROOM_USAGE, "there is no name for the new folder; pass OUT behind the model");
+  require_file_name("OUT", *options.out);
   if (!options.weights) {
     fail(DARKROOM_USAGE, "there is no kind of weights; pass --weights bf16, fp8, fp8-scaled or int8");
   }
@@ -54,6 +56,7 @@ void settle(ConvertOptions& options) {
 // What the callbacks need.
 struct Screen {
   Progress progress;
+  CallbackProblem problem = {};
   darkroom_convert_progress last{};
 };
 
@@ -73,11 +76,17 @@ void show(Screen& screen, const darkroom_convert_progress& event) {
 }
 
 int on_progress(const darkroom_convert_progress* event, void* user) {
-  show(*static_cast<Screen*>(user), *event);
-  return interrupted() ? 1 : 0;
+  Screen& screen = *static_cast<Screen*>(user);
+  return screen.problem.guard([&] {
+    show(screen, *event);
+    return interrupted() ? 1 : 0;
+  });
 }
 
-void on_note(const char* text, void* user) { static_cast<Screen*>(user)->progress.note(text); }
+void on_note(const char* text, void* user) {
+  Screen& screen = *static_cast<Screen*>(user);
+  screen.problem.guard([&] { return screen.progress.note(text), 0; });
+}
 
 }  // namespace
 
@@ -87,6 +96,7 @@ void run_convert(const Command& self, const std::vector<std::string>& arguments)
   add_flags(parser, options);
   if (!parser.parse(arguments)) return;
   settle(options);
+  require_stdout();
   const Engine engine(options.engine);
   const ModelHandle model = open_model(engine, {.model = options.in, .dummy = options.dummy});
   Screen screen{.progress = Progress(progress_style(options.quiet))};
@@ -99,7 +109,10 @@ void run_convert(const Command& self, const std::vector<std::string>& arguments)
   conversion.on_progress = on_progress;
   conversion.on_note = on_note;
   conversion.user = &screen;
-  engine.check(darkroom_convert(engine.get(), model.get(), &conversion));
+  const darkroom_status status =
+      cancellable(engine.get(), [&] { return darkroom_convert(engine.get(), model.get(), &conversion); });
+  screen.problem.rethrow();
+  engine.check(status);
   screen.progress.line(fmt::format("all: {}, {}, peak {}", bytes_text(screen.last.bytes_written),
                                    seconds_text(screen.last.seconds), bytes_text(screen.last.peak_bytes)));
   write_stdout(*options.out + "\n");

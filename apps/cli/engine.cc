@@ -3,7 +3,6 @@
 #include <cstdlib>
 
 #include "failure.h"
-#include "interrupt.h"
 
 namespace cli {
 namespace {
@@ -53,10 +52,11 @@ void find_embed_cache(EngineOptions& options) {
   }
   if (options.embed_cache) return;
   const auto cache = environment("XDG_CACHE_HOME"), home = environment("HOME");
-  // The XDG base directory specification: relative paths there are to be ignored.
+  // The XDG base directory specification: relative paths there are to be ignored. A relative HOME would put
+  // the cache into whatever folder the program is started in.
   if (cache && cache->starts_with('/')) {
     options.embed_cache = *cache + "/darkroom/embeddings";
-  } else if (home) {
+  } else if (home && home->starts_with('/')) {
     options.embed_cache = *home + "/.cache/darkroom/embeddings";
   }
 }
@@ -81,13 +81,9 @@ Engine::Engine(const EngineOptions& options) {
     darkroom_destroy(engine_);
     throw;
   }
-  interrupt_cancels(engine_);
 }
 
-Engine::~Engine() {
-  interrupt_cancels(nullptr);
-  darkroom_destroy(engine_);
-}
+Engine::~Engine() { darkroom_destroy(engine_); }
 
 void Engine::check(darkroom_status status) const {
   if (status == DARKROOM_OK) return;

@@ -27,10 +27,11 @@ void add_cpu_flags(Arguments& arguments, EngineOptions& options);
 void add_engine_flags(Arguments& arguments, EngineOptions& options);
 void add_embed_cache_flags(Arguments& arguments, EngineOptions& options);
 // The folder of the flags, else that of the environment: $XDG_CACHE_HOME/darkroom/embeddings, else
-// ~/.cache/darkroom/embeddings, else none. Errors: DARKROOM_USAGE for flags that contradict.
+// ~/.cache/darkroom/embeddings, else none; relative paths in the environment do not count. Errors:
+// DARKROOM_USAGE for flags that contradict.
 void find_embed_cache(EngineOptions& options);
 
-// Owns a darkroom_engine. Ctrl-C reaches the engine that was made last, while it lives.
+// Owns a darkroom_engine. While it works in a call that can be cancelled, there is a CancelOnInterrupt.
 class Engine {
  public:
   explicit Engine(const EngineOptions& options = {});

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -26,5 +27,27 @@ template <typename... Args>
 [[noreturn]] void fail(darkroom_status status, fmt::format_string<Args...> format, Args&&... args) {
   throw Failure(status, fmt::format(format, std::forward<Args>(args)...));
 }
+
+// What callbacks of the C API throw, which must not pass through it.
+class CallbackProblem {
+ public:
+  // Runs work() and returns what it does; 1, which stops the engine's call, when it throws or has thrown.
+  template <typename Work>
+  int guard(Work work) noexcept {
+    try {
+      if (!thrown_) return work();
+    } catch (...) {
+      thrown_ = std::current_exception();
+    }
+    return 1;
+  }
+  // After the call.
+  void rethrow() const {
+    if (thrown_) std::rethrow_exception(thrown_);
+  }
+
+ private:
+  std::exception_ptr thrown_;
+};
 
 }  // namespace cli

@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <exception>
 #include <filesystem>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -144,9 +143,6 @@ class Run {
   static int on_picture(const darkroom_picture* picture, void* self);
   static int on_sheet(const darkroom_picture* sheet, void* self);
   static int on_preview(const darkroom_preview* preview, void* self);
-  // Runs `work` inside a callback; what it throws is kept for draw().
-  template <typename Work>
-  int guarded(Work work);
   static void on_note(const char* text, void* self);
 
   const Engine& engine_;
@@ -156,7 +152,7 @@ class Run {
   OutputName pictures_;
   std::optional<OutputName> latents_;
   Clock::time_point start_ = Clock::now(), picture_start_ = Clock::now();
-  std::exception_ptr problem_;  // thrown inside a callback; must not pass through the C API
+  CallbackProblem problem_;
 };
 
 void Run::draw(const ModelHandle& model) {
@@ -169,9 +165,9 @@ void Run::draw(const ModelHandle& model) {
   request.preview_every = options_.preview_every.value_or(1);
   request.on_note = on_note;
   request.user = this;
-  stop_if_interrupted();
-  const darkroom_status status = darkroom_generate(engine_.get(), model.get(), &request);
-  if (problem_) std::rethrow_exception(problem_);
+  const darkroom_status status =
+      cancellable(engine_.get(), [&] { return darkroom_generate(engine_.get(), model.get(), &request); });
+  problem_.rethrow();
   engine_.check(status);
   const int count = options_.settings.value("count", 1);
   if (count > 1) {
@@ -229,37 +225,32 @@ void Run::finish_sheet(const darkroom_picture& sheet) {
 }
 
 int Run::on_progress(const darkroom_progress* event, void* self) {
-  static_cast<Run*>(self)->progress_.on_event(*event);
-  return interrupted() ? 1 : 0;
-}
-
-template <typename Work>
-int Run::guarded(Work work) {
-  try {
-    work();
-    return 0;
-  } catch (...) {
-    problem_ = std::current_exception();
-    return 1;
-  }
+  Run& run = *static_cast<Run*>(self);
+  return run.problem_.guard([&] {
+    run.progress_.on_event(*event);
+    return interrupted() ? 1 : 0;
+  });
 }
 
 int Run::on_picture(const darkroom_picture* picture, void* self) {
   Run& run = *static_cast<Run*>(self);
-  return run.guarded([&] { run.finish_picture(*picture); });
+  return run.problem_.guard([&] { return run.finish_picture(*picture), 0; });
 }
 
 int Run::on_sheet(const darkroom_picture* sheet, void* self) {
   Run& run = *static_cast<Run*>(self);
-  return run.guarded([&] { run.finish_sheet(*sheet); });
+  return run.problem_.guard([&] { return run.finish_sheet(*sheet), 0; });
 }
 
 int Run::on_preview(const darkroom_preview* preview, void* self) {
   Run& run = *static_cast<Run*>(self);
-  return run.guarded([&] { run.preview_.show(*preview, run.engine_); });
+  return run.problem_.guard([&] { return run.preview_.show(*preview, run.engine_), 0; });
 }
 
-void Run::on_note(const char* text, void* self) { static_cast<Run*>(self)->progress_.note(text); }
+void Run::on_note(const char* text, void* self) {
+  Run& run = *static_cast<Run*>(self);
+  run.problem_.guard([&] { return run.progress_.note(text), 0; });
+}
 
 void require_readable(const char* flag, const std::optional<std::string>& path, darkroom_status otherwise) {
   if (path && access(path->c_str(), R_OK) != 0) {
@@ -315,6 +306,7 @@ void run_generate(const Command& self, const std::vector<std::string>& arguments
   if (options.settings.contains("columns") && !is_sheet(options))
     fail(DARKROOM_USAGE, "--columns needs --sheet");
   // Whatever can be wrong without the model is found before the model is read.
+  require_stdout();
   Run run(engine, options, progress, preview);
   require_readable("--noise", path_of(options, "noise"), DARKROOM_MODEL);
   require_readable("--init", path_of(options, "init"), DARKROOM_USAGE);

@@ -14,6 +14,11 @@ namespace cli {
 // Makes a file in the folder and removes it. Throws Failure (DARKROOM_OUTPUT).
 void require_writable(const std::filesystem::path& folder);
 
+// Refuse names that no result can have: an empty one, "-", a device or a pipe; and, where names are no
+// templates, {seed} and {index}. Throw Failure (DARKROOM_USAGE), `flag` in front.
+void require_file_name(const std::string& flag, const std::string& path);
+void require_no_places(const std::string& flag, const std::string& path);
+
 // Where the pictures (or latents) of one run go.
 class OutputName {
  public:
@@ -32,6 +37,7 @@ class OutputName {
                    darkroom_status* status);
 
  private:
+  std::string flag_;
   std::filesystem::path folder_;
   std::string stem_, extension_;  // of the pattern
   bool overwrite_;

@@ -22,6 +22,8 @@ void check_file(const std::string& path) {
   if (lower(file.extension().string()) != ".png") {
     fail(DARKROOM_USAGE, "--preview is '{}'; it takes terminal, or the name of a .png file", printable(path));
   }
+  require_file_name("--preview", path);
+  require_no_places("--preview", path);
   const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored))

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <string_view>
 
@@ -124,8 +123,7 @@ void Progress::line(const std::string& text) {
   if (style_ == ProgressStyle::kNone) return;
   clear();
   picture_rows_ = 0;
-  fmt::print(stderr, "{}\n", printable(text));
-  std::fflush(stderr);
+  write_stderr(printable(text) + "\n");
 }
 
 void Progress::picture(const std::string& drawn, int rows) {
@@ -133,22 +131,20 @@ void Progress::picture(const std::string& drawn, int rows) {
   clear();
   places_ = places(rows);
   const std::string up = rows == picture_rows_ ? fmt::format("\x1b[{}A", rows) : "";
-  fmt::print(stderr, "{}{}", up, drawn);
+  write_stderr(up + drawn);
   picture_rows_ = rows;
   show(updating_);
 }
 
 void Progress::show(const std::string& text) {
   // One column stays free: a full line would wrap on some terminals. Our own texts are ASCII.
-  fmt::print(stderr, "\r{}\x1b[K", text.substr(0, terminal_columns() - 1));
-  std::fflush(stderr);
+  write_stderr(fmt::format("\r{}\x1b[K", text.substr(0, terminal_columns() - 1)));
   shown_ = true;
 }
 
 void Progress::clear() {
   if (!shown_) return;
-  fmt::print(stderr, "\r\x1b[K");
-  std::fflush(stderr);
+  write_stderr("\r\x1b[K");
   shown_ = false;
 }
 

@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 
 #include "failure.h"
+#include "interrupt.h"
+#include "streams.h"
 
 namespace cli {
 namespace {
@@ -38,6 +39,30 @@ Utf8Character first_character(std::string_view text) {
   return surrogate || overlong || code > 0x10FFFF ? Utf8Character{} : Utf8Character{length, code};
 }
 
+struct CodeRange {
+  uint32_t first, last;
+};
+// Unicode's Cc, Cf, Zl and Zp, and what is Default_Ignorable_Code_Point; of these not U+FE00 to U+FE0F, which
+// choose between the forms of the emoji before them.
+constexpr CodeRange kInvisible[] = {
+    {0x00, 0x1F},       {0x7F, 0x9F},       {0xAD, 0xAD},       {0x34F, 0x34F},     {0x600, 0x605},
+    {0x61C, 0x61C},     {0x6DD, 0x6DD},     {0x70F, 0x70F},     {0x890, 0x891},     {0x8E2, 0x8E2},
+    {0x115F, 0x1160},   {0x17B4, 0x17B5},   {0x180B, 0x180F},   {0x200B, 0x200F},   {0x2028, 0x202E},
+    {0x2060, 0x206F},   {0x3164, 0x3164},   {0xFEFF, 0xFEFF},   {0xFFA0, 0xFFA0},   {0xFFF0, 0xFFFB},
+    {0x110BD, 0x110BD}, {0x110CD, 0x110CD}, {0x13430, 0x1343F}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A},
+    {0xE0000, 0xE0FFF}};
+
+bool is_invisible(uint32_t code) {
+  return std::ranges::any_of(kInvisible,
+                             [code](CodeRange range) { return code >= range.first && code <= range.last; });
+}
+
+bool not_interrupted() { return !interrupted(); }
+
+[[noreturn]] void refuse_stdout() {
+  fail(DARKROOM_OUTPUT, "standard output cannot be written: {}", std::strerror(errno));
+}
+
 }  // namespace
 
 std::string printable(std::string_view text) {
@@ -45,8 +70,7 @@ std::string printable(std::string_view text) {
   while (!text.empty()) {
     const Utf8Character character = first_character(text);
     const std::size_t length = std::max<std::size_t>(character.length, 1);
-    const bool control = character.code < 0x20 || (character.code >= 0x7F && character.code <= 0x9F);
-    if (character.length == 0 || control) {
+    if (character.length == 0 || is_invisible(character.code)) {
       for (std::size_t i = 0; i < length; ++i) {
         out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i]));
       }
@@ -150,7 +174,8 @@ std::optional<std::string> closest(const std::string& word, const std::vector<st
   // Long enough for any name of ours, and short enough for the quadratic distance.
   if (word.size() > 64) return std::nullopt;
   std::optional<std::string> best;
-  std::size_t best_distance = std::max<std::size_t>(2, word.size() / 3) + 1;
+  const std::size_t dashes = std::min(word.find_first_not_of('-'), word.size());
+  std::size_t best_distance = (word.size() - dashes + 1) / 3 + 1;  // of four letters one may be wrong
   for (const std::string& candidate : candidates) {
     // "--neg" and "--negative-prompt" both mean "--negative".
     const bool prefix = std::min(word.size(), candidate.size()) >= 4 &&
@@ -185,14 +210,19 @@ std::string Table::text() const {
 }
 
 void write_stdout(std::string_view text) {
-  const bool written =
-      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
-  if (!written) fail(DARKROOM_OUTPUT, "standard output cannot be written: {}", std::strerror(errno));
+  if (streams::write_output(text, not_interrupted)) return;
+  stop_if_interrupted();
+  refuse_stdout();
 }
 
+void require_stdout() {
+  if (!streams::output_is_open()) refuse_stdout();
+}
+
+void write_stderr(std::string_view text) { streams::write_error(text, not_interrupted); }
+
 void write_note(const std::string& text) {
-  fmt::print(stderr, "darkroom: note: {}\n", printable(text));
-  std::fflush(stderr);
+  write_stderr(fmt::format("darkroom: note: {}\n", printable(text)));
 }
 
 }  // namespace cli

@@ -10,7 +10,8 @@
 
 namespace cli {
 
-// `text` on one line and harmless on a terminal: control characters (C0, DEL, C1) become \xNN.
+// `text` on one line, harmless on a terminal and without hidden parts: the bytes of control characters, of
+// invisible ones such as text-direction marks, and of what is not UTF-8 become \xNN.
 std::string printable(std::string_view text);
 
 std::string lower(std::string text);  // of ASCII letters
@@ -47,10 +48,16 @@ class Table {
   std::vector<std::size_t> left_ = {0};
 };
 
-// Writes results to standard output. Throws Failure (DARKROOM_OUTPUT) when it cannot.
+// Writes results to standard output. Throws Failure: DARKROOM_OUTPUT when it cannot, DARKROOM_CANCELLED when
+// a signal came while it waited.
 void write_stdout(std::string_view text);
 
-// Writes "darkroom: note: ..." to standard error.
+// Throws Failure (DARKROOM_OUTPUT) when standard output is closed. For a check before long work.
+void require_stdout();
+
+// Writes to standard error. Whether it arrives changes nothing.
+void write_stderr(std::string_view text);
+// The same for "darkroom: note: ..." on a line.
 void write_note(const std::string& text);
 
 }  // namespace cli

@@ -133,31 +133,37 @@ void decide_strength(const Request& request, Job& job) {
   job.strength = strength;
 }
 
+// Lists from other programs name the 0 after the last step, too.
+std::vector<double> without_closing_zero(std::vector<double> sigmas) {
+  if (sigmas.size() > 1 && sigmas.back() == 0) sigmas.pop_back();
+  return sigmas;
+}
+
 void decide_schedule(const Request& request, const Model& model, Job& job) {
   const ModelConfig& config = model.config();
   const int64_t own_steps = model.settings().steps.value_or(config.is_dev() ? 28 : 4);
   const int64_t steps = request.steps.value_or(own_steps);
-  require(request.sigmas.size() <= static_cast<std::size_t>(kMaxSteps), ErrorCode::kUsage,
-          "{} sigmas, at most {} are allowed", request.sigmas.size(), kMaxSteps);
+  const std::vector<double> sigmas = without_closing_zero(request.sigmas);
+  require(sigmas.size() <= static_cast<std::size_t>(kMaxSteps), ErrorCode::kUsage,
+          "{} sigmas, at most {} are allowed", sigmas.size(), kMaxSteps);
   double above = 1.0 + 1e-9;
-  for (const double sigma : request.sigmas) {
+  for (const double sigma : sigmas) {
     require(sigma > 0 && sigma < above, ErrorCode::kUsage,
             "sigmas must fall from at most 1 and stay above 0, found {} after {}", sigma, above);
     above = sigma;
   }
-  if (!request.sigmas.empty() && request.steps && static_cast<std::size_t>(steps) != request.sigmas.size()) {
-    fail(ErrorCode::kUsage, "{} sigmas and {} steps were given; leave one of them out", request.sigmas.size(),
-         steps);
+  if (!sigmas.empty() && request.steps && static_cast<std::size_t>(steps) != sigmas.size()) {
+    fail(ErrorCode::kUsage, "{} sigmas and {} steps were given; leave one of them out", sigmas.size(), steps);
   }
-  job.custom_sigmas = request.sigmas;
+  job.custom_sigmas = sigmas;
   job.sampler = parse_sampler(request.sampler);
   job.cache = parse_cache(request.cache);
   require(job.cache.method == CacheMethod::kOff || job.sampler != SamplerKind::kHeun, ErrorCode::kUsage,
           "the step cache does not go with the sampler heun, which looks at each noise level twice");
   job.spacing = parse_sigma_spacing(request.spacing);
-  job.schedule = make_schedule(config.scheduler, {.steps = request.sigmas.empty() ? steps : 0,
+  job.schedule = make_schedule(config.scheduler, {.steps = sigmas.empty() ? steps : 0,
                                                   .image_tokens = job.image_tokens(),
-                                                  .sigmas = request.sigmas,
+                                                  .sigmas = sigmas,
                                                   .spacing = job.spacing});
 }
 
@@ -310,6 +316,7 @@ Request settled(const Request& request, const Job& job) {
   out.width = job.width;
   out.height = job.height;
   out.steps = job.asked_steps;
+  out.sigmas = job.custom_sigmas;
   out.cfg = job.cfg;
   out.guidance = job.guidance ? std::optional<double>(*job.guidance) : std::nullopt;
   out.guidance_schedule = guidance_schedule_text(job.guidance_schedule);

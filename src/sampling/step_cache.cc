@@ -101,8 +101,8 @@ CacheSettings parse_cache(std::string_view text) {
   if (text.ends_with(',')) refuse(text);
   while (!rest.empty()) {
     std::string_view value = take_until(rest, ',');
-    const std::string_view key = take_until(value, '=');
-    if (!set(settings, key, value)) refuse(text);
+    const std::string_view key = without_blanks(take_until(value, '='));
+    if (!set(settings, key, without_blanks(value))) refuse(text);
   }
   return settings;
 }

@@ -1,4 +1,6 @@
 // The command line's own part: help, refusals and their exit codes, streams.
+#include <sys/stat.h>
+
 #include "cli/program.h"
 
 namespace cli_test {
@@ -64,10 +66,10 @@ TEST_F(CliArguments, EachCommandHasHelp) {
 }
 
 TEST_F(CliArguments, WrongCommandsAreUsageErrors) {
-  expect_refusal({}, 2, "generate, info, plan, tokenize, convert, words and bench");
+  expect_refusal({"zebra"}, 2, "there are generate, words, info, plan, convert, tokenize and bench");
   expect_refusal({"generat"}, 2, "did you mean generate?");
   expect_refusal({"zebra"}, 2, "there is no command 'zebra'");
-  expect_refusal({"--quiet", "generate"}, 2, "'--quiet' stands before the command");
+  expect_refusal({"--quiet", "generate"}, 2, "'--quiet' comes before the command");
   expect_refusal({"a\nb\x1b[31m"}, 2, "a\\x0ab\\x1b[31m");
 }
 
@@ -154,9 +156,9 @@ TEST_F(CliArguments, WrongValuesAreUsageErrors) {
       {{"--rng", "dice"}, "dice"},
       {{"--isa", "abacus"}, "abacus"},
       {{"-o", ""}, "--output is empty"},
-      {{"-o", "a.jpg"}, "only .png files are written"},
-      {{"-o", "{sed}.png"}, "{sed}"},
-      {{"--save-latents", "a.bin"}, "only .safetensors files"}};
+      {{"--sigmas", "0"}, "stay above 0"},
+      {{"--sigmas", "1,0,0"}, "stay above 0"},
+      {{"--sigmas", "1,0.5,0", "--steps", "3"}, "2 sigmas and 3 steps"}};
   for (const auto& [words, part] : cases) {
     Words all = {"generate", "--dummy", "tiny", "-p", "a"};
     all.insert(all.end(), words.begin(), words.end());
@@ -164,6 +166,89 @@ TEST_F(CliArguments, WrongValuesAreUsageErrors) {
   }
   expect_refusal({"generate", "--dummy", "huge", "a"}, 2, "there are tiny, dev and schnell");
   EXPECT_EQ(files(), Words{});
+}
+
+TEST_F(CliArguments, NamesThatNoResultCanHaveAreRefused) {
+  ASSERT_EQ(mkfifo((folder() / "pipe").c_str(), 0600), 0);
+  std::filesystem::create_symlink("/dev/null", folder() / "link.png");
+  std::filesystem::create_symlink("/dev/null", folder() / "link-1.png");
+  std::filesystem::rename(folder() / "pipe", folder() / "pipe.png");
+  const std::string braces = "only {seed} and {index} are replaced", stream = "it is written to files only";
+  const std::vector<std::pair<Words, std::string>> cases = {
+      {{"-o", "a.jpg"}, "--output is 'a.jpg', but only .png files are written; name it 'a.png'"},
+      {{"-o", "a.JPEG"}, "name it 'a.png'"},
+      {{"-o", "v1.5"}, "name it 'v1.5.png'"},
+      {{"-o", "x/v1.5"}, "name it 'x/v1.5.png'"},
+      {{"-o", "{seed}.v2"}, "name it '{seed}.v2.png'"},
+      {{"-o", "a."}, "name it 'a.png'"},
+      {{"--save-latents", "a.bin"}, "only .safetensors files are written; name it 'a.safetensors'"},
+      {{"--save-latents", "v1.5"}, "name it 'v1.5.safetensors'"},
+      {{"-o", "{sed}.png"}, "--output has '{sed}'; " + braces},
+      {{"-o", "{index:03}"}, "--output has '{index:03}'; " + braces},
+      {{"-o", "a-{seed:08d}.png"}, "'{seed:08d}'"},
+      {{"-o", "{seed:0.5}"}, "'{seed:0.5}'"},
+      {{"-o", "{ seed }.png"}, "'{ seed }'"},
+      {{"-o", "{Seed}.png"}, "'{Seed}'"},
+      {{"-o", "{seed"}, "'{seed'"},
+      {{"-o", "{index_1}"}, "'{index_1}'"},
+      {{"--save-latents", "{index:03}"}, "--save-latents has '{index:03}'"},
+      {{"--preview", "{index}.png"}, "--preview is '{index}.png', but nothing in it is replaced"},
+      {{"--preview", "p-{seed:03}.png"}, "but nothing in it is replaced"},
+      {{"-o", "-"}, "--output is '-'; " + stream},
+      {{"--save-latents", "-"}, "--save-latents is '-'; " + stream},
+      {{"--preview", "-"}, "--preview is '-'; it takes terminal, or the name of a .png file"},
+      {{"-o", "/dev/null"}, "--output is '/dev/null', which is a device or a pipe"},
+      {{"-o", "/dev/stdout"}, "--output is '/dev/stdout'; " + stream},
+      {{"-o", "/dev/fd/1"}, stream},
+      {{"--save-latents", "/dev/null"}, "a device or a pipe"},
+      {{"-o", "pipe.png"}, "a device or a pipe"},
+      {{"-o", "pipe"}, "pipe.png', which is a device or a pipe"},
+      {{"-o", "link.png"}, "a device or a pipe"},
+      {{"--preview", "pipe.png"}, "--preview is 'pipe.png', which is a device or a pipe"},
+      {{"--preview", "link.png"}, "a device or a pipe"}};
+  for (const auto& [words, part] : cases)
+    expect_refusal(small_picture({"-p", "a", words[0], words[1], "-q"}), 2, part);
+  expect_refusal(small_picture({"a", "-q", "-o", "link-{seed}", "-s", "1", "--overwrite"}), 2,
+                 "a device or a pipe");
+  expect_refusal({"convert", "--dummy", "tiny", "-", "--weights", "fp8"}, 2, "OUT is '-'; " + stream);
+  EXPECT_EQ(files(), (Words{"link-1.png", "link.png", "pipe.png"}));
+  // These are names.
+  for (const char* name : {"{}", "{0}", "./-", "{SED}", "a{b", "se{ed}d"})
+    EXPECT_EQ(run(small_picture({"-p", "a", "-q", "-o", name})).code, std::string(name) == "se{ed}d" ? 2 : 0)
+        << name;
+}
+
+TEST_F(CliArguments, BlanksInListsOfNumbersDoNotCount) {
+  const auto drawn = [&](const Words& more) {
+    Words words = {"generate",    "a",  "--dummy", "tiny",  "-W", "32",         "-H", "32",
+                   "-s",          "1",  "-q",      "--cfg", "2",  "--negative", "b",  "--no-embed-cache",
+                   "--overwrite", "-o", "a.png"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Result result = run(words);
+    EXPECT_EQ(result.code, 0) << result.err;
+    const std::string info = run({"info", "a.png", "--json"}).out;
+    return info.substr(info.find("recipe"));
+  };
+  const std::vector<std::pair<Words, Words>> same = {
+      {{"--sigmas", "1, 0.8, 0.5"}, {"--sigmas", "1,0.8,0.5"}},
+      {{"--sigmas", " 1 ,0.8\t,\n0.5 "}, {"--sigmas", "1,0.8,0.5"}},
+      {{"--sigmas", "1.0, 0.8, 0.5, 0.0"}, {"--sigmas", "1,0.8,0.5"}},  // as ComfyUI has them
+      {{"--sigmas", "1,0.8,0.5,0", "--steps", "3"}, {"--sigmas", "1,0.8,0.5"}},
+      {{"--steps", "2", "--guidance-schedule", "1, 4.5, 1"},
+       {"--steps", "2", "--guidance-schedule", "1,4.5,1"}},
+      {{"--steps", "2", "--guidance-interval", "0.1, 0.8"},
+       {"--steps", "2", "--guidance-interval", "0.1,0.8"}},
+      {{"--steps", "2", "--guidance-interval", "sigma: 0.3, 0.9"},
+       {"--steps", "2", "--guidance-interval", "sigma:0.3,0.9"}},
+      {{"--steps", "2", "--cfg-method", "apg: 0.1, -0.5"}, {"--steps", "2", "--cfg-method", "apg:0.1,-0.5"}},
+      {{"--steps", "2", "--threshold", "99.5, 2"}, {"--steps", "2", "--threshold", "99.5,2"}},
+      {{"--steps", "2", "--cache", "fbcache: 0.1, skips = 2"},
+       {"--steps", "2", "--cache", "fbcache:0.1,skips=2"}}};
+  for (const auto& [blanks, none] : same) EXPECT_EQ(drawn(blanks), drawn(none)) << blanks.back();
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--sigmas", "1 0.8"}, 2,
+                 "number 1 of --sigmas is '1 0.8'");
+  expect_refusal({"generate", "a", "--dummy", "tiny", "--sigmas", "1, ,0.5"}, 2,
+                 "number 2 of --sigmas is ''");
 }
 
 TEST_F(CliArguments, TextThatIsNotUtf8IsRefused) {

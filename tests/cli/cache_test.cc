@@ -44,7 +44,9 @@ TEST_F(CliCache, TheFolderIsTheUsersUnlessOneIsGiven) {
   const std::map<std::string, std::string> xdg = {{"XDG_CACHE_HOME", here + "/xdg"}},
                                            home = {{"XDG_CACHE_HOME", ""}, {"HOME", here + "/home"}},
                                            relative = {{"XDG_CACHE_HOME", "xdg2"}, {"HOME", here + "/home2"}},
-                                           none = {{"XDG_CACHE_HOME", ""}, {"HOME", ""}};
+                                           none = {{"XDG_CACHE_HOME", ""}, {"HOME", ""}},
+                                           nowhere = {{"XDG_CACHE_HOME", ".cache"}, {"HOME", "home3"}},
+                                           here_only = {{"XDG_CACHE_HOME", ""}, {"HOME", "."}};
   draw({"a"}, xdg);
   EXPECT_EQ(entries("xdg/darkroom/embeddings"), 1u);
   EXPECT_TRUE(cached(draw({"a"}, xdg)));
@@ -53,6 +55,13 @@ TEST_F(CliCache, TheFolderIsTheUsersUnlessOneIsGiven) {
   draw({"a"}, relative);
   EXPECT_EQ(entries("home2/.cache/darkroom/embeddings"), 1u);
   EXPECT_EQ(entries("xdg2"), 0u);
+  // A relative folder would be another one for each folder that the program is started in.
+  const Words before = files();
+  for (const auto& environment : {nowhere, here_only}) {
+    EXPECT_FALSE(cached(draw({"a", "-o", "a.png"}, environment)));
+    EXPECT_FALSE(cached(draw({"a", "-o", "a.png", "--overwrite"}, environment)));
+  }
+  EXPECT_EQ(files().size(), before.size() + 2);  // the pictures
   for (const auto& environment : {xdg, none})
     EXPECT_FALSE(cached(draw({"b", "--no-embed-cache"}, environment)));
   EXPECT_EQ(draw({"b"}, none).find("note"), std::string::npos);

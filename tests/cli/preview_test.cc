@@ -38,7 +38,7 @@ class CliPreview : public ProgramTest {
     bool is_restored = false;  // its settings
   };
   // Runs `darkroom words...` on a terminal of 80 × 24 cells that is `term`, and answers when it is asked for
-  // its attributes; "SIGINT" sends that instead.
+  // its attributes; "SIGINT" and the like send that instead.
   Session on_terminal(Words words, const std::string& term, const std::string& answer) const {
     words.insert(words.begin(), DARKROOM_PROGRAM);
     std::vector<char*> argv;
@@ -68,8 +68,8 @@ class CliPreview : public ProgramTest {
       termios raw{};
       EXPECT_EQ(tcgetattr(terminal, &raw), 0);
       EXPECT_EQ(raw.c_lflag & (ICANON | ECHO), 0u);
-      if (answer == "SIGINT") {
-        kill(child, SIGINT);
+      if (answer.starts_with("SIG")) {
+        kill(child, answer == "SIGINT" ? SIGINT : answer == "SIGHUP" ? SIGHUP : SIGTERM);
       } else if (write(terminal, answer.data(), answer.size()) < 0) {
         ADD_FAILURE() << "the terminal takes no answer";
       }
@@ -188,10 +188,12 @@ TEST_F(CliPreview, TheTerminalsAnswerDecides) {
 }
 
 TEST_F(CliPreview, AnInterruptWhileAskingLeavesTheTerminalAsItWas) {
-  const Session session = on_terminal(picture({"--preview", "terminal"}), "xterm", "SIGINT");
-  EXPECT_EQ(session.code, 130) << session.shown;
-  EXPECT_TRUE(session.is_restored);
-  EXPECT_FALSE(std::filesystem::exists(folder() / "a.png"));
+  for (const char* number : {"SIGINT", "SIGTERM", "SIGHUP"}) {
+    const Session session = on_terminal(picture({"--preview", "terminal"}), "xterm", number);
+    EXPECT_EQ(session.code, 130) << session.shown;
+    EXPECT_TRUE(session.is_restored);
+    EXPECT_FALSE(std::filesystem::exists(folder() / "a.png"));
+  }
 }
 
 }  // namespace

@@ -25,7 +25,12 @@ struct RunOptions {
   std::string input = {};                               // standard input
   std::map<std::string, std::string> environment = {};  // on top of this process's, without DARKROOM_*;
                                                         // XDG_CACHE_HOME is a folder of the test
+  std::string standard_input = {};                      // a file instead of `input`
   std::string standard_output = {};                     // where it goes; "": into Result::out
+  std::string standard_error = {};                      // where it goes; "": into Result::err
+  int error_pipe = -1;                                  // or into this open file
+  std::vector<int> closed = {};                         // standard streams that are closed
+  std::vector<int> ignored = {};                        // signals that are ignored from the start
   std::size_t memory_limit = 0;                         // bytes of address space; 0: none
 };
 
@@ -36,6 +41,12 @@ class ProgramTest : public testing::Test {
   // The two halves of run().
   pid_t start(const Words& words, const RunOptions& options = {}) const;
   Result finish(pid_t child) const;
+  // Waits until the process sleeps in a system call that waits for something, at most 20 s.
+  static void wait_until_it_waits(pid_t child);
+  // Until it has handlers for signals.
+  static void wait_until_it_catches(pid_t child, int number);
+  // What it has written to standard error so far.
+  std::string said() const;
 
   // Demands exit `code`, one line on standard error that contains `part`, and nothing on standard output.
   void expect_refusal(const Words& words, int code, const std::string& part,

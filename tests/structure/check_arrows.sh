@@ -30,7 +30,7 @@ while IFS=: read -r file line text; do
 done < <(grep -rnE '^ *#include "' src --include='*.h' --include='*.cc')
 
 if grep -rnE '^ *#include "' apps --include='*.h' --include='*.cc' | grep -vE '"(darkroom/darkroom\.h|[a-z_0-9]+\.h)"'; then
-  echo "the program may include darkroom/darkroom.h and its own headers only"; status=1
+  echo "the program may include darkroom/darkroom.h and headers under apps only"; status=1
 fi
 if grep -rnE '^ *#include [<"](hwy/|dnnl|oneapi/|cuda|cublas|cudnn|immintrin)' src | grep -v '^src/backends/'; then
   echo "vendors' headers belong into src/backends"; status=1

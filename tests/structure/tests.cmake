@@ -1,2 +1,3 @@
 add_test(NAME structure_arrows COMMAND ${CMAKE_CURRENT_LIST_DIR}/check_arrows.sh ${PROJECT_SOURCE_DIR})
 add_test(NAME structure_trace COMMAND ${CMAKE_CURRENT_LIST_DIR}/check_trace.sh ${PROJECT_SOURCE_DIR})
+add_test(NAME structure_streams COMMAND ${CMAKE_CURRENT_LIST_DIR}/check_streams.sh ${PROJECT_SOURCE_DIR})

@@ -1,7 +1,6 @@
 // The program `grade`: reads pictures and captions, prints JSON, and turns whatever is thrown into one line.
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "grader/report.h"
 #include "image/png.h"
 #include "image/recipe.h"
+#include "streams.h"
 
 namespace darkroom::grader {
 namespace {
@@ -68,19 +68,18 @@ Json grade_all(const std::vector<Task>& tasks) {
   return {{"pictures", pictures}, {"summary", summary.json()}};
 }
 
-// File names and captions may be any bytes; what is not UTF-8 is replaced.
-void print(const Json& json) {
-  const std::string text = json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
-  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
-  require(std::fflush(stdout) == 0 && written, ErrorCode::kOutput, "standard output: cannot be written");
+bool always() { return true; }
+
+void print_text(std::string_view text) {
+  require(streams::write_output(text, always), ErrorCode::kOutput, "standard output: cannot be written");
 }
+
+// File names and captions may be any bytes; what is not UTF-8 is replaced.
+void print(const Json& json) { print_text(json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n"); }
 
 void run(const std::vector<std::string>& words) {
   const Arguments arguments = parse_arguments(words);
-  if (arguments.help) {
-    fmt::print("{}", help_text());
-    return;
-  }
+  if (arguments.help) return print_text(help_text());
   if (arguments.list) return print(grade_all(tasks_of_list(*arguments.list, arguments.pictures[0])));
   std::vector<Task> tasks;
   for (const fs::path& path : arguments.pictures) tasks.push_back({path.string(), path, arguments.caption});
@@ -90,7 +89,7 @@ void run(const std::vector<std::string>& words) {
 
 int report(ErrorCode code, const std::string& message) {
   constexpr std::size_t kMostBytes = 1000;
-  fmt::print(stderr, "grade: {}\n", printable(message, kMostBytes));
+  streams::write_error("grade: " + printable(message, kMostBytes) + "\n", always);
   return static_cast<int>(code);
 }
 
@@ -99,6 +98,7 @@ int report(ErrorCode code, const std::string& message) {
 
 int main(int argc, char** argv) {
   using darkroom::ErrorCode;
+  streams::open_standard_streams();
   try {
     darkroom::grader::run({argv + (argc > 0 ? 1 : 0), argv + argc});
     return 0;
