@@ -1,6 +1,7 @@
 // The C API at its edges: null arguments, unknown names, errors that stay readable, stopping from a callback.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -9,6 +10,7 @@
 #include "base/temp_folder.h"
 #include "darkroom/darkroom.h"
 #include "model_folder.h"
+#include "process_peak.h"
 
 namespace {
 
@@ -212,6 +214,50 @@ TEST_F(Api, PicturesAreSavedFromWhatTheyHave) {
   picture.latent_channels = -1;
   EXPECT_EQ(darkroom_save_latents(engine_, &picture, path.c_str(), 1), DARKROOM_USAGE);
   EXPECT_EQ(darkroom_save_png(engine_, nullptr, path.c_str(), 0, 1), DARKROOM_USAGE);
+}
+
+// A program may have held much more than a run needs, and may watch its own peak.
+TEST_F(Api, PeaksAreOfTheRunAndTheProcesssOwnMarkIsLeftAlone) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer keeps what was freed";
+#endif
+  constexpr std::size_t kHeld = std::size_t{256} << 20;
+  std::vector<char>(kHeld, 1).clear();
+  const std::size_t mark = darkroom::peak_bytes();
+  ASSERT_GT(mark, kHeld);
+  struct Seen {
+    uint64_t run = 0, phase = 0;
+  } seen;
+  request_.user = &seen;
+  request_.on_progress = [](const darkroom_progress* p, void* user) {
+    Seen& s = *static_cast<Seen*>(user);
+    s.run = p->peak_bytes;
+    s.phase = std::max(s.phase, p->phase_peak_bytes);
+    EXPECT_GE(s.run, p->phase_peak_bytes);
+    return 0;
+  };
+  for (int run = 0; run < 2; ++run) {
+    ASSERT_EQ(darkroom_generate(engine_, model_, &request_), DARKROOM_OK) << error();
+    EXPECT_GT(seen.run, uint64_t{1} << 20);
+    EXPECT_LT(seen.run, kHeld) << "what the program held before is not the run's";
+    EXPECT_EQ(seen.run, seen.phase);
+    seen = {};
+  }
+  const darkroom::TempFolder folder;
+  const std::string out = folder / "new";
+  darkroom_conversion conversion;
+  darkroom_conversion_init(&conversion);
+  conversion.out = out.c_str();
+  conversion.weights = "bf16";
+  conversion.user = &seen;
+  conversion.on_progress = [](const darkroom_convert_progress* p, void* user) {
+    static_cast<Seen*>(user)->run = p->peak_bytes;
+    return 0;
+  };
+  ASSERT_EQ(darkroom_convert(engine_, model_, &conversion), DARKROOM_OK) << error();
+  EXPECT_GT(seen.run, uint64_t{1} << 20);
+  EXPECT_LT(seen.run, kHeld);
+  EXPECT_EQ(darkroom::peak_bytes(), mark);
 }
 
 TEST_F(Api, TheVersionIsOneNumber) {

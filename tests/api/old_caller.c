@@ -1,5 +1,5 @@
 /* A program as it was written against an older header, which is the one that it is compiled with. It draws a
- * picture and looks at what lies after its structs. Usage: old_caller FOLDER, for the picture. */
+ * picture and looks at what lies after its structs. Usage: old_caller FILE.png, for the picture. */
 #include <stdio.h>
 #include <string.h>
 
@@ -52,7 +52,7 @@ static int untouched(const unsigned char* margin) {
 
 struct Drawn {
   darkroom_engine* engine;
-  const char* folder;
+  const char* path;
   int pictures, events;
 };
 
@@ -63,14 +63,13 @@ static int on_progress(const darkroom_progress* event, void* user) {
 
 static int on_picture(const darkroom_picture* picture, void* user) {
   struct Drawn* drawn = user;
-  char path[512];
+  const char* path = drawn->path;
   darkroom_picture copy;
   drawn->pictures++;
   /* The caller's own struct, of the caller's size. */
   memset(&copy, 0, sizeof copy);
   memcpy(&copy, picture, sizeof copy);
   copy.struct_size = sizeof copy;
-  snprintf(path, sizeof path, "%s/picture.png", drawn->folder);
   expect(darkroom_save_png(drawn->engine, &copy, path, 1, 1) == DARKROOM_OK, "darkroom_save_png");
   /* One from before the latents were there. */
   copy.struct_size = offsetof(darkroom_picture, latents);
@@ -79,12 +78,12 @@ static int on_picture(const darkroom_picture* picture, void* user) {
   return 0;
 }
 
-static void draw(darkroom_engine* engine, darkroom_model* model, const char* folder) {
+static void draw(darkroom_engine* engine, darkroom_model* model, const char* path) {
   WITH_MARGIN(darkroom_request) r;
   struct Drawn drawn = {NULL, NULL, 0, 0};
   char* plan = NULL;
   drawn.engine = engine;
-  drawn.folder = folder;
+  drawn.path = path;
   memset(&r, kMark, sizeof r);
   darkroom_request_init(&r.value);
   r.value.prompt = "an older program";
