@@ -192,8 +192,9 @@ typedef struct darkroom_progress {
   /* Time since the phase began. */
   double phase_seconds;
   /* The largest resident set of the process during the run so far, and during the phase so far. It counts
-   * all that the process does. It is exact where the process holds more than ever before; otherwise it is the
-   * largest value that was seen at an event. See docs/CLI.md for how the command line gets exact values. */
+   * all that the process does. It is exact if the process holds more than ever before; otherwise it is the
+   * largest value that was seen at an event. On Linux a program can make it exact: it writes "5" to
+   * /proc/self/clear_refs in the first event of each phase. */
   uint64_t peak_bytes;
   uint64_t phase_peak_bytes;
   /* What the plan says for the phase. */
