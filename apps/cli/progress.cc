@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <string_view>
 
 #include "text.h"
@@ -71,6 +72,10 @@ std::size_t terminal_columns() {
   return size.ws_col;
 }
 
+// Sets the kernel's mark of the largest resident set back, so that the library sees the peak of this phase
+// alone. The mark is the process's, and the process is ours.
+void forget_peak() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
 std::string skipped_text(const darkroom_progress& event) {
   if (event.skipped_passes == 0) return "";
   return fmt::format("{} of {} forward passes skipped, ", event.skipped_passes, event.passes);
@@ -97,7 +102,10 @@ void Progress::on_event(const darkroom_progress& event) {
                      bytes_text(event.planned_bytes), read_text(event), cache_text(event)));
   }
   const bool phase_begins = event.step == 0 && event.block == 0 && !event.finished;
-  if (phase_begins) last_shown_ = {};
+  if (phase_begins) {
+    last_shown_ = {};
+    forget_peak();
+  }
   live(fmt::format("{}{}{}  {}  peak {}", picture_text(event), phase_name(event.phase),
                    event.phase == DARKROOM_DENOISE ? denoise_text(event) : "",
                    seconds_text(event.phase_seconds), bytes_text(peak_bytes_)));

@@ -9,7 +9,9 @@
 #include <new>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
+#include "api/structs.h"
 #include "backends/registry.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -21,6 +23,7 @@
 #include "image/recipe.h"
 #include "memory/budget.h"
 #include "options/request_json.h"
+#include "memory/peak.h"
 #include "pipeline/inspect.h"
 #include "pipeline/latents_file.h"
 #include "pipeline/pipeline.h"
@@ -31,6 +34,7 @@ using darkroom::ErrorCode;
 using darkroom::fail;
 using darkroom::require;
 using darkroom::ThreadPool;
+using darkroom::api::whole;
 
 struct darkroom_model {
   darkroom::Model model;
@@ -43,6 +47,7 @@ struct darkroom_engine {
   std::unique_ptr<darkroom::Backend> backend;
   std::string last_error;
   std::atomic<bool> cancel{false};
+  bool working = false;  // in a call that darkroom_cancel() stops
 };
 
 namespace {
@@ -64,6 +69,7 @@ darkroom_status guarded(darkroom_engine* engine, Body body) noexcept {
   try {
     engine->last_error.clear();
     body();
+    engine->last_error.clear();  // of a call in a callback
     return DARKROOM_OK;
   } catch (const Error& e) {
     engine->last_error = e.what();
@@ -75,6 +81,40 @@ darkroom_status guarded(darkroom_engine* engine, Body body) noexcept {
     engine->last_error = std::string("unexpected: ") + e.what();
     return DARKROOM_FAILURE;
   }
+}
+
+void stop_if(bool stop) {
+  if (stop) fail(ErrorCode::kCancelled, "stopped on request");
+}
+
+// Marks an engine as busy while it lives. Its callbacks may not begin a second such call.
+class Working {
+ public:
+  explicit Working(darkroom_engine& engine) : engine_(engine) {
+    require(!engine.working, ErrorCode::kUsage,
+            "this engine is in the middle of a call; a callback that draws, converts or measures needs an "
+            "engine of its own");
+    engine.working = true;
+  }
+  ~Working() { engine_.working = false; }
+  Working(const Working&) = delete;
+  Working& operator=(const Working&) = delete;
+
+ private:
+  darkroom_engine& engine_;
+};
+
+// Runs one API call that darkroom_cancel() stops. A cancel waits until such a call ends with
+// DARKROOM_CANCELLED, and goes with it.
+template <typename Body>
+darkroom_status cancellable(darkroom_engine* engine, Body body) noexcept {
+  const darkroom_status status = guarded(engine, [&] {
+    const Working working(*engine);
+    stop_if(engine->cancel);
+    body();
+  });
+  if (status == DARKROOM_CANCELLED) engine->cancel = false;
+  return status;
 }
 
 void require_argument(bool given, const char* what) {
@@ -96,21 +136,6 @@ void hand_out(const nlohmann::json& json, char** text) {
 template <typename T>
 std::optional<T> unless_zero(T value) {
   return value == 0 ? std::nullopt : std::optional<T>(value);
-}
-
-// What a caller gave, in this library's size: fields that the caller does not know have their first values.
-template <typename T>
-T whole(const T& given, void (*init)(T*), const char* what) {
-  require_argument(given.struct_size > sizeof(given.struct_size), what);
-  T out;
-  init(&out);
-  std::memcpy(&out, &given, std::min(given.struct_size, sizeof(T)));
-  out.struct_size = sizeof(T);
-  return out;
-}
-
-darkroom_request whole(const darkroom_request& given) {
-  return whole(given, darkroom_request_init, "the size of darkroom_request");
 }
 
 // JSON that a caller passed; `name` is that of the argument.
@@ -157,10 +182,6 @@ darkroom::Request to_request(const darkroom_request& r) {
   if (r.settings) load_request(json_argument(r.settings, "settings"), out, "settings");
   out.sheet = r.on_sheet != nullptr;
   return out;
-}
-
-void stop_if(bool stop) {
-  if (stop) fail(ErrorCode::kCancelled, "stopped on request");
 }
 
 void hand_over(const darkroom::Picture& p, darkroom_picture_fn take, void* user) {
@@ -246,7 +267,10 @@ darkroom::ConvertOptions to_options(const darkroom_conversion& c, const std::str
 darkroom::ConvertListeners listeners_of(const darkroom_conversion& c) {
   darkroom::ConvertListeners listeners;
   const auto begin = std::chrono::steady_clock::now();
-  listeners.on_progress = [&c, begin](const darkroom::ConvertProgress& p) {
+  darkroom::memory::PeakWatch peak;
+  peak.begin();
+  listeners.on_progress = [&c, begin, peak](const darkroom::ConvertProgress& p) mutable {
+    peak.look();
     if (!c.on_progress) return;
     const std::string part(part_folder(p.part));
     const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
@@ -258,7 +282,7 @@ darkroom::ConvertListeners listeners_of(const darkroom_conversion& c) {
                                           .bytes_written = p.bytes_written,
                                           .bytes_all = p.bytes_all,
                                           .seconds = passed.count(),
-                                          .peak_bytes = darkroom::memory::peak_resident_bytes()};
+                                          .peak_bytes = peak.bytes()};
     stop_if(c.on_progress(&event, c.user) != 0);
   };
   listeners.on_note = [&c](const std::string& note) {
@@ -267,10 +291,21 @@ darkroom::ConvertListeners listeners_of(const darkroom_conversion& c) {
   return listeners;
 }
 
-void check_picture(const darkroom_picture* picture, const char* path) {
-  require_argument(picture && picture->struct_size >= sizeof(darkroom_picture), "the picture");
-  require_argument(path && *path, "the path");
+constexpr bool is_version(std::string_view text, int major, int minor, int patch) {
+  const int numbers[] = {major, minor, patch};
+  for (const int number : numbers) {
+    int read = 0;
+    for (; !text.empty() && text[0] >= '0' && text[0] <= '9'; text.remove_prefix(1)) {
+      read = 10 * read + (text[0] - '0');
+    }
+    if (read != number) return false;
+    if (text.starts_with('.')) text.remove_prefix(1);
+  }
+  return text.empty();
 }
+static_assert(is_version(DARKROOM_VERSION, DARKROOM_VERSION_MAJOR, DARKROOM_VERSION_MINOR,
+                         DARKROOM_VERSION_PATCH),
+              "darkroom.h and CMakeLists.txt give different versions");
 
 }  // namespace
 
@@ -278,11 +313,7 @@ extern "C" {
 
 const char* darkroom_version(void) { return DARKROOM_VERSION; }
 
-void darkroom_options_init(darkroom_options* options) {
-  if (!options) return;
-  *options = {};
-  options->struct_size = sizeof(darkroom_options);
-}
+int darkroom_version_number(void) { return DARKROOM_VERSION_NUMBER; }
 
 darkroom_status darkroom_create(const darkroom_options* options, darkroom_engine** engine) {
   if (!engine) return DARKROOM_USAGE;
@@ -290,7 +321,7 @@ darkroom_status darkroom_create(const darkroom_options* options, darkroom_engine
   if (!*engine) return DARKROOM_OUT_OF_MEMORY;
   return guarded(*engine, [&] {
     if (options) {
-      const darkroom_options o = whole(*options, darkroom_options_init, "the size of darkroom_options");
+      const darkroom_options o = whole(options, "darkroom_options");
       require(o.threads >= 0 && o.threads <= ThreadPool::kMaxThreads, ErrorCode::kUsage,
               "threads is {}, allowed are 0 (all) to {}", o.threads, ThreadPool::kMaxThreads);
       (*engine)->backend_options = {
@@ -310,6 +341,10 @@ const char* darkroom_last_error(const darkroom_engine* engine) {
 
 void darkroom_cancel(darkroom_engine* engine) {
   if (engine) engine->cancel.store(true, std::memory_order_relaxed);
+}
+
+int darkroom_clear_cancel(darkroom_engine* engine) {
+  return engine && engine->cancel.exchange(false, std::memory_order_relaxed) ? 1 : 0;
 }
 
 void darkroom_free(char* text) { std::free(text); }
@@ -343,21 +378,12 @@ darkroom_status darkroom_model_settings(darkroom_engine* engine, darkroom_model*
   });
 }
 
-void darkroom_request_init(darkroom_request* request) {
-  if (!request) return;
-  *request = {};
-  request->struct_size = sizeof(darkroom_request);
-  request->guidance = request->strength = -1;
-  request->count = 1;
-}
-
 darkroom_status darkroom_generate(darkroom_engine* engine, darkroom_model* model,
                                   const darkroom_request* request) {
-  return guarded(engine, [&] {
+  return cancellable(engine, [&] {
     require_argument(model && request, "the model or the request");
     require_argument(engine->backend != nullptr, "the backend: darkroom_create() failed");
-    engine->cancel = false;
-    const darkroom_request r = whole(*request);
+    const darkroom_request r = whole(request, "darkroom_request");
     darkroom::Job job = decide(to_request(r), model->model);
     settle_weights(model->model, engine->backend->workspace(), job);
     generate(model->model, *engine->backend, job, listeners_of(r), engine->cancel, engine->embeddings);
@@ -367,13 +393,16 @@ darkroom_status darkroom_generate(darkroom_engine* engine, darkroom_model* model
 darkroom_status darkroom_save_png(darkroom_engine* engine, const darkroom_picture* picture, const char* path,
                                   int metadata, int overwrite) {
   return guarded(engine, [&] {
-    check_picture(picture, path);
-    darkroom::Image image{picture->width, picture->height, {}};
-    const std::size_t bytes =
-        static_cast<std::size_t>(picture->width) * static_cast<std::size_t>(picture->height) * 3;
-    image.rgb.assign(picture->rgb, picture->rgb + bytes);
+    require_argument(path && *path, "the path");
+    const darkroom_picture p = whole(picture, "darkroom_picture");
+    require_argument(p.rgb != nullptr, "the picture's rgb");
+    require_argument(!metadata || p.recipe, "the picture's recipe");
+    require(p.width > 0 && p.height > 0, ErrorCode::kUsage, "the picture is {}x{} pixels", p.width, p.height);
+    darkroom::Image image{p.width, p.height, {}};
+    image.rgb.assign(p.rgb,
+                     p.rgb + static_cast<std::size_t>(p.width) * static_cast<std::size_t>(p.height) * 3);
     darkroom::PngOptions png{.overwrite = overwrite != 0};
-    if (metadata) png.texts = recipe_texts(darkroom::from_json(picture->recipe, "the picture's recipe"));
+    if (metadata) png.texts = recipe_texts(darkroom::from_json(p.recipe, "the picture's recipe"));
     write_png(image, path, png);
   });
 }
@@ -381,29 +410,21 @@ darkroom_status darkroom_save_png(darkroom_engine* engine, const darkroom_pictur
 darkroom_status darkroom_save_latents(darkroom_engine* engine, const darkroom_picture* picture,
                                       const char* path, int overwrite) {
   return guarded(engine, [&] {
-    check_picture(picture, path);
-    require(picture->latents != nullptr, ErrorCode::kUsage,
-            "a sheet has no latents; save those of its pictures");
-    const std::size_t count = static_cast<std::size_t>(picture->latent_tokens * picture->latent_channels);
-    darkroom::write_latents(path, {picture->latents, count}, picture->latent_tokens, picture->latent_channels,
-                            overwrite != 0);
+    require_argument(path && *path, "the path");
+    const darkroom_picture p = whole(picture, "darkroom_picture");
+    require(p.latents != nullptr, ErrorCode::kUsage, "a sheet has no latents; save those of its pictures");
+    require(p.latent_tokens > 0 && p.latent_channels > 0, ErrorCode::kUsage,
+            "the picture's latents are {} tokens of {} channels", p.latent_tokens, p.latent_channels);
+    const std::size_t count = static_cast<std::size_t>(p.latent_tokens * p.latent_channels);
+    darkroom::write_latents(path, {p.latents, count}, p.latent_tokens, p.latent_channels, overwrite != 0);
   });
-}
-
-void darkroom_conversion_init(darkroom_conversion* conversion) {
-  if (!conversion) return;
-  *conversion = {};
-  conversion->struct_size = sizeof(darkroom_conversion);
 }
 
 darkroom_status darkroom_convert(darkroom_engine* engine, darkroom_model* model,
                                  const darkroom_conversion* conversion) {
-  return guarded(engine, [&] {
+  return cancellable(engine, [&] {
     require_argument(model && conversion, "the model or the conversion");
-    const darkroom_conversion c =
-        whole(*conversion, darkroom_conversion_init, "the size of darkroom_conversion");
-    engine->cancel = false;
-    darkroom::memory::reset_peak();
+    const darkroom_conversion c = whole(conversion, "darkroom_conversion");
     convert(model->model, to_options(c, model->folder, engine->backend_options.threads), listeners_of(c),
             engine->cancel);
   });
@@ -421,7 +442,7 @@ darkroom_status darkroom_plan(darkroom_engine* engine, darkroom_model* model, co
   return guarded(engine, [&] {
     require_argument(model && request, "the model or the request");
     require_argument(engine->backend != nullptr, "the backend: darkroom_create() failed");
-    darkroom::Job job = decide(to_request(whole(*request)), model->model);
+    darkroom::Job job = decide(to_request(whole(request, "darkroom_request")), model->model);
     settle_weights(model->model, engine->backend->workspace(), job);
     hand_out(to_json(model->model, job, make_plan(model->model, job, engine->backend->workspace())), text);
   });
@@ -480,23 +501,15 @@ darkroom_status darkroom_describe_cpu(darkroom_engine* engine, char** text) {
   });
 }
 
-void darkroom_bench_options_init(darkroom_bench_options* options) {
-  if (!options) return;
-  *options = {};
-  options->struct_size = sizeof(darkroom_bench_options);
-}
-
 darkroom_status darkroom_bench(darkroom_engine* engine, const darkroom_bench_options* options, char** text) {
-  return guarded(engine, [&] {
+  return cancellable(engine, [&] {
     require(engine->backend_options.name == "cpu", ErrorCode::kUsage,
             "the bench measures the backend cpu, this engine has {}", engine->backend_options.name);
-    engine->cancel = false;
     darkroom::BenchOptions bench{.threads = engine->backend_options.threads,
                                  .isa = engine->backend_options.isa,
                                  .cancel = &engine->cancel};
     if (options) {
-      const darkroom_bench_options o =
-          whole(*options, darkroom_bench_options_init, "the size of darkroom_bench_options");
+      const darkroom_bench_options o = whole(options, "darkroom_bench_options");
       bench.quick = o.quick != 0;
       if (o.budget) bench.budget = o.budget;
       if (o.model) bench.model = &o.model->model;

@@ -1,5 +1,6 @@
 # The library that programs link: libdarkroom, with include/ as its only public header folder.
-darkroom_room(api SOURCES api.cc DEPS pipeline convert backends bench)
+darkroom_room(api SOURCES api.cc structs.cc old_callers.cc DEPS pipeline convert backends bench)
+target_compile_definitions(darkroom_api PRIVATE DARKROOM_BUILDING)
 target_include_directories(darkroom_api PUBLIC ${PROJECT_SOURCE_DIR}/include)
 add_library(darkroom INTERFACE)
 target_include_directories(darkroom INTERFACE ${PROJECT_SOURCE_DIR}/include)

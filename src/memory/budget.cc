@@ -1,7 +1,6 @@
 #include "memory/budget.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cctype>
@@ -10,6 +9,8 @@
 #include <fstream>
 #include <sstream>
 #include <string_view>
+
+#include "memory/peak.h"
 
 namespace darkroom::memory {
 namespace {
@@ -128,14 +129,6 @@ std::optional<std::size_t> automatic_budget(std::size_t process_bytes, const fs:
   return *available - margin + std::min(resident_bytes(), process_bytes);
 }
 
-std::size_t resident_bytes() { return number_behind("/proc/self/status", "VmRSS:", 1024).value_or(0); }
-
-std::size_t peak_resident_bytes() {
-  if (const auto peak = number_behind("/proc/self/status", "VmHWM:", 1024)) return *peak;
-  struct rusage usage {};
-  return ::getrusage(RUSAGE_SELF, &usage) == 0 ? static_cast<std::size_t>(usage.ru_maxrss) * 1024 : 0;
-}
-
-void reset_peak() { std::ofstream("/proc/self/clear_refs") << "5"; }
+std::size_t resident_bytes() { return resident().now; }
 
 }  // namespace darkroom::memory

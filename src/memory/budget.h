@@ -29,10 +29,7 @@ std::optional<std::size_t> available_bytes(const std::filesystem::path& root = "
 std::optional<std::size_t> automatic_budget(std::size_t process_bytes,
                                             const std::filesystem::path& root = "/");
 
-// The resident set of this process, now and at most since the last reset_peak() (or since it began, where the
-// system cannot reset it).
+// The resident set of this process now. peak.h has the largest.
 std::size_t resident_bytes();
-std::size_t peak_resident_bytes();
-void reset_peak();
 
 }  // namespace darkroom::memory

@@ -6,7 +6,7 @@
 
 #include "base/version.h"
 #include "image/sheet.h"
-#include "memory/budget.h"
+#include "memory/peak.h"
 #include "pipeline/latents_file.h"
 #include "pipeline/phases.h"
 #include "pipeline/plan.h"
@@ -91,6 +91,7 @@ class Run {
   std::vector<float> given_noise_;  // packed; empty unless the request names a file
   PictureMoments source_;           // of the job's source picture
   Progress progress_;
+  memory::PeakWatch peak_;  // of the phase
   std::chrono::steady_clock::time_point phase_start_;
 };
 
@@ -104,7 +105,7 @@ void Run::begin(Phase phase, std::initializer_list<const char*> planned) {
   for (const char* name : planned) {
     progress_.planned_bytes = std::max(progress_.planned_bytes, plan_.phase_bytes(plan_.phase(name)));
   }
-  memory::reset_peak();
+  peak_.begin();
   phase_start_ = std::chrono::steady_clock::now();
   report(false);
 }
@@ -113,7 +114,8 @@ void Run::report(bool finished) {
   progress_.finished = finished;
   progress_.phase_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - phase_start_).count();
-  progress_.phase_peak_bytes = memory::peak_resident_bytes();
+  peak_.look();
+  progress_.phase_peak_bytes = peak_.bytes();
   progress_.peak_bytes = std::max(progress_.peak_bytes, progress_.phase_peak_bytes);
   if (listeners_.on_progress) listeners_.on_progress(progress_);
 }
@@ -131,6 +133,7 @@ void Run::encode_source() {
     source_ = encode_picture(space.ctx, model_.config(), *model_.open_weights(Part::kVae), job_,
                              source_pixels(job_.source->image), plan_.encode_strips,
                              scratch_ ? &*scratch_ : nullptr);
+    peak_.look();  // while the workspace is there
   }
   end();
 }
@@ -174,10 +177,12 @@ std::vector<Conditioning> Run::encode(const std::vector<Tokens>& texts) {
   {
     Workspace space(backend_, plan_.phase("clip").activation_bytes, job_.precision, cancel_);
     pooled = encode_clip(space.ctx, config, *model_.open_weights(Part::kClip), clip_ids);
+    peak_.look();
   }
   {
     Workspace space(backend_, plan_.phase("t5").activation_bytes, job_.precision, cancel_);
     states = encode_t5(space.ctx, config, *model_.open_weights(Part::kT5), t5_ids);
+    peak_.look();
   }
   std::vector<Conditioning> prompts;
   for (std::size_t i = 0; i < pooled.size(); ++i)
@@ -312,6 +317,7 @@ void Run::decode(int index, Denoised denoised) {
     Workspace space(backend_, plan_.phase("vae").activation_bytes, job_.precision, cancel_);
     picture.image = darkroom::decode(space.ctx, model_.config(), *model_.open_weights(Part::kVae), job_,
                                      picture.latents, plan_.strips, scratch_ ? &*scratch_ : nullptr);
+    peak_.look();
   }
   end();
   picture.recipe = recipe_of(model_, job_, seed);

@@ -31,7 +31,7 @@ struct Progress {
                       0;  // under all prompts, of them those with a step cache's forecast; at a picture's end
   double phase_seconds = 0;
   std::size_t peak_bytes = 0;           // the largest resident set of this process during the run so far
-  std::size_t phase_peak_bytes = 0;     // and during the phase so far
+  std::size_t phase_peak_bytes = 0;     // and during the phase so far; both as memory::PeakWatch sees them
   std::size_t planned_bytes = 0;        // what the plan says of the phase
   uint64_t bytes_read = 0;              // of weights in this phase, known at its end
   double wait_seconds = 0;              // of which time was spent waiting for them

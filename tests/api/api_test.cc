@@ -1,6 +1,7 @@
 // The C API at its edges: null arguments, unknown names, errors that stay readable, stopping from a callback.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -9,6 +10,7 @@
 #include "base/temp_folder.h"
 #include "darkroom/darkroom.h"
 #include "model_folder.h"
+#include "process_peak.h"
 
 namespace {
 
@@ -51,17 +53,6 @@ TEST_F(Api, NullAndUnfilledArgumentsAreUsageErrors) {
   darkroom_cancel(nullptr);
 }
 
-// A program that was built before a field was there: what lies behind its struct is not looked at.
-TEST_F(Api, AnOlderCallersShorterStructIsEnough) {
-  request_.prompt = "a";
-  request_.weights = "no such kind";
-  char* plan = nullptr;
-  EXPECT_EQ(darkroom_plan(engine_, model_, &request_, &plan), DARKROOM_USAGE);
-  request_.struct_size = offsetof(darkroom_request, weights);
-  EXPECT_EQ(darkroom_plan(engine_, model_, &request_, &plan), DARKROOM_OK) << error();
-  darkroom_free(plan);
-}
-
 TEST_F(Api, TheBenchIsTheCpuBackends) {
   darkroom_options options;
   darkroom_options_init(&options);
@@ -102,7 +93,182 @@ TEST_F(Api, ACallbackStopsTheRun) {
   EXPECT_EQ(darkroom_generate(engine_, model_, &request_), DARKROOM_OK);  // the engine is usable again
 }
 
-TEST_F(Api, ASheetComesBehindThePicturesAndHasNoLatents) {
+// What the header lets a callback do with the engine in the middle of its call, and what not.
+TEST_F(Api, ACallbackMaySaveAndAskButNotDraw) {
+  struct Seen {
+    darkroom_engine* engine;
+    darkroom_model* model;
+    const darkroom_request* request;
+    darkroom::TempFolder folder;
+    int calls = 0;
+    std::string png() const { return folder / "picture.png"; }
+  } seen{engine_, model_, &request_, {}};
+  request_.user = &seen;
+  request_.on_picture = [](const darkroom_picture* p, void* user) {
+    Seen& s = *static_cast<Seen*>(user);
+    const auto answers = [](darkroom_status status, char* text) {
+      darkroom_free(text);
+      return status == DARKROOM_OK;
+    };
+    char* text = nullptr;
+    EXPECT_EQ(darkroom_save_png(s.engine, p, s.png().c_str(), 1, 0), DARKROOM_OK);
+    EXPECT_EQ(darkroom_save_latents(s.engine, p, (s.folder / "l.safetensors").c_str(), 0), DARKROOM_OK);
+    EXPECT_TRUE(answers(darkroom_plan(s.engine, s.model, s.request, &text), text));
+    EXPECT_TRUE(answers(darkroom_tokenize(s.engine, s.model, "x", 8, &text), text));
+    EXPECT_TRUE(answers(darkroom_model_settings(s.engine, s.model, &text), text));
+    EXPECT_TRUE(answers(darkroom_info(s.engine, s.png().c_str(), &text), text));
+    EXPECT_TRUE(answers(darkroom_read_recipe(s.engine, s.png().c_str(), &text), text));
+    EXPECT_TRUE(answers(darkroom_describe_cpu(s.engine, &text), text));
+    darkroom_model* other = nullptr;
+    EXPECT_EQ(darkroom_open_dummy(s.engine, "tiny", &other), DARKROOM_OK);
+    EXPECT_STREQ(darkroom_model_name(other), "dummy-tiny");
+    darkroom_close(other);
+
+    EXPECT_EQ(darkroom_generate(s.engine, s.model, s.request), DARKROOM_USAGE);
+    EXPECT_NE(std::string(darkroom_last_error(s.engine)).find("callback"), std::string::npos);
+    EXPECT_EQ(darkroom_bench(s.engine, nullptr, &text), DARKROOM_USAGE);
+    darkroom_conversion conversion;
+    darkroom_conversion_init(&conversion);
+    EXPECT_EQ(darkroom_convert(s.engine, s.model, &conversion), DARKROOM_USAGE);
+    EXPECT_EQ(darkroom_save_png(s.engine, p, s.png().c_str(), 1, 0), DARKROOM_OUTPUT) << "it exists";
+    EXPECT_NE(std::string(darkroom_last_error(s.engine)).find("picture.png"), std::string::npos);
+
+    // Another engine is free.
+    darkroom_engine* second = nullptr;
+    EXPECT_EQ(darkroom_create(nullptr, &second), DARKROOM_OK);
+    darkroom_request request = *s.request;
+    request.on_picture = nullptr;
+    EXPECT_EQ(darkroom_generate(second, s.model, &request), DARKROOM_OK) << darkroom_last_error(second);
+    darkroom_destroy(second);
+    s.calls++;
+    return 0;
+  };
+  ASSERT_EQ(darkroom_generate(engine_, model_, &request_), DARKROOM_OK) << error();
+  EXPECT_EQ(seen.calls, 1);
+  EXPECT_EQ(error(), "");
+  seen.calls = 0;
+  std::filesystem::remove_all(seen.folder / "l.safetensors");
+  std::filesystem::remove_all(seen.png());
+  EXPECT_EQ(darkroom_generate(engine_, model_, &request_), DARKROOM_OK) << "refusals inside leave no trace";
+  EXPECT_EQ(seen.calls, 1);
+}
+
+TEST_F(Api, ARunAfterAnErrorDrawsWhatItWouldHaveDrawn) {
+  std::vector<uint8_t> rgb;
+  request_.has_seed = 1;
+  request_.seed = 3;
+  request_.user = &rgb;
+  request_.on_picture = [](const darkroom_picture* p, void* user) {
+    static_cast<std::vector<uint8_t>*>(user)->assign(p->rgb, p->rgb + 32 * 32 * 3);
+    return 0;
+  };
+  ASSERT_EQ(darkroom_generate(engine_, model_, &request_), DARKROOM_OK) << error();
+  const std::vector<uint8_t> first = rgb;
+  darkroom_request wrong = request_;
+  wrong.steps = -1;
+  EXPECT_EQ(darkroom_generate(engine_, model_, &wrong), DARKROOM_USAGE);
+  wrong = request_;
+  wrong.budget = "1MiB";
+  EXPECT_EQ(darkroom_generate(engine_, model_, &wrong), DARKROOM_OUT_OF_MEMORY);
+  wrong = request_;
+  wrong.noise_path = "/nonexistent.safetensors";
+  EXPECT_EQ(darkroom_generate(engine_, model_, &wrong), DARKROOM_MODEL);
+  EXPECT_NE(error(), "");
+  rgb.clear();
+  EXPECT_EQ(darkroom_generate(engine_, model_, &request_), DARKROOM_OK) << error();
+  EXPECT_EQ(error(), "");
+  EXPECT_EQ(rgb, first);
+}
+
+// A picture that a program makes itself, or keeps a copy of.
+TEST_F(Api, PicturesAreSavedFromWhatTheyHave) {
+  const darkroom::TempFolder folder;
+  const std::string path = folder / "p.png";
+  const std::vector<uint8_t> rgb(4 * 2 * 3, 128);
+  darkroom_picture picture{};
+  picture.struct_size = sizeof(picture);
+  picture.width = 4;
+  picture.height = 2;
+  picture.rgb = rgb.data();
+  const auto save = [&](int metadata) {
+    return darkroom_save_png(engine_, &picture, path.c_str(), metadata, 1);
+  };
+  EXPECT_EQ(save(0), DARKROOM_OK) << error();
+  EXPECT_EQ(save(1), DARKROOM_USAGE);
+  EXPECT_NE(error().find("recipe"), std::string::npos) << error();
+  picture.struct_size = offsetof(darkroom_picture, seed);
+  EXPECT_EQ(save(0), DARKROOM_OK) << error();
+  picture.struct_size = offsetof(darkroom_picture, rgb);
+  EXPECT_EQ(save(0), DARKROOM_USAGE);
+  picture.struct_size = sizeof(picture) + 4;
+  EXPECT_EQ(save(0), DARKROOM_USAGE);
+  picture.struct_size = sizeof(picture);
+  for (const int width : {0, -4}) {
+    picture.width = width;
+    EXPECT_EQ(save(0), DARKROOM_USAGE) << width;
+  }
+  EXPECT_EQ(darkroom_save_latents(engine_, &picture, path.c_str(), 1), DARKROOM_USAGE);
+  const float latent = 1;
+  picture.latents = &latent;
+  picture.latent_tokens = -1;
+  picture.latent_channels = -1;
+  EXPECT_EQ(darkroom_save_latents(engine_, &picture, path.c_str(), 1), DARKROOM_USAGE);
+  EXPECT_EQ(darkroom_save_png(engine_, nullptr, path.c_str(), 0, 1), DARKROOM_USAGE);
+}
+
+// A program may have held much more than a run needs, and may watch its own peak.
+TEST_F(Api, PeaksAreOfTheRunAndTheProcesssOwnMarkIsLeftAlone) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer keeps what was freed";
+#endif
+  constexpr std::size_t kHeld = std::size_t{256} << 20;
+  std::vector<char>(kHeld, 1).clear();
+  const std::size_t mark = darkroom::peak_bytes();
+  ASSERT_GT(mark, kHeld);
+  struct Seen {
+    uint64_t run = 0, phase = 0;
+  } seen;
+  request_.user = &seen;
+  request_.on_progress = [](const darkroom_progress* p, void* user) {
+    Seen& s = *static_cast<Seen*>(user);
+    s.run = p->peak_bytes;
+    s.phase = std::max(s.phase, p->phase_peak_bytes);
+    EXPECT_GE(s.run, p->phase_peak_bytes);
+    return 0;
+  };
+  for (int run = 0; run < 2; ++run) {
+    ASSERT_EQ(darkroom_generate(engine_, model_, &request_), DARKROOM_OK) << error();
+    EXPECT_GT(seen.run, uint64_t{1} << 20);
+    EXPECT_LT(seen.run, kHeld) << "what the program held before is not the run's";
+    EXPECT_EQ(seen.run, seen.phase);
+    seen = {};
+  }
+  const darkroom::TempFolder folder;
+  const std::string out = folder / "new";
+  darkroom_conversion conversion;
+  darkroom_conversion_init(&conversion);
+  conversion.out = out.c_str();
+  conversion.weights = "bf16";
+  conversion.user = &seen;
+  conversion.on_progress = [](const darkroom_convert_progress* p, void* user) {
+    static_cast<Seen*>(user)->run = p->peak_bytes;
+    return 0;
+  };
+  ASSERT_EQ(darkroom_convert(engine_, model_, &conversion), DARKROOM_OK) << error();
+  EXPECT_GT(seen.run, uint64_t{1} << 20);
+  EXPECT_LT(seen.run, kHeld);
+  EXPECT_EQ(darkroom::peak_bytes(), mark);
+}
+
+TEST_F(Api, TheVersionIsOneNumber) {
+  EXPECT_EQ(darkroom_version_number(), DARKROOM_VERSION_NUMBER);
+  const int number = darkroom_version_number();
+  EXPECT_EQ(std::string(darkroom_version()), std::to_string(number / 10000) + "." +
+                                                 std::to_string(number / 100 % 100) + "." +
+                                                 std::to_string(number % 100));
+}
+
+TEST_F(Api, ASheetComesAfterThePicturesAndHasNoLatents) {
   struct Seen {
     darkroom_engine* engine;
     int pictures = 0, sheets = 0;

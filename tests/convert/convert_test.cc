@@ -13,6 +13,7 @@
 #include "base/temp_folder.h"
 #include "large_model.h"
 #include "memory/budget.h"
+#include "process_peak.h"
 #include "weights/quantize.h"
 
 namespace darkroom {
@@ -262,7 +263,7 @@ TEST_F(Convert, TheThreadCountChangesNoByte) {
 TEST_F(Convert, AMatrixLargerThanMemoryPassesThroughInBlocks) {
   constexpr int64_t kRows = 76'800, kCols = 2048;  // 300 MiB in bf16
   make_large_model(folder_ / "large", kRows, kCols);
-  memory::reset_peak();
+  reset_peak();
   const std::size_t before = memory::resident_bytes();
   std::size_t last = 0;
   const ConvertListeners listeners{.on_progress = [&](const ConvertProgress& p) { last = p.bytes_written; },
@@ -270,9 +271,9 @@ TEST_F(Convert, AMatrixLargerThanMemoryPassesThroughInBlocks) {
   convert(folder_ / "large", {.out = out(), .weights = "int8"}, listeners);
   // Two blocks: one as stored, one converted, half as large. AddressSanitizer keeps freed memory besides.
 #if !defined(__SANITIZE_ADDRESS__)
-  EXPECT_LT(memory::peak_resident_bytes(), before + (64 << 20)) << before;
+  EXPECT_LT(peak_bytes(), before + (64 << 20)) << before;
 #else
-  EXPECT_GT(memory::peak_resident_bytes(), before);
+  EXPECT_GT(peak_bytes(), before);
 #endif
   const Catalog catalog(out() / "transformer");
   EXPECT_GT(last, catalog.total_bytes());

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "base/temp_folder.h"
+#include "memory/peak.h"
+#include "process_peak.h"
 #include "tensor/buffer.h"
 
 namespace darkroom::memory {
@@ -87,20 +89,48 @@ TEST_F(System, TheAutomaticBudgetLeavesAMargin) {
   EXPECT_LT(*automatic_budget(std::size_t{1} << 40, root_.path()), budget + 2 * resident_bytes());
 }
 
-TEST(Resident, PeaksAreSeenAndForgotten) {
-  const std::size_t before = resident_bytes();
-  ASSERT_GT(before, kMiB);
+TEST(PeakWatch, TakesTheMarkOnlyWhereItIsOfThisStretch) {
+  constexpr std::size_t kMark = 900;
+  PeakWatch watch;
+  watch.begin({.now = 100, .mark = kMark});  // an earlier stretch held 900
+  EXPECT_EQ(watch.bytes(), 100u);
+  watch.look({.now = 300, .mark = kMark});
+  watch.look({.now = 200, .mark = kMark});
+  EXPECT_EQ(watch.bytes(), 300u) << "the largest that was seen";
+  watch.look({.now = 250, .mark = kMark + 50});
+  EXPECT_EQ(watch.bytes(), kMark + 50) << "more than ever before";
+  watch.look({.now = 100, .mark = kMark + 50});
+  EXPECT_EQ(watch.bytes(), kMark + 50);
+
+  watch.begin({.now = 100, .mark = kMark});
+  watch.look({.now = 120, .mark = 400});
+  EXPECT_EQ(watch.bytes(), 400u) << "the owner has set the mark back";
+  watch.look({.now = 120, .mark = 500});
+  EXPECT_EQ(watch.bytes(), 500u);
+  watch.look({.now = 120, .mark = 110});
+  EXPECT_EQ(watch.bytes(), 500u) << "set back once more";
+}
+
+TEST(PeakWatch, SeesWhatTheProcessHolds) {
   reset_peak();
+  PeakWatch watch;
+  watch.begin();
+  const std::size_t before = watch.bytes();
+  ASSERT_GT(before, kMiB);
   {
     Buffer memory(64 * kMiB);
     std::memset(memory.data(), 1, memory.size());
     EXPECT_GE(resident_bytes(), before + 60 * kMiB);
   }
-  EXPECT_GE(peak_resident_bytes(), before + 60 * kMiB);
   EXPECT_LT(resident_bytes(), before + 16 * kMiB);
-  reset_peak();
-  if (peak_resident_bytes() > before + 60 * kMiB) GTEST_SKIP() << "this system does not reset a peak";
-  EXPECT_LT(peak_resident_bytes(), before + 16 * kMiB);
+  watch.look();
+  EXPECT_GE(watch.bytes(), before + 60 * kMiB) << "also between two looks";
+  // A second stretch does not inherit the first one's peak, nor does watching change the kernel's mark.
+  const std::size_t mark = peak_bytes();
+  watch.begin();
+  watch.look();
+  EXPECT_LT(watch.bytes(), before + 16 * kMiB);
+  EXPECT_EQ(peak_bytes(), mark);
 }
 
 }  // namespace

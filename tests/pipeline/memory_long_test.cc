@@ -8,6 +8,7 @@
 #include "backends/registry.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/plan.h"
+#include "process_peak.h"
 
 namespace darkroom {
 namespace {
@@ -26,6 +27,7 @@ TEST(PlanIsRealityAtFullSize, EveryPhaseOfDevWithinTwoGibibytes) {
   std::map<Phase, std::pair<double, double>> peaks;  // real, planned
   Listeners listeners;
   listeners.on_progress = [&](const Progress& p) {
+    if (p.step == 0 && p.block == 0 && !p.finished) reset_peak();  // the first event of a phase
     if (!p.finished) return;
     peaks[p.phase] = {static_cast<double>(p.phase_peak_bytes), static_cast<double>(p.planned_bytes)};
   };

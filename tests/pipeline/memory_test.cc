@@ -7,6 +7,7 @@
 #include "memory/budget.h"
 #include "pipeline/phases.h"
 #include "pipeline/plan.h"
+#include "process_peak.h"
 #include "sampling/schedule.h"
 
 namespace darkroom {
@@ -31,9 +32,9 @@ class PlanIsReality : public testing::Test {
     GTEST_SKIP() << "a sanitizer's own memory is not planned";
 #endif
   }
-  // Of the time since memory::reset_peak().
+  // Of the time since reset_peak().
   static void expect_peak_near(const std::string& phase, std::size_t planned_bytes) {
-    const std::size_t peak = memory::peak_resident_bytes();
+    const std::size_t peak = peak_bytes();
     const double real = static_cast<double>(peak), planned = static_cast<double>(planned_bytes);
     EXPECT_NEAR(real / planned, 1, 0.05) << phase << ": " << real << " of " << planned;
     RecordProperty(phase, memory::byte_text(peak));
@@ -63,10 +64,10 @@ TEST_F(PlanIsReality, TheTransformersPeakIsWithinFivePercent) {
   const Buffer memory(plan.denoise.activation_bytes);
   Arena arena(memory);
   const Context ctx{*backend_, arena, job.precision};
-  memory::reset_peak();
+  reset_peak();
   DenoisePhase denoiser(ctx, config, source, job, {&prompt, 1}, &plan.blocks);
   expect_peak_near("modulation", plan.modulation.peak_bytes() + process);
-  memory::reset_peak();
+  reset_peak();
   denoiser.run(std::vector<float>(static_cast<std::size_t>(job.image_tokens() * c.in_channels), 0.5f), {});
   expect_peak_near("denoise", plan.denoise.peak_bytes() + process);
 }
@@ -83,7 +84,7 @@ TEST_F(PlanIsReality, TheAutoencodersPeaksAreWithinFivePercent) {
   DummySource source(DType::kBF16);
   const auto in_phase = [&](const std::string& name, const auto& work) {
     const PlannedPhase& phase = plan.phase(name);
-    memory::reset_peak();
+    reset_peak();
     {
       const Buffer memory(phase.activation_bytes);
       Arena arena(memory);

@@ -13,6 +13,7 @@
 #include "memory/budget.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/plan.h"
+#include "process_peak.h"
 
 namespace darkroom {
 namespace {
@@ -246,7 +247,7 @@ TEST(PipelineRuns, ScratchFileDrawsTheSamePictureInLittleMemory) {
     listeners.on_picture = [&](const Picture& p) { bytes = p.image.rgb; };
     listeners.on_progress = [&](const Progress& p) {
       if (p.phase != Phase::kDecode) return;
-      if (!p.finished) before = memory::resident_bytes();
+      if (!p.finished) reset_peak(), before = memory::resident_bytes();
       if (p.finished) decode_bytes = p.phase_peak_bytes - before;
     };
     generate(model, *backend, decide(request, model), listeners, cancel);
