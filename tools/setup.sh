@@ -4,7 +4,7 @@
 set -eu
 
 packages="make g++ cmake ninja-build pkg-config libhwy-dev libcli11-dev nlohmann-json3-dev libfmt-dev libpng-dev
-  libutf8proc-dev libstb-dev libgtest-dev"
+  libstb-dev libgtest-dev"
 for extra in "$@"; do
   case $extra in
     fuzz) packages="$packages clang libclang-rt-14-dev llvm" ;;
