@@ -1,4 +1,4 @@
-darkroom_test(api_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/api_test.cc DEPS base LIBS darkroom)
+darkroom_test(api_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/api_test.cc DEPS base LIBS darkroom LABELS sanitize threads)
 add_executable(header_is_c ${CMAKE_CURRENT_LIST_DIR}/header_is_c.c)
 set_target_properties(header_is_c PROPERTIES C_STANDARD 99 C_EXTENSIONS OFF LINKER_LANGUAGE CXX)
 target_link_libraries(header_is_c PRIVATE darkroom)
