@@ -186,7 +186,6 @@ TEST(StoredWeights, AutoTakesInt8WhereNothingElseFits) {
   const Model dev = Model::dummy("dev");
   Request request = small_request("as-stored");
   request.width = request.height = 4096;
-  request.steps = 1;  // where weights lie does not depend on how often they are used
   request.budget = "1T";
   const Plan all = make_plan(dev, decide(request, dev), kWorkspace);
   const std::size_t least =
