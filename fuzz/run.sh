@@ -18,46 +18,66 @@ seed() { # FOLDER PATTERN
 # Stacks of allocations and long quarantines take most of the time otherwise; a found input is run again without these.
 export ASAN_OPTIONS="malloc_context_size=0:quarantine_size_mb=16:${ASAN_OPTIONS-}"
 
-for target in "$build"/fuzz/fuzz_*; do
-  [ -f "$target" ] && [ -x "$target" ] || continue
-  name=${target##*/fuzz_}
-  corpus=$build/corpus/$name
-  mkdir -p "$corpus"
-  broken=
-  [ -d "$fuzz/broken/$name" ] && broken=$fuzz/broken/$name
-  case $name in
-    safetensors | scales) seed "$corpus" '*.safetensors' ;;
+# What a target starts from besides fuzz/broken.
+seed_corpus() { # NAME FOLDER
+  case $1 in
+    safetensors | scales) seed "$2" '*.safetensors' ;;
     png) # the first byte picks the reader
       for reader in 001 005; do
         for file in "$fuzz"/broken/png/*; do
-          { printf "\\$reader" && cat "$file"; } >"$corpus/seed-$reader-${file##*/}"
+          { printf "\\$reader" && cat "$file"; } >"$2/seed-$reader-${file##*/}"
         done
       done
-      printf '\002a cat\nNegative prompt: b\nSteps: 4, CFG scale: 1, Seed: 7, Size: 64x32, Model: m' >"$corpus/seed-line"
+      printf '\002a cat\nNegative prompt: b\nSteps: 4, CFG scale: 1, Seed: 7, Size: 64x32, Model: m' >"$2/seed-line"
       printf '\003{"format":1,"prompt":"a cat","seed":7,"steps":4,"width":64,"height":32,"sigmas":[1,0.5]}' \
-        >"$corpus/seed-json"
+        >"$2/seed-json"
       ;;
     steering)
       for text in constant triangle cosine linear 1,4.5,1 0.1,0.8 sigma:0.3,0.9 rescale:0.7 zero-star apg:0.1,-0.5 \
         99.5 all:95,2 heun dpm++2m ipndm euler-a beta karras \
         light teacache:0.4,poly=none fbcache:0.12,order=2,skips=2 dbcache:0.1,front=8,back=4,warmup=0.1; do
-        printf '%s' "$text" >"$corpus/seed-$text"
+        printf '%s' "$text" >"$2/seed-$text"
       done
-      printf '# low, high\n1\t4.5\r\n' >"$corpus/seed-file"
+      printf '# low, high\n1\t4.5\r\n' >"$2/seed-file"
       ;;
     config)
-      seed "$corpus" '*config.json' && seed "$corpus" '*.index.json'
+      seed "$2" '*config.json' && seed "$2" '*.index.json'
       printf '{"width":128,"height":64,"steps":20,"cfg":2.0,"guidance":3.0,"max_text_tokens":24,"prompts":{"about":"a b",%s%s' \
         '"grammar":["a WORD"],"words":["a","left of"],"examples":["a"]},' \
-        '"preview":{"rgb":[[0.5,-1,2],[1e-3,0,1]],"bias":[0,0,-0.5]}}' >"$corpus/seed-settings"
+        '"preview":{"rgb":[[0.5,-1,2],[1e-3,0,1]],"bias":[0,0,-0.5]}}' >"$2/seed-settings"
       ;;
   esac
-  echo "== $name, $seconds s"
+}
+
+# Runs one target; its log lies in BUILD/fuzz-NAME.log.
+run_target() { # TARGET
+  name=${1##*/fuzz_}
+  corpus=$build/corpus/$name
+  mkdir -p "$corpus"
+  seed_corpus "$name" "$corpus"
+  broken=
+  [ -d "$fuzz/broken/$name" ] && broken=$fuzz/broken/$name
   log=$build/fuzz-$name.log
-  if ! nice "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=2048 -print_final_stats=1 \
+  if ! nice "$1" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=2048 -print_final_stats=1 \
     -artifact_prefix="$build/crash-$name-" "$corpus" $broken 2>"$log"; then
     tail -n 60 "$log"
-    exit 1
+    return 1
   fi
-  grep -E 'number_of_executed_units|average_exec_per_sec' "$log"
+  echo "== $name, $seconds s: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") runs, $(
+    sed -n 's/^stat::average_exec_per_sec: *//p' "$log") a second"
+}
+
+# Two at a time.
+status=0 waiting=
+for target in "$build"/fuzz/fuzz_*; do
+  [ -f "$target" ] && [ -x "$target" ] || continue
+  run_target "$target" &
+  if [ -n "$waiting" ]; then
+    wait "$waiting" || status=1
+    waiting=$!
+  else
+    waiting=$!
+  fi
 done
+[ -z "$waiting" ] || wait "$waiting" || status=1
+exit $status

@@ -1,15 +1,19 @@
 #!/bin/sh
 # Installs the Debian packages that a build needs and this machine lacks, after saying which. Does nothing when all
-# are there. "tools/setup.sh fuzz" and "tools/setup.sh format" add what `make fuzz` and `make format` need.
+# are there. "tools/setup.sh SET" adds what some targets of the Makefile need: clang (asan, fuzz, tsan), format, arm.
 set -eu
 
 packages="make g++ cmake ninja-build pkg-config libhwy-dev libcli11-dev nlohmann-json3-dev libfmt-dev libpng-dev
-  libutf8proc-dev libstb-dev libgtest-dev"
+  libstb-dev libgtest-dev"
 for extra in "$@"; do
   case $extra in
-    fuzz) packages="$packages clang libclang-rt-14-dev llvm" ;;
+    clang) packages="$packages clang libclang-rt-14-dev llvm" ;;
     format) packages="$packages clang-format git" ;;
-    *) echo "setup.sh: there is no set '$extra'; there are fuzz and format" >&2 && exit 2 ;;
+    arm) # without pkg-config:arm64, which would take the place of the machine's own
+      packages="$packages g++-aarch64-linux-gnu qemu-user libhwy-dev:arm64 libfmt-dev:arm64 libpng-dev:arm64
+        libgtest-dev:arm64"
+      ;;
+    *) echo "setup.sh: there is no set '$extra'; there are clang, format and arm" >&2 && exit 2 ;;
   esac
 done
 
@@ -36,5 +40,6 @@ if [ "$(id -u)" != 0 ]; then
   fi
 fi
 echo "Installing Debian packages:$missing"
+case $missing in *:arm64*) $sudo dpkg --add-architecture arm64 ;; esac
 $sudo apt-get update -qq
 $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing

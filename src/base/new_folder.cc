@@ -55,7 +55,7 @@ bool sync_folder(const fs::path& folder) {
 
 // File systems without the first way (some network ones) leave a moment between the check and the rename, in
 // which only an empty folder can be lost.
-bool rename_if_free(const fs::path& from, const fs::path& to) {
+bool rename_folder_if_free(const fs::path& from, const fs::path& to) {
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
   if (errno != EINVAL && errno != ENOSYS) return false;
   struct stat status {};
@@ -151,7 +151,7 @@ void NewFolder::finish() {
   for (const fs::path& folder : folders) {
     if (!sync_folder(folder)) fail_with_errno(path_.string(), "cannot finish the folder");
   }
-  if (!rename_if_free(temporary_, path_))
+  if (!rename_folder_if_free(temporary_, path_))
     fail_with_errno(path_.string(), "cannot rename the finished folder");
   temporary_.clear();
   if (!sync_folder(folder_of(path_))) fail_with_errno(path_.string(), "cannot finish the renaming");

@@ -37,9 +37,9 @@ struct CacheSettings {
   bool operator==(const CacheSettings&) const = default;
 };
 
-// "off"; "light", "balanced" or "auto", "fast"; "teacache", "fbcache", "dbcache", each with :THRESHOLD and then any of
-// ,front=N ,back=N ,order=N ,warmup=SHARE ,skips=N ,poly=flux|none. Errors: kUsage with the text and what is
-// allowed.
+// "off"; "light", "balanced" or "auto", "fast"; "teacache", "fbcache", "dbcache", each with :THRESHOLD and
+// then any of ,front=N ,back=N ,order=N ,warmup=SHARE ,skips=N ,poly=flux|none. Errors: kUsage with the text
+// and what is allowed.
 CacheSettings parse_cache(std::string_view text);
 // What parse_cache() reads the same settings from.
 std::string cache_text(const CacheSettings& settings);

@@ -1,4 +1,4 @@
 darkroom_room(text
-  SOURCES unicode.cc piece_trie.cc added_tokens.cc token_settings.cc byte_pair.cc clip_tokenizer.cc
+  SOURCES unicode.cc unicode_tables.cc piece_trie.cc added_tokens.cc token_settings.cc byte_pair.cc clip_tokenizer.cc
           base64.cc charsmap.cc unigram.cc t5_tokenizer.cc
-  DEPS base LIBS PkgConfig::UTF8PROC)
+  DEPS base)

@@ -1,10 +1,11 @@
 // The Unicode properties that decide token boundaries, as the reference tokenizers see them. Not complete:
-// only what the two tokenizers ask for. Called by the tokenizers.
+// only what the two tokenizers ask for.
 //
-// Based on utf8proc (Unicode 15.0 in Debian 12). The reference mixes four Unicode versions, one per library
-// that it is made of; the differences that matter are listed in unicode.cc.
+// The reference mixes several Unicode versions, one per library that it is made of. The tables have the same:
+// see tools/unicode/make_tables.py, which makes them from one version of the Unicode Character Database.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,25 @@ void append_lower(std::u32string& out, char32_t code);
 // Canonical composition, NFC. Time is n log n even for endless runs of combining marks.
 std::u32string nfc(std::u32string codes);
 
+// Values of Grapheme_Cluster_Break, and Extended_Pictographic. Hangul syllables are left to arithmetic.
+enum class ClusterKind : uint8_t {
+  kOther,
+  kControl,
+  kCR,
+  kLF,
+  kExtend,
+  kPrepend,
+  kSpacingMark,
+  kL,
+  kV,
+  kT,
+  kLV,
+  kLVT,
+  kZWJ,
+  kRegionalIndicator,
+  kExtendedPictographic,
+};
+
 // Finds the extended grapheme clusters of a text, in order: starts_cluster() is asked for every code point
 // once and says whether a cluster begins there.
 class ClusterFinder {
@@ -29,9 +49,12 @@ class ClusterFinder {
   bool starts_cluster(char32_t code);
 
  private:
+  enum class State { kOther, kPicture, kPictureAndJoiner };  // of emoji that joiners connect
+
   bool first_ = true;
-  char32_t previous_ = 0;
-  int state_ = 0;
+  ClusterKind before_ = ClusterKind::kOther;
+  bool odd_flag_letters_ = false;  // two regional indicators are one flag
+  State state_ = State::kOther;
 };
 
 }  // namespace darkroom

@@ -1,10 +1,11 @@
-darkroom_test(api_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/api_test.cc ${CMAKE_CURRENT_LIST_DIR}/structs_test.cc DEPS api LIBS darkroom darkroom_layouts)
-darkroom_test(cancel_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/cancel_test.cc DEPS base LIBS darkroom)
+darkroom_test(api_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/api_test.cc ${CMAKE_CURRENT_LIST_DIR}/structs_test.cc DEPS api
+  LIBS darkroom darkroom_layouts LABELS sanitize)
+darkroom_test(cancel_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/cancel_test.cc DEPS base LIBS darkroom LABELS sanitize threads)
 add_test(NAME cancel_long_test COMMAND cancel_test)
 set_tests_properties(cancel_long_test PROPERTIES LABELS long TIMEOUT 7200 ENVIRONMENT DARKROOM_CANCEL_TRIES=5000)
 
 darkroom_test(stored_recipe_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/stored_recipe_test.cc
-  ${PROJECT_SOURCE_DIR}/tests/cli/program.cc DEPS image)
+  ${PROJECT_SOURCE_DIR}/tests/cli/program.cc DEPS image LABELS sanitize)
 target_compile_definitions(stored_recipe_test PRIVATE DARKROOM_PROGRAM="$<TARGET_FILE:darkroom_program>")
 add_dependencies(stored_recipe_test darkroom_program)
 
@@ -35,6 +36,8 @@ foreach(version IN LISTS old_headers ITEMS today)
   target_include_directories(caller_${version} PRIVATE ${header_${version}})
   target_link_libraries(caller_${version} PRIVATE darkroom_shared)
   add_test(NAME caller_${version} COMMAND caller_${version} ${CMAKE_CURRENT_BINARY_DIR}/caller_${version}.png)
+  set_tests_properties(caller_${version} PROPERTIES LABELS sanitize)
+  set_property(GLOBAL APPEND PROPERTY DARKROOM_TESTS_sanitize caller_${version})
   target_sources(darkroom_layouts PRIVATE $<TARGET_OBJECTS:layout_${version}>)
 endforeach()
 target_compile_definitions(layout_272 PRIVATE WITHOUT_PREVIEW)

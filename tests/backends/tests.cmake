@@ -1,2 +1,2 @@
 darkroom_test(cpu_backend_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/cpu_products_test.cc
-  ${CMAKE_CURRENT_LIST_DIR}/cpu_rows_test.cc ${CMAKE_CURRENT_LIST_DIR}/cpu_isa_test.cc DEPS backends/cpu)
+  ${CMAKE_CURRENT_LIST_DIR}/cpu_rows_test.cc ${CMAKE_CURRENT_LIST_DIR}/cpu_isa_test.cc DEPS backends/cpu SHARDS 4 LABELS sanitize)

@@ -72,10 +72,6 @@ TEST(Bench, ReportsEveryRowOfThePlan) {
     EXPECT_GE(row["runs"].get<int>(), 1);
     EXPECT_GT(row["fraction"].get<double>(), 0);
     EXPECT_FALSE(row["gflops"].is_null() && row["gbps"].is_null());
-    // What is bound by memory lies in the cache here and may pass the ceiling of reading.
-    if (row["gbps"].is_null()) {
-      EXPECT_LT(row["fraction"].get<double>(), 1.3);
-    }
   }
   const std::map<std::string, std::set<std::string>> expected = {
       {"matmul", {"bf16 20x24x16", "f32 20x24x16"}},

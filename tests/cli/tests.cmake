@@ -5,17 +5,17 @@ darkroom_test(cli_test
     ${CMAKE_CURRENT_LIST_DIR}/help_test.cc ${CMAKE_CURRENT_LIST_DIR}/installed_test.cc ${CMAKE_CURRENT_LIST_DIR}/interrupt_test.cc
     ${CMAKE_CURRENT_LIST_DIR}/look_test.cc ${CMAKE_CURRENT_LIST_DIR}/preview_test.cc ${CMAKE_CURRENT_LIST_DIR}/sheet_test.cc
     ${CMAKE_CURRENT_LIST_DIR}/streams_test.cc ${CMAKE_CURRENT_LIST_DIR}/text_file_test.cc
-  DEPS image weights)
+  DEPS image weights SHARDS 6 LABELS sanitize)
 target_compile_definitions(cli_test PRIVATE DARKROOM_PROGRAM="$<TARGET_FILE:darkroom_program>")
 add_dependencies(cli_test darkroom_program)
 
 # A source of the program that only makes strings.
 darkroom_test(terminal_picture_test
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/terminal_picture_test.cc ${PROJECT_SOURCE_DIR}/apps/cli/terminal_picture.cc
-  DEPS image text base LIBS fmt::fmt)
+  DEPS image text base LIBS fmt::fmt LABELS sanitize)
 target_include_directories(terminal_picture_test PRIVATE ${PROJECT_SOURCE_DIR}/apps/cli)
 
 darkroom_test(cli_text_test
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/text_test.cc ${PROJECT_SOURCE_DIR}/apps/cli/text.cc ${PROJECT_SOURCE_DIR}/apps/cli/interrupt.cc
-  DEPS base LIBS darkroom darkroom_streams fmt::fmt)
+  DEPS base LIBS darkroom darkroom_streams fmt::fmt LABELS sanitize)
 target_include_directories(cli_text_test PRIVATE ${PROJECT_SOURCE_DIR}/apps/cli)

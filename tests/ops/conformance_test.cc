@@ -2,8 +2,14 @@
 // backend.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <map>
 #include <set>
+#include <sstream>
 
 #include "backends/dry_run/dry_run.h"
 #include "backends/reference/reference.h"
@@ -63,11 +69,11 @@ bool applies(const Storage& storage, const OpCase& c) {
 }
 
 TEST_P(Conformance, MatchesReference) {
+  std::printf("instruction set: %s\n", GetParam().isa.c_str());  // tests/ops/print_isas.sh gathers these
   const auto reference = make_reference_backend();
   const auto tested = make_backend({.name = GetParam().backend, .isa = GetParam().isa, .threads = 2});
   ASSERT_NE(tested->name().find(GetParam().isa), std::string::npos) << tested->name();
   const Buffer memory1(kArenaBytes), memory2(kArenaBytes);
-  int checked = 0;
   for (const OpCase& c : op_cases()) {
     for (const DType activation : {DType::kF32, DType::kBF16}) {
       for (const Storage& weight : kStorages) {
@@ -85,33 +91,142 @@ TEST_P(Conformance, MatchesReference) {
           ASSERT_LE(std::fabs(want[i] - got[i]), tolerance(want_tensor.dtype, c.terms, want[i]))
               << "element " << i << ": reference " << want[i] << ", " << tested->name() << " " << got[i];
         }
-        ++checked;
       }
     }
   }
-  EXPECT_GT(checked, 300);
 }
 
 TEST_P(Conformance, SameBytesForAnyThreadCount) {
   const Buffer memory(kArenaBytes);
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (const int threads : {1, 2, 5}) {
+    backends.push_back(make_backend({.name = GetParam().backend, .isa = GetParam().isa, .threads = threads}));
+  }
   for (const OpCase& c : op_cases()) {
     for (const DType activation : {DType::kF32, DType::kBF16}) {
-      SCOPED_TRACE(c.name);
-      std::set<std::vector<float>> results;
-      for (const int threads : {1, 2, 5}) {
-        const auto backend =
-            make_backend({.name = GetParam().backend, .isa = GetParam().isa, .threads = threads});
-        Operands in(activation, DType::kBF16);
-        Arena arena(memory);
-        results.insert(values(*backend, c.run({*backend, arena, activation}, in)));
+      for (const Storage& weight : kStorages) {
+        if (!applies(weight, c)) continue;
+        SCOPED_TRACE(fmt::format("{} x {} w {} scales {}", c.name, dtype_name(activation),
+                                 dtype_name(weight.dtype), static_cast<int>(weight.scales)));
+        std::set<std::vector<float>> results;
+        for (const auto& backend : backends) {
+          Operands in(activation, weight.dtype, weight.scales);
+          Arena arena(memory);
+          results.insert(values(*backend, c.run({*backend, arena, activation}, in)));
+        }
+        EXPECT_EQ(results.size(), 1u);
       }
-      EXPECT_EQ(results.size(), 1u);
     }
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Conformance, testing::ValuesIn(variants()),
                          [](const auto& variant) { return variant.param.backend + "_" + variant.param.isa; });
+
+// Every function of Backend that computes, with its arguments. A new one makes CountingBackend abstract until
+// it is listed here, and EveryFunctionHasACase fail until it has a case.
+#define DARKROOM_BACKEND_FUNCTIONS(F)      \
+  F(linear, LinearArgs)                    \
+  F(layer_norm, LayerNormArgs)             \
+  F(norm_modulate, NormModulateArgs)       \
+  F(rms_norm, RmsNormArgs)                 \
+  F(qk_norm_rope, QkNormRopeArgs)          \
+  F(attention, AttentionArgs)              \
+  F(gated_gelu, GatedGeluArgs)             \
+  F(add, AddArgs)                          \
+  F(row_distances, RowDistancesArgs)       \
+  F(activate, ActivateArgs)                \
+  F(embed, EmbedArgs)                      \
+  F(row_moments, RowMomentsArgs)           \
+  F(group_statistics, GroupStatisticsArgs) \
+  F(group_norm, GroupNormArgs)             \
+  F(conv2d, Conv2dArgs)                    \
+  F(convert, ConvertArgs)
+
+class CountingBackend : public Backend {
+ public:
+  std::string name() const override { return inner_->name(); }
+  Device device() const override { return inner_->device(); }
+#define DARKROOM_COUNT(function, Args)       \
+  void function(const Args& args) override { \
+    ++calls[#function];                      \
+    inner_->function(args);                  \
+  }
+  DARKROOM_BACKEND_FUNCTIONS(DARKROOM_COUNT)
+#undef DARKROOM_COUNT
+  void upload(std::span<const float> host, const Tensor& out) override {
+    ++calls["upload"];
+    inner_->upload(host, out);
+  }
+  void download(const Tensor& x, std::span<float> host) override {
+    ++calls["download"];
+    inner_->download(x, host);
+  }
+
+  std::map<std::string, int> calls;
+
+ private:
+  std::unique_ptr<Backend> inner_ = make_reference_backend();
+};
+
+TEST(OpCases, EveryFunctionHasACase) {
+  CountingBackend backend;
+  const Buffer memory(kArenaBytes);
+  for (const OpCase& c : op_cases()) {
+    Operands in(DType::kF32, DType::kF32);
+    Arena arena(memory);
+    values(backend, c.run({backend, arena, DType::kF32}, in));
+  }
+#define DARKROOM_EXPECT(function, Args) EXPECT_GT(backend.calls[#function], 0) << #function;
+  DARKROOM_BACKEND_FUNCTIONS(DARKROOM_EXPECT)
+#undef DARKROOM_EXPECT
+  EXPECT_GT(backend.calls["upload"], 0);
+  EXPECT_GT(backend.calls["download"], 0);
+}
+
+// The sets of this architecture and what /proc/cpuinfo calls their parts. An emulator shows its host's file,
+// where the line has another name.
+struct IsaFlags {
+  const char* isa;
+  std::vector<std::string> needed;
+};
+#if defined(__aarch64__)
+constexpr const char* kFlagsLine = "Features";
+const std::vector<IsaFlags> kIsaFlags = {{"neon", {"asimd"}}};
+#else
+constexpr const char* kFlagsLine = "flags";
+const std::vector<IsaFlags> kIsaFlags = {
+    {"sse4", {"sse4_2", "aes", "pclmulqdq"}},
+    {"avx2", {"avx2", "fma", "f16c", "bmi1", "bmi2", "abm"}},
+    {"avx512", {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}},
+    {"avx512bf16", {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512_bf16"}}};
+#endif
+
+// What the kernel says that the processor has, by the names of /proc/cpuinfo.
+std::set<std::string> processor_flags() {
+  std::ifstream info("/proc/cpuinfo");
+  std::set<std::string> flags;
+  for (std::string line; std::getline(info, line);) {
+    if (!line.starts_with(kFlagsLine)) continue;
+    std::istringstream words(line.substr(line.find(':') + 1));
+    flags.insert(std::istream_iterator<std::string>(words), {});
+  }
+  return flags;
+}
+
+// Or a machine that lacks a set, and a fault in finding it, would test less and say nothing.
+TEST(InstructionSets, ThoseOfTheProcessorAreTested) {
+  const std::set<std::string> flags = processor_flags();
+  if (flags.empty()) GTEST_SKIP() << "/proc/cpuinfo names no flags";
+  std::set<std::string> tested;
+  for (const Variant& variant : variants()) tested.insert(variant.isa);
+  for (const auto& [isa, needed] : kIsaFlags) {
+    const bool has =
+        std::ranges::all_of(needed, [&](const std::string& flag) { return flags.contains(flag); });
+    EXPECT_EQ(has, tested.contains(isa)) << isa;
+  }
+  EXPECT_TRUE(tested.contains("scalar"));
+}
 
 // Tensors without data stay without data, and shapes come out as on a real backend.
 Tensor without_data(Tensor t) {

@@ -2,8 +2,8 @@ darkroom_test(pipeline_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/parity_test.cc ${C
   ${CMAKE_CURRENT_LIST_DIR}/embeddings_test.cc ${CMAKE_CURRENT_LIST_DIR}/settings_test.cc
   ${CMAKE_CURRENT_LIST_DIR}/source_picture_test.cc ${CMAKE_CURRENT_LIST_DIR}/stored_test.cc
   ${CMAKE_CURRENT_LIST_DIR}/preview_test.cc
-  DEPS pipeline backends)
+  DEPS pipeline backends SHARDS 6)
 # A program of its own each: the resident set of other tests would count.
-darkroom_test(plan_memory_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/memory_test.cc DEPS pipeline backends)
-darkroom_test(plan_memory_long_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/memory_long_test.cc DEPS pipeline backends)
-set_tests_properties(plan_memory_long_test PROPERTIES LABELS long TIMEOUT 7200)
+darkroom_test(plan_memory_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/memory_test.cc DEPS pipeline backends SHARDS 3)
+darkroom_test(plan_memory_long_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/memory_long_test.cc DEPS pipeline backends LABELS long)
+set_tests_properties(plan_memory_long_test PROPERTIES TIMEOUT 7200)

@@ -175,15 +175,6 @@ TEST(Sampler, AncestralStepIsTheClosedForm) {
   EXPECT_NEAR(latents[1], 0.75 * (-2.0 - 0.6 * 0.5) - fresh, 1e-6);
 }
 
-TEST(Sampler, SaysHowManyVectorsItHolds) {
-  const std::pair<SamplerKind, int> held[] = {{SamplerKind::kEuler, 1},
-                                              {SamplerKind::kHeun, 3},
-                                              {SamplerKind::kDpm2m, 2},
-                                              {SamplerKind::kIpndm, 5},
-                                              {SamplerKind::kAncestral, 2}};
-  for (const auto& [kind, vectors] : held) EXPECT_EQ(sampler_vectors(kind), vectors) << sampler_name(kind);
-}
-
 TEST(Sampler, ReportsEachStep) {
   const std::vector<float> sigmas = {1.0f, 0.5f, 0.0f};
   std::vector<float> latents = {2.0f};

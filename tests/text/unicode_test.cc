@@ -73,6 +73,8 @@ TEST(Unicode, KnowsKinds) {
   }
   for (const uint32_t code : {0x200Bu, 0x1Cu, 0xFEFFu, 0x180Eu, 0x5Fu, 0u})
     EXPECT_FALSE(is_space(code)) << code;
+  // A mark and a digit of Unicode 16, which the reference's patterns know; a mark of 17, which they do not.
+  EXPECT_TRUE(is_word(0x897) && is_word(0x10D40) && !is_word(0x1ACF));
   EXPECT_TRUE(is_word('_') && is_word('7') && is_word(0x301) && is_word(0x24B6) && !is_word('-'));
 }
 

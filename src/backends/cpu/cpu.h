@@ -23,6 +23,7 @@ enum class CpuIsa {
   kAvx2,        // with FMA and F16C
   kAvx512,      // F, CD, BW, DQ, VL
   kAvx512Bf16,  // kAvx512, and native dot products of bf16 pairs
+  kNeon,        // 64-bit ARM
 };
 
 struct CpuOptions {
@@ -44,7 +45,7 @@ std::unique_ptr<CpuBackend> make_cpu_backend(const CpuOptions& options);
 // What this processor can run, slowest first; never empty, never kAuto. Where dot products of bf16 pairs are
 // slower than widening to f32 (Intel), kAvx512Bf16 comes before kAvx512.
 std::vector<CpuIsa> supported_isas();
-// "auto", "scalar", "sse4", "avx2", "avx512", "avx512bf16".
+// "auto", "scalar", "sse4", "avx2", "avx512", "avx512bf16", "neon".
 std::string_view isa_name(CpuIsa isa);
 // Errors: kUsage for an unknown name.
 CpuIsa parse_isa(std::string_view name);

@@ -18,31 +18,26 @@ struct IsaEntry {
 };
 constexpr IsaEntry kIsas[] = {{CpuIsa::kAuto, "auto"},     {CpuIsa::kScalar, "scalar"},
                               {CpuIsa::kSse4, "sse4"},     {CpuIsa::kAvx2, "avx2"},
-                              {CpuIsa::kAvx512, "avx512"}, {CpuIsa::kAvx512Bf16, "avx512bf16"}};
+                              {CpuIsa::kAvx512, "avx512"}, {CpuIsa::kAvx512Bf16, "avx512bf16"},
+                              {CpuIsa::kNeon, "neon"}};
 
+#ifdef __x86_64__
 // CPUID leaf 7, subleaf 1, EAX bit 5. The operating system's part (saving 512-bit state) is in Highway's AVX3
 // check.
 bool has_avx512bf16() {
-#ifdef __x86_64__
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & (1u << 5)) != 0;
-#else
-  return false;
-#endif
 }
 
 // Whether a dot product of bf16 pairs takes less time than two multiply-adds of f32. On AMD since Zen 4 it is
 // twice as fast; Intel's processors leave bf16 to AMX and do four multiply-adds in the time (measured on
 // Emerald Rapids: docs/SPEED.md).
 bool has_fast_bf16_dot() {
-#ifdef __x86_64__
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (__get_cpuid(0, &eax, &ebx, &ecx, &edx) == 0) return false;
   return ebx != signature_INTEL_ebx || ecx != signature_INTEL_ecx || edx != signature_INTEL_edx;
-#else
-  return false;
-#endif
 }
+#endif
 
 }  // namespace
 
@@ -56,6 +51,10 @@ std::vector<CpuIsa> supported_isas() {
   if ((targets & HWY_AVX3) && has_avx512bf16()) {
     isas.insert(isas.end() - (has_fast_bf16_dot() ? 0 : 1), CpuIsa::kAvx512Bf16);
   }
+#elif defined(__aarch64__)
+  // Part of the architecture. Highway asks for AES besides, which some processors lack and no kernel here
+  // uses.
+  isas.push_back(CpuIsa::kNeon);
 #endif
   return isas;
 }
@@ -72,7 +71,7 @@ CpuIsa parse_isa(std::string_view name) {
     if (entry.name == name) return entry.isa;
   }
   fail(ErrorCode::kUsage,
-       "unknown instruction set '{}'; there are auto, scalar, sse4, avx2, avx512 and avx512bf16", name);
+       "unknown instruction set '{}'; there are auto, scalar, sse4, avx2, avx512, avx512bf16 and neon", name);
 }
 
 std::string cpu_model_name() {

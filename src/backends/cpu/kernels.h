@@ -124,6 +124,16 @@ void add_row_kernels(CpuIsa isa, KernelTable& table);
   case CpuIsa::kAvx512:          \
   case CpuIsa::kAvx512Bf16:      \
     return N_AVX3::call;
+#elif defined(__aarch64__)
+// Highway 1.0.4 and newer have a second name, for what is compiled where processors may lack AES.
+#if HWY_TARGETS & HWY_NEON
+#define DARKROOM_NEON N_NEON
+#else
+#define DARKROOM_NEON N_NEON_WITHOUT_AES
+#endif
+#define DARKROOM_ISA_CASES(call) \
+  case CpuIsa::kNeon:            \
+    return DARKROOM_NEON::call;
 #else
 #define DARKROOM_ISA_CASES(call)
 #endif

@@ -1,12 +1,13 @@
 # Kernels are compiled once per instruction set by Highway. SSSE3 and AVX3_DL would add build time and no speed here;
 # the portable scalar set is kept even where a better one is certain, so that every set can be forced and tested.
+# SVE's vectors have no length that is known at compile time; ARM processors have NEON besides.
 # EMU128 is marked broken as Highway itself does for GCC < 12.3, so that all compilers have the same sets.
 darkroom_room(backends/cpu
   SOURCES cpu.cc isa.cc kernels.cc engine.cc gemm.cc small_m.cc attention.cc conv.cc group_norm.cc ceiling.cc
     gemm_kernels.cc attention_kernels.cc row_kernels.cc ceiling_kernels.cc avx512bf16_kernels.cc
   DEPS ops LIBS PkgConfig::HIGHWAY)
 target_compile_definitions(darkroom_backends_cpu PRIVATE HWY_COMPILE_ALL_ATTAINABLE
-  "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_AVX3_DL)" HWY_BROKEN_EMU128=1)
+  "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_AVX3_DL|HWY_SVE|HWY_SVE2|HWY_SVE_256|HWY_SVE2_128)" HWY_BROKEN_EMU128=1)
 # -O3 for the unrolled tiles; with sanitizers that takes minutes per file and buys nothing. Highway reads itself once
 # per set, so nothing may be precompiled.
 set(kernel_options -O3)
