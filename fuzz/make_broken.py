@@ -197,6 +197,10 @@ SCALES = {
     "in_f16": scaled((0.5, 0.5), scale_dtype="F16", kind="e"),
     "in_i32": scaled((1, 1), scale_dtype="I32", kind="i"),
     "of_bf16": scaled((0.5,), shape=(1,), dtype="BF16"),
+    "blocks": scaled((0.5,) * 4, shape=(2, 2), dtype="F8_E4M3", name="a.weight_scale_inv"),
+    "blocks_in_one_row": scaled((0.5, 0.5), shape=(1, 2), dtype="F8_E4M3", name="a.weight_scale_inv"),
+    "inverse_nan": scaled((NAN,), shape=(1,), dtype="F8_E4M3", name="a.weight_scale_inv"),
+    "inverse_of_bf16": scaled((0.5,), shape=(1,), dtype="BF16", name="a.weight_scale_inv"),
     "other_name_nan": scaled((NAN,), shape=(), dtype="F8_E4M3", name="a.scale_weight"),
 }
 

@@ -34,6 +34,7 @@ void add_weight_files(const fs::path& part_path, json& out) {
       out["dtypes"] = catalog.bytes_by_type();
       out["scales"] = std::ranges::count_if(catalog.names(), is_scale_name);
       out["weights"] = "found";
+      check_companions(catalog);
     } else {
       out["missing"] = files.missing.front().filename().string();
     }
