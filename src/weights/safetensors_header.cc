@@ -343,7 +343,8 @@ void keep_last_of_each_name(std::vector<Entry>& entries) {
   const auto name_of = [](const Entry& entry) -> std::string_view { return entry.tensor.name; };
   std::ranges::stable_sort(entries, {}, name_of);
   std::ranges::reverse(entries);
-  entries.erase(std::ranges::unique(entries, {}, name_of).begin(), entries.end());
+  const auto same = [&](const Entry& a, const Entry& b) { return name_of(a) == name_of(b); };
+  entries.erase(std::unique(entries.begin(), entries.end(), same), entries.end());
 }
 
 // What can be checked of one entry alone: its size must be what its shape and type say.
