@@ -44,6 +44,11 @@ void read_all(std::span<const std::byte> bytes) {
       .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   try {
     const darkroom::Catalog catalog(scratch_file());
+    try {
+      darkroom::check_companions(catalog);
+    } catch (const darkroom::Error& e) {
+      darkroom::check_message(e);
+    }
     for (const std::string_view name : catalog.names()) {
       const darkroom::StoredTensor& weight = *catalog.stored(name);
       for (const bool is_matrix : {weight.extents.size() == 2, false}) {

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/foreign_file.h"
 
 namespace darkroom {
 namespace {
@@ -31,10 +32,15 @@ int64_t written_ns(const struct stat& status) {
   return int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
 }
 
+[[noreturn]] void fail_to_open(const fs::path& path, int error) {
+  if (const std::string link = dangling_link(path); !link.empty()) fail(ErrorCode::kModel, "{}", link);
+  fail(ErrorCode::kModel, "{}: cannot open: {}", path.string(), std::strerror(error));
+}
+
 int open_regular_file(const fs::path& path, std::size_t* size, int64_t* changed_ns = nullptr) {
   // O_NONBLOCK: opening a named pipe would wait for a writer; regular files do not care.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) fail(ErrorCode::kModel, "{}: cannot open: {}", path.string(), std::strerror(errno));
+  if (fd < 0) fail_to_open(path, errno);
   struct stat status {};
   if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(fd);

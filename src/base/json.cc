@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/file_map.h"
+#include "base/foreign_file.h"
 #include "base/printable.h"
 
 namespace darkroom {
@@ -46,6 +47,7 @@ std::string shown(const json& value) {
 }  // namespace
 
 json parse_json(std::string_view text, const std::string& where) {
+  refuse_foreign(text, where);
   // The parser takes a zero byte for the end of the text and would not look at what follows.
   require(text.find('\0') == std::string_view::npos, ErrorCode::kModel,
           "{}: not valid JSON: a zero byte at {}", where, text.find('\0'));

@@ -12,7 +12,8 @@
 namespace darkroom {
 
 // Parses text as JSON, at most 64 levels deep. Errors: kModel with `where` in front of the parser's position
-// and reason. Of a repeated key the last value counts, as in Python.
+// and reason, or of what the text is instead (foreign_file.h). Of a repeated key the last value counts, as in
+// Python.
 nlohmann::json parse_json(std::string_view text, const std::string& where);
 
 // Reads and parses a file. Errors: kModel when missing, larger than max_bytes or not JSON.

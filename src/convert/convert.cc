@@ -8,6 +8,7 @@
 #include "base/new_folder.h"
 #include "convert/dummy_files.h"
 #include "convert/part_writer.h"
+#include "convert/small_files.h"
 #include "memory/budget.h"
 
 namespace darkroom {
@@ -15,43 +16,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kMaxCopiedBytes = 64 << 20;
 // Without it a folder is no model, so it comes last.
 constexpr std::string_view kLastFile = "transformer/config.json";
 
-// Configs, tokenizers, the licence: what a model's folder holds beside weights.
-bool is_small_file(const fs::path& path) {
-  const std::string name = path.filename().string();
-  if (name.starts_with('.') || name.find(".index.") != std::string::npos) return false;
-  if (name.starts_with("LICENSE") || name.starts_with("NOTICE")) return true;
-  const std::string ending = path.extension().string();
-  return ending == ".json" || ending == ".txt" || ending == ".md" || ending == ".model";
-}
+using SmallFiles = std::map<std::string, std::string>;
 
-std::vector<std::string> small_files(const fs::path& model) {
-  std::vector<std::string> names;
-  for (const char* folder : {"", "scheduler", "tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2",
-                             "transformer", "vae"}) {
-    std::error_code error, ignored;
-    fs::directory_iterator it(model / folder, error);
-    for (; !error && it != fs::directory_iterator(); it.increment(error)) {
-      if (!it->is_regular_file(ignored) || !is_small_file(it->path())) continue;
-      names.push_back((fs::path(folder) / it->path().filename()).string());
-    }
-    if (error && error != std::errc::no_such_file_or_directory) {
-      fail(ErrorCode::kModel, "{}: cannot list the folder: {}", (model / folder).string(), error.message());
-    }
-  }
-  return names;
-}
-
-void write_small_files(const Model& model, const fs::path& in, NewFolder& folder) {
-  std::map<std::string, std::string> files;
-  if (in.empty()) {
-    files = dummy_files(model.config());
-  } else {
-    for (const std::string& name : small_files(in)) files[name] = read_text_file(in / name, kMaxCopiedBytes);
-  }
+void write_small_files(const SmallFiles& files, NewFolder& folder) {
   for (const auto& [name, text] : files) {
     if (name != kLastFile) folder.write(name, text);
   }
@@ -71,11 +41,11 @@ std::vector<PartPlan> plan_parts(const Model& model, const ConvertOptions& optio
   for (const Part part : kParts) {
     if (!model.has_part(part)) {
       note(fmt::format("{}: there is no {}/config.json; the new folder lacks this part, too",
-                       options.in.string(), part_folder(part)));
+                       model.folder().string(), part_folder(part)));
       continue;
     }
     plans.push_back(
-        plan_part(part, list_tensors(model, options.in, part), form_of(part), options.shard_bytes));
+        plan_part(part, list_tensors(model, model.folder(), part), form_of(part), options.shard_bytes));
   }
   return plans;
 }
@@ -86,8 +56,10 @@ std::size_t bytes_of(const std::vector<PartPlan>& plans) {
   return bytes;
 }
 
-void check_room(const std::vector<PartPlan>& plans, const NewFolder& folder, const fs::path& out) {
+void check_room(const std::vector<PartPlan>& plans, const SmallFiles& files, const NewFolder& folder,
+                const fs::path& out) {
   std::size_t bytes = 0;
+  for (const auto& [name, text] : files) bytes += text.size();
   for (const PartPlan& plan : plans) bytes += plan.bytes();
   require(bytes <= folder.free_bytes(), ErrorCode::kOutput,
           "{}: needs {}, but only {} are free there; make room or choose another disk", out.string(),
@@ -108,14 +80,18 @@ void convert(const Model& model, const ConvertOptions& options, const ConvertLis
   const auto note = [&](const std::string& text) {
     if (listeners.on_note) listeners.on_note(text);
   };
-  check_out(options.in, options.out);
+  check_out(model.folder(), options.out);
+  // All that is not weights is in memory before the first tensor is read: nothing of it can fail afterwards.
+  const SmallFiles files =
+      options.in.empty() ? dummy_files(model.config()) : read_small_files(model.folder(), note);
+  for (const std::string& text : model.notes()) note(text);
   const std::vector<PartPlan> plans = plan_parts(model, options, note);
   for (const AbandonedFolder& left : abandoned_folders(options.out)) {
     note(fmt::format("{}: {} left behind by a run that was killed; nothing needs them, remove the folder",
                      left.path.string(), memory::byte_text(left.bytes)));
   }
   NewFolder folder(options.out);
-  check_room(plans, folder, options.out);
+  check_room(plans, files, folder, options.out);
 
   ConvertProgress progress{.bytes_all = bytes_of(plans)};
   const auto report = [&] {
@@ -138,7 +114,7 @@ void convert(const Model& model, const ConvertOptions& options, const ConvertLis
     note(fmt::format("values beyond 448 became 448 in {} tensor(s), first in {}; fp8-scaled keeps them",
                      requantizer.clamped_tensors(), requantizer.first_clamped()));
   }
-  write_small_files(model, options.in, folder);
+  write_small_files(files, folder);
   folder.finish();
 }
 

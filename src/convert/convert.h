@@ -38,10 +38,11 @@ struct ConvertListeners {
   std::function<void(const std::string&)> on_note;          // may be empty
 };
 
-// Everything is checked that can be known before data is read: names, shapes, types, room on the disk. `out`
-// appears in the end, whole; what stops the conversion leaves nothing, or what abandoned_folders() finds if
-// the process is killed. Errors: kUsage for options; kModel for what is read, with the file and the tensor;
-// kOutput for what is written; kCancelled once `cancel` is true, within one block.
+// Everything is checked that can be known before data is read: names, shapes, types, room on the disk, and
+// every other file that is copied (convert/small_files.h). `out` appears in the end, whole; what stops the
+// conversion leaves nothing, or what abandoned_folders() finds if the process is killed. Errors: kUsage for
+// options; kModel for what is read, with the file and the tensor; kOutput for what is written; kCancelled
+// once `cancel` is true, within one block.
 void convert(const Model& model, const ConvertOptions& options, const ConvertListeners& listeners,
              const std::atomic<bool>& cancel);
 

@@ -21,12 +21,11 @@ namespace fs = std::filesystem;
 constexpr std::string_view kWeight = ".weight";
 void check_scale(const SourceTensor& tensor) {
   const StoredTensor& scale = *tensor.scale;
-  const bool fits =
-      is_matrix(tensor.stored) && (scale.elements == 1 || scale.elements == tensor.stored.extents[0]);
+  const bool fits = is_matrix(tensor.stored) && is_scale_shape(scale.extents, tensor.stored.extents[0]);
   if (fits && scale.dtype && is_float(*scale.dtype)) return;
   fail(ErrorCode::kModel,
        "{} is {} and its scale '{}' {}; a scale must be one number or one for each row, in "
-       "floating-point",
+       "floating-point; scales of blocks are not supported",
        tensor.place(), tensor.stored.describe(), printable(scale.name), scale.describe());
 }
 

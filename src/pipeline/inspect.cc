@@ -5,10 +5,12 @@
 
 #include "base/error.h"
 #include "base/file_map.h"
+#include "base/foreign_file.h"
 #include "base/json.h"
 #include "image/png.h"
 #include "image/recipe.h"
 #include "image/sheet.h"
+#include "pipeline/model_folder.h"
 #include "weights/scales.h"
 
 namespace darkroom {
@@ -32,6 +34,7 @@ void add_weight_files(const fs::path& part_path, json& out) {
       out["dtypes"] = catalog.bytes_by_type();
       out["scales"] = std::ranges::count_if(catalog.names(), is_scale_name);
       out["weights"] = "found";
+      check_companions(catalog);
     } else {
       out["missing"] = files.missing.front().filename().string();
     }
@@ -56,7 +59,7 @@ json describe_part(const fs::path& folder, const Model& model, Part part) {
 json inspect_model(const fs::path& path) {
   const Model model = Model::open(path);
   json parts = json::array();
-  for (const Part part : kParts) parts.push_back(describe_part(path, model, part));
+  for (const Part part : kParts) parts.push_back(describe_part(model.folder(), model, part));
   return {{"type", "model"},
           {"name", model.name()},
           {"kind", model.config().is_dev() ? "dev" : "schnell"},
@@ -118,8 +121,10 @@ bool is_png(const fs::path& path) {
 
 }  // namespace
 
-json inspect(const fs::path& path) {
+json inspect(const fs::path& given) {
   std::error_code ignored;
+  if (const std::string link = dangling_link(given); !link.empty()) fail(ErrorCode::kModel, "{}", link);
+  const fs::path path = find_model_folder(given);
   require(fs::exists(path, ignored), ErrorCode::kModel, "{}: there is no such file or folder", path.string());
   if (fs::is_directory(path, ignored)) {
     // A whole model, or the folder of one part.

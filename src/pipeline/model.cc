@@ -5,7 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/foreign_file.h"
 #include "base/json.h"
+#include "pipeline/model_folder.h"
 #include "text/clip_tokenizer.h"
 #include "text/t5_tokenizer.h"
 #include "weights/catalog.h"
@@ -16,16 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kPartFolders[] = {"text_encoder", "text_encoder_2", "transformer", "vae"};
-
-// The folder's last name, also for "models/dev/". A model inside another's folder shares its parts and is a
-// variant of it: both names then, as "dev" alone says nothing.
-std::string model_name(const fs::path& folder) {
-  const fs::path clean = fs::weakly_canonical(folder);
-  const fs::path parent = clean.parent_path();
-  std::error_code ignored;
-  if (!fs::exists(parent / "model_index.json", ignored)) return clean.filename().string();
-  return parent.filename().string() + "-" + clean.filename().string();
-}
 
 nlohmann::json read_config(const fs::path& path) { return read_json_file(path, kMaxConfigBytes); }
 
@@ -44,6 +36,7 @@ bool complete(const std::optional<WeightFiles>& files) { return files && files->
 // still tells their size.
 DType stored_dtype(const fs::path& folder, int64_t parameters, std::vector<std::string>& notes) {
   const std::optional<WeightFiles> files = find_files(folder);
+  if (files && !files->note.empty()) notes.push_back(folder.filename().string() + ": " + files->note);
   if (complete(files)) {
     const Catalog catalog(*files);
     std::map<DType, std::size_t> bytes;
@@ -117,6 +110,47 @@ std::unique_ptr<WeightSource> in_storage(std::unique_ptr<WeightSource> source, P
   return std::make_unique<RequantizingSource>(std::move(source), storage, flux::is_quantizable_weight);
 }
 
+void require_folder(const fs::path& path) {
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) return;
+  if (const std::string link = dangling_link(path); !link.empty()) fail(ErrorCode::kModel, "{}", link);
+  fail(ErrorCode::kModel,
+       "{}: not a folder; expected a model in diffusers layout (transformer/, text_encoder/, ...)",
+       path.string());
+}
+
+// A part that is a link to nowhere is broken, not absent.
+bool has_config(const fs::path& model, Part part) {
+  const fs::path folder = model / part_folder(part);
+  if (const std::string link = dangling_link(folder); !link.empty()) fail(ErrorCode::kModel, "{}", link);
+  return is_there(folder / "config.json");
+}
+
+// A part that is absent counts with FLUX.1's own sizes, which a smaller transformer does not fit.
+void check_parts_fit(const Model& model, const fs::path& path) {
+  const ModelConfig& c = model.config();
+  const auto check = [&](Part part, const char* what, int64_t have, int64_t want,
+                         const std::string& message) {
+    if (have == want) return;
+    require(
+        model.has_part(part), ErrorCode::kModel,
+        "{}: there is no {}/config.json, so this part of the model is missing; its transformer takes {} {}, "
+        "and FLUX.1's own part, which has {}, does not fit",
+        path.string(), part_folder(part), what, want, have);
+    fail(ErrorCode::kModel, "{}: {}", path.string(), message);
+  };
+  const auto check_width = [&](Part part, const char* what, int64_t have, int64_t want) {
+    check(part, fmt::format("{} of width", what).c_str(), have, want,
+          fmt::format("the transformer takes {} of width {}, but the encoder gives {}", what, want, have));
+  };
+  check_width(Part::kClip, "pooled text", c.clip.hidden_size, c.transformer.pooled_projection_dim);
+  check_width(Part::kT5, "text states", c.t5.d_model, c.transformer.joint_attention_dim);
+  check(
+      Part::kVae, "latent channels times four:", 4 * c.vae.latent_channels, c.transformer.in_channels,
+      fmt::format("the VAE has {} latent channels and the transformer {} inputs; expected four times as many",
+                  c.vae.latent_channels, c.transformer.in_channels));
+}
+
 }  // namespace
 
 std::string_view part_folder(Part part) { return kPartFolders[static_cast<std::size_t>(part)]; }
@@ -125,18 +159,15 @@ Model::Model() = default;
 Model::~Model() = default;
 Model::Model(Model&&) noexcept = default;
 
-Model Model::open(const fs::path& path) {
-  std::error_code ignored;
-  require(fs::is_directory(path, ignored), ErrorCode::kModel,
-          "{}: not a folder; expected a model in diffusers layout (transformer/, text_encoder/, ...)",
-          path.string());
+Model Model::open(const fs::path& given) {
+  require_folder(given);
+  const fs::path path = find_model_folder(given);
   Model model;
   model.folder_ = path;
   model.name_ = model_name(path);
   ModelConfig& c = model.config_;
   const auto config_of = [&](Part part) { return path / part_folder(part) / "config.json"; };
-  for (const Part part : kParts)
-    model.present_[static_cast<std::size_t>(part)] = fs::exists(config_of(part), ignored);
+  for (const Part part : kParts) model.present_[static_cast<std::size_t>(part)] = has_config(path, part);
   require(model.has_part(Part::kTransformer), ErrorCode::kModel,
           "{}: there is no transformer/config.json; expected a FLUX.1 folder in diffusers layout",
           path.string());
@@ -147,21 +178,12 @@ Model Model::open(const fs::path& path) {
   c.transformer = flux::config_from_json(read(Part::kTransformer), where(Part::kTransformer));
   if (model.has_part(Part::kVae)) c.vae = vae::config_from_json(read(Part::kVae), where(Part::kVae));
   const fs::path scheduler = path / "scheduler" / "scheduler_config.json";
-  if (fs::exists(scheduler, ignored)) {
+  if (is_there(scheduler)) {
     c.scheduler = read_scheduler_config(read_config(scheduler), scheduler.string());
   } else {  // FLUX.1's own: dev shifts with the number of tokens, schnell does not
     c.scheduler.use_dynamic_shifting = c.is_dev();
   }
-  const auto check_width = [&](const char* what, int64_t have, int64_t want) {
-    require(have == want, ErrorCode::kModel,
-            "{}: the transformer takes {} of width {}, but the encoder gives {}", path.string(), what, want,
-            have);
-  };
-  check_width("pooled text", c.clip.hidden_size, c.transformer.pooled_projection_dim);
-  check_width("text states", c.t5.d_model, c.transformer.joint_attention_dim);
-  require(4 * c.vae.latent_channels == c.transformer.in_channels, ErrorCode::kModel,
-          "{}: the VAE has {} latent channels and the transformer {} inputs; expected four times as many",
-          path.string(), c.vae.latent_channels, c.transformer.in_channels);
+  check_parts_fit(model, path);
   model.settings_ = read_model_settings(path, c.token_pixels(), c.vae.latent_channels);
   for (const Part part : kParts) {
     if (!model.has_part(part)) continue;

@@ -57,17 +57,21 @@ inline constexpr std::size_t kMaxConfigBytes = 1 << 20;
 
 class Model {
  public:
-  // Opens a folder in diffusers layout. Parts may be missing; using one then fails. Errors: kModel when
-  // `path` is not such a folder or holds no transformer, or a config or darkroom.json is invalid.
+  // Opens a folder in diffusers layout, or a repository in a cache of huggingface_hub
+  // (pipeline/model_folder.h). Parts may be missing; using one then fails. Errors: kModel when `path` is no
+  // such folder or holds no transformer, a config or darkroom.json is invalid, or the parts do not fit each
+  // other.
   static Model open(const std::filesystem::path& path);
   // Weights and tokenizers from formulas: "tiny", or "dev" and "schnell" with the true sizes. Errors: kUsage.
   static Model dummy(const std::string& name);
   ~Model();
   Model(Model&&) noexcept;
 
-  // The folder's own name, "pinhole-dev" for the folder dev/ inside the model pinhole/, or "dummy-dev". Never
-  // a path.
+  // The folder's own name, "pinhole-dev" for the folder dev/ inside the model pinhole/, the repository's name
+  // for a snapshot of huggingface_hub, or "dummy-dev". Never a path.
   const std::string& name() const { return name_; }
+  // Where it lies; empty for a dummy.
+  const std::filesystem::path& folder() const { return folder_; }
   const ModelConfig& config() const { return config_; }
   // What the folder recommends; nothing for a dummy.
   const ModelSettings& settings() const { return settings_; }

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/foreign_file.h"
 #include "base/json.h"
 #include "options/limits.h"
 
@@ -95,8 +96,7 @@ ModelSettings settings_from_json(const json& document, int64_t token_pixels, int
 
 ModelSettings read_model_settings(const fs::path& folder, int64_t token_pixels, int64_t latent_channels) {
   const fs::path path = folder / "darkroom.json";
-  std::error_code ignored;
-  if (!fs::exists(path, ignored)) return {};
+  if (!is_there(path)) return {};
   return settings_from_json(read_json_file(path, kMaxFileBytes), token_pixels, latent_channels,
                             path.string());
 }

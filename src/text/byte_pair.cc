@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/foreign_file.h"
 #include "base/json.h"
 #include "base/printable.h"
 #include "base/utf8.h"
@@ -69,6 +70,7 @@ BytePairModel BytePairModel::parse(std::string_view vocab_json, const std::strin
                                    std::string_view merges_txt, const std::string& merges_path) {
   BytePairModel model;
   model.read_vocabulary(parse_json(vocab_json, vocab_path), vocab_path);
+  refuse_foreign(merges_txt, merges_path);
   require(is_valid_utf8(merges_txt), ErrorCode::kModel, "{}: not valid UTF-8", merges_path);
   model.merges_.reserve(static_cast<std::size_t>(std::ranges::count(merges_txt, '\n')));
   int32_t rank = 0;

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file_map.h"
+#include "base/foreign_file.h"
 #include "base/json.h"
 #include "base/printable.h"
 
@@ -209,7 +210,7 @@ const json& required_field(const json& object, const char* name, const std::stri
 }
 
 std::optional<std::string> read_optional_file(const std::filesystem::path& path, std::size_t max_bytes) {
-  if (!std::filesystem::exists(path)) return std::nullopt;
+  if (!is_there(path)) return std::nullopt;
   return read_text_file(path, max_bytes);
 }
 

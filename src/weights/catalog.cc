@@ -8,12 +8,7 @@
 namespace darkroom {
 
 Catalog::Catalog(const WeightFiles& files) {
-  if (!files.missing.empty()) {
-    fail(ErrorCode::kModel,
-         "{}: this file is missing ({} of the {} that {} names are); download the whole folder",
-         files.missing[0].string(), files.missing.size(), files.index.shards.size(),
-         files.index_path.string());
-  }
+  if (!files.missing.empty()) fail(ErrorCode::kModel, "{}", missing_message(files));
   std::map<std::string, std::size_t> file_numbers;
   for (const std::filesystem::path& path : files.present) {
     file_numbers[path.filename().string()] = files_.size();

@@ -58,7 +58,9 @@ bool same_shape(const std::vector<int64_t>& stored, const std::vector<int64_t>& 
 }  // namespace
 
 CatalogSource::CatalogSource(Catalog catalog, std::vector<std::string> optional_prefixes)
-    : catalog_(std::move(catalog)), optional_prefixes_(std::move(optional_prefixes)) {}
+    : catalog_(std::move(catalog)), optional_prefixes_(std::move(optional_prefixes)) {
+  check_companions(catalog_);
+}
 
 std::string CatalogSource::resolve(const std::string& name) const {
   std::vector<std::string> spellings = {name};

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/foreign_file.h"
 #include "base/printable.h"
 #include "tensor/buffer.h"
 
@@ -27,33 +28,19 @@ uint64_t little_endian(std::span<const std::byte> bytes) {
   return value;
 }
 
-bool starts_with_word(std::string_view text, std::string_view lower_case) {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
-  return text.size() >= lower_case.size() && std::equal(lower_case.begin(), lower_case.end(), text.begin(),
-                                                        [&](char a, char b) { return a == lower(b); });
-}
-
 // What people save under a .safetensors name by mistake, and what to do about it; empty when nothing known.
 std::string_view known_other_kind(std::string_view text) {
-  if (text.starts_with("version https://git-lfs")) {
-    return "a git-lfs pointer, not the file itself: run 'git lfs pull' in its repository";
-  }
-  if (text.starts_with("PK\x03\x04") || text.starts_with("\x80\x02") || text.starts_with("\x80\x04")) {
-    return "a PyTorch pickle, which can hold code and is never read here: get or make the safetensors "
-           "version";
-  }
-  if (text.starts_with("GGUF")) return "a GGUF file, which is not supported: get the safetensors version";
-  if (text.starts_with("\x1f\x8b") || text.starts_with("\x28\xb5\x2f\xfd"))
-    return "compressed: unpack it first";
-  const std::string_view page = text.substr(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
-  if (starts_with_word(page, "<!doctype") || starts_with_word(page, "<html") ||
-      starts_with_word(page, "<?xml")) {
-    return "a web page saved under this name, often a login or error page: download the file again";
-  }
+  if (const std::string_view kind = foreign_kind(text); !kind.empty()) return kind;
   if (text.starts_with("{\"") || text.starts_with("{\n")) {
     return "JSON text without the tensors, often an error message or an index: download the file again";
   }
   return "";
+}
+
+// The first of these bytes that is no blank of JSON; 0 when there is none.
+char first_character(std::string_view json) {
+  const std::size_t at = json.find_first_not_of(" \t\r\n");
+  return at == json.npos ? '\0' : json[at];
 }
 
 }  // namespace
@@ -82,7 +69,7 @@ void SafetensorsFile::read_header() {
   const std::string_view text = as_text(bytes_);
   const uint64_t length = bytes_.size() < kLengthBytes ? 0 : little_endian(bytes_);
   const bool fits = bytes_.size() >= kLengthBytes && length <= bytes_.size() - kLengthBytes;
-  if (!fits || length > kMaxHeaderBytes || length < 2 || text[kLengthBytes] != '{') {
+  if (!fits || length > kMaxHeaderBytes || first_character(text.substr(kLengthBytes, length)) != '{') {
     const std::string_view kind = known_other_kind(text);
     if (!kind.empty()) fail(ErrorCode::kModel, "{}: not a safetensors file but {}", where_, kind);
     require(bytes_.size() >= kLengthBytes, ErrorCode::kModel,

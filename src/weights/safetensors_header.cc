@@ -45,119 +45,160 @@ constexpr StoredType kStoredTypes[] = {
 };
 
 constexpr uint64_t kMaxExtent = std::numeric_limits<int64_t>::max();
+constexpr int kMaxDepth = 127;  // lists and objects within each other, as in the crate's JSON reader
 
 const StoredType* find_type(std::string_view name) {
   const auto* type = std::ranges::find(kStoredTypes, name, &StoredType::name);
   return type == std::end(kStoredTypes) ? nullptr : type;
 }
 
-// Receives the parser's events and fills a SafetensorsHeader. A DOM would drop repeated keys silently and
-// build whatever nesting a file contains; here an event that does not belong where it stands ends the parse.
+// An entry as the header has it, before its numbers are held against each other.
+struct Entry {
+  StoredTensor tensor;
+  const StoredType* type = nullptr;
+  uint64_t begin = 0, end = 0;
+};
+
+// The name is made printable only here, when there is a message to write.
+template <typename... Args>
+[[noreturn]] void bad_tensor(const std::string& where, const StoredTensor& tensor,
+                             fmt::format_string<Args...> format, Args&&... args) {
+  fail(ErrorCode::kModel, "{}: tensor '{}': {}", where, printable(tensor.name),
+       fmt::format(format, std::forward<Args>(args)...));
+}
+
+// Receives the parser's events and lists the entries. A DOM would drop repeated keys silently and build
+// whatever nesting a file contains; here an event out of place ends the parse. What is accepted is what the
+// crate accepts: also an entry as a list in the order of its fields, a type as {"F32": null}, and unknown
+// fields with any value.
 class HeaderHandler {
  public:
-  HeaderHandler(SafetensorsHeader& header, const std::string& where) : header_(header), where_(where) {}
+  HeaderHandler(std::map<std::string, std::string>& metadata, const std::string& where)
+      : metadata_(metadata), where_(where) {}
+
+  std::vector<Entry> take() { return std::move(entries_); }
 
   bool null() {
-    if (state_ == State::kMetadata) return finish_metadata();  // the crate reads null as "no metadata"
+    if (skipping()) return true;
+    if (state_ == State::kTypeNull) return go(State::kTypeEnd);
+    if (state_ == State::kMetadata) return go(State::kNames);  // the crate reads null as "no metadata"
     return unexpected("null");
   }
-  bool boolean(bool) { return unexpected("true or false"); }
-  bool number_integer(int64_t) { return unexpected("a negative number"); }
+  bool boolean(bool) { return skipping() || unexpected("true or false"); }
+  bool number_integer(int64_t) { return skipping() || unexpected("a negative number"); }
   bool number_float(double, const std::string& text) {
-    return unexpected(fmt::format("the number {}", printable(text, 40)));
+    return skipping() || unexpected(fmt::format("the number {}", printable(text, 40)));
   }
   bool binary(const std::vector<uint8_t>&) { return unexpected("binary data"); }
 
   bool number_unsigned(uint64_t value) {
+    if (skipping()) return true;
     if (state_ == State::kShapeItems) {
-      if (tensor_.extents.size() == kMaxStoredRank) {
-        bad_tensor("more than {} extents", static_cast<std::size_t>(kMaxStoredRank));
+      std::vector<int64_t>& extents = entry_.tensor.extents;
+      if (extents.size() == kMaxStoredRank) {
+        bad_tensor(where_, entry_.tensor, "more than {} extents", static_cast<std::size_t>(kMaxStoredRank));
       }
-      if (value > kMaxExtent) bad_tensor("the extent {} is too large", value);
-      tensor_.extents.push_back(static_cast<int64_t>(value));
+      if (value > kMaxExtent) bad_tensor(where_, entry_.tensor, "the extent {} is too large", value);
+      extents.push_back(static_cast<int64_t>(value));
       return true;
     }
     if (state_ == State::kOffsetItems && offsets_ < 2) {
-      (offsets_++ == 0 ? begin_ : end_) = value;
+      (offsets_++ == 0 ? entry_.begin : entry_.end) = value;
       return true;
     }
     return unexpected(fmt::format("the number {}", value));
   }
 
   bool string(std::string& text) {
+    if (skipping()) return true;
     if (state_ == State::kMetadataValue) {
-      require(header_.metadata.size() < kMaxStoredTensors, ErrorCode::kModel,
-              "{}: more than {} metadata entries", where_, kMaxStoredTensors);
-      require(header_.metadata.emplace(std::move(key_), std::move(text)).second, ErrorCode::kModel,
-              "{}: a metadata key stands there twice", where_);
-      state_ = State::kMetadataKeys;
-      return true;
+      require(metadata_.size() < kMaxStoredTensors, ErrorCode::kModel, "{}: more than {} metadata entries",
+              where_, kMaxStoredTensors);
+      metadata_.insert_or_assign(std::move(key_), std::move(text));
+      return go(State::kMetadataKeys);
     }
     if (state_ != State::kType) return unexpected("a text");
-    type_ = find_type(text);
-    if (!type_) bad_tensor("unknown dtype '{}'", printable(text, 40));
-    state_ = State::kEntryKeys;
-    return true;
+    set_type(text);
+    return finish_field();
   }
 
   bool start_object(std::size_t) {
+    deeper();
+    if (skipping(+1)) return true;
     switch (state_) {
       case State::kStart:
-        state_ = State::kNames;
-        return true;
+        return go(State::kNames);
       case State::kEntry:
-        state_ = State::kEntryKeys;
-        return true;
+        as_list_ = false;
+        return go(State::kEntryKeys);
+      case State::kType:
+        return go(State::kTypeKey);
       case State::kMetadata:
-        state_ = State::kMetadataKeys;
-        return true;
+        return go(State::kMetadataKeys);
       default:
         return unexpected("an object");
     }
   }
 
   bool key(std::string& text) {
+    if (skipped_depth_ > 0) return true;
     switch (state_) {
       case State::kNames:
         return begin_member(text);
       case State::kEntryKeys:
         return begin_field(text);
+      case State::kTypeKey:
+        set_type(text);
+        return go(State::kTypeNull);
+      case State::kTypeEnd:
+        return unexpected("a second name");
       default:  // an object's other keys: the metadata's
         key_ = std::move(text);
-        state_ = State::kMetadataValue;
-        return true;
+        return go(State::kMetadataValue);
     }
   }
 
   bool end_object() {
+    --depth_;
+    if (skipping(-1)) return true;
     switch (state_) {
       case State::kNames:
-        state_ = State::kEnd;
-        return true;
+        return go(State::kEnd);
       case State::kMetadataKeys:
-        return finish_metadata();
+        return go(State::kNames);
+      case State::kTypeEnd:
+        return finish_field();
+      case State::kTypeKey:
+        return unexpected("the end of the object");
       default:  // kEntryKeys
         return finish_entry();
     }
   }
 
   bool start_array(std::size_t) {
+    deeper();
+    if (skipping(+1)) return true;
     switch (state_) {
+      case State::kEntry:
+        as_list_ = true;
+        return go(State::kType);
       case State::kShape:
-        state_ = State::kShapeItems;
-        return true;
+        has_shape_ = true;
+        return go(State::kShapeItems);
       case State::kOffsets:
-        state_ = State::kOffsetItems;
-        return true;
+        has_offsets_ = true;
+        return go(State::kOffsetItems);
       default:
         return unexpected("a list");
     }
   }
 
   bool end_array() {
-    if (state_ == State::kOffsetItems && offsets_ != 2) return unexpected("the end of the list");
-    state_ = State::kEntryKeys;
-    return true;
+    --depth_;
+    if (skipping(-1)) return true;
+    const bool whole = state_ == State::kShapeItems || (state_ == State::kOffsetItems && offsets_ == 2);
+    if (whole) return finish_field();
+    return state_ == State::kListEnd ? finish_entry() : unexpected("the end of the list");
   }
 
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& e) {
@@ -171,22 +212,38 @@ class HeaderHandler {
     kNames,  // inside the outer object
     kEntry,  // after a tensor's name
     kEntryKeys,
-    kType,   // after "dtype"
+    kType,      // after "dtype", or first in a list
+    kTypeKey,   // inside {"F32": null}
+    kTypeNull,  // after "F32" there
+    kTypeEnd,
     kShape,  // after "shape"
     kShapeItems,
     kOffsets,  // after "data_offsets"
     kOffsetItems,
-    kMetadata,  // after "__metadata__"
+    kListEnd,       // after the last field of an entry that is a list
+    kUnknownField,  // after the name of a field that means nothing here
+    kMetadata,      // after "__metadata__"
     kMetadataKeys,
     kMetadataValue,
     kEnd,
   };
 
-  // The name is made printable only here, when there is a message to write.
-  template <typename... Args>
-  [[noreturn]] void bad_tensor(fmt::format_string<Args...> format, Args&&... args) {
-    fail(ErrorCode::kModel, "{}: tensor '{}': {}", where_, printable(tensor_.name),
-         fmt::format(format, std::forward<Args>(args)...));
+  bool go(State state) {
+    state_ = state;
+    return true;
+  }
+
+  // Whether the event belongs to the value of an unknown field. `change`: of its depth, by the event.
+  bool skipping(int change = 0) {
+    if (state_ != State::kUnknownField) return false;
+    skipped_depth_ += change;
+    if (skipped_depth_ == 0) state_ = State::kEntryKeys;
+    return true;
+  }
+
+  void deeper() {
+    require(++depth_ <= kMaxDepth, ErrorCode::kModel, "{}: the header: nested more than {} deep", where_,
+            kMaxDepth);
   }
 
   bool unexpected(std::string_view what) {
@@ -195,8 +252,12 @@ class HeaderHandler {
         case State::kStart:
           return "an object";
         case State::kEntry:
+        case State::kListEnd:
           return "an object of dtype, shape and data_offsets";
         case State::kType:
+        case State::kTypeKey:
+        case State::kTypeNull:
+        case State::kTypeEnd:
           return "the name of a type as 'dtype'";
         case State::kShape:
           return "a list as 'shape'";
@@ -210,104 +271,105 @@ class HeaderHandler {
           return "an object of texts as '__metadata__'";
       }
     }();
-    if (in_tensor_) bad_tensor("found {}, expected {}", what, place);
+    if (in_tensor_) bad_tensor(where_, entry_.tensor, "found {}, expected {}", what, place);
     fail(ErrorCode::kModel, "{}: the header: found {}, expected {}", where_, what, place);
   }
 
   bool begin_member(std::string& name) {
     if (name == "__metadata__") {
-      require(!std::exchange(has_metadata_, true), ErrorCode::kModel, "{}: '__metadata__' stands there twice",
+      require(!std::exchange(has_metadata_, true), ErrorCode::kModel, "{}: '__metadata__' is given twice",
               where_);
-      state_ = State::kMetadata;
-      return true;
+      return go(State::kMetadata);
     }
-    require(header_.tensors.size() < kMaxStoredTensors, ErrorCode::kModel, "{}: more than {} tensors", where_,
+    require(entries_.size() < kMaxStoredTensors, ErrorCode::kModel, "{}: more than {} tensors", where_,
             kMaxStoredTensors);
-    tensor_ = StoredTensor{};
-    tensor_.name = std::move(name);
+    entry_ = Entry{};
+    entry_.tensor.name = std::move(name);
     in_tensor_ = true;
-    type_ = nullptr;
     has_shape_ = has_offsets_ = false;
     offsets_ = 0;
-    state_ = State::kEntry;
-    return true;
+    return go(State::kEntry);
   }
 
   bool begin_field(const std::string& name) {
-    const auto once = [&](bool seen) {
-      if (seen) bad_tensor("'{}' stands there twice", name);
+    const auto once = [&](bool seen, State state) {
+      if (seen) bad_tensor(where_, entry_.tensor, "'{}' is given twice", name);
+      return go(state);
     };
-    if (name == "dtype") {
-      once(type_ != nullptr);
-      state_ = State::kType;
-    } else if (name == "shape") {
-      once(std::exchange(has_shape_, true));
-      state_ = State::kShape;
-    } else if (name == "data_offsets") {
-      once(std::exchange(has_offsets_, true));
-      state_ = State::kOffsets;
-    } else {
-      bad_tensor("unknown field '{}'", printable(name, 40));
-    }
-    return true;
+    if (name == "dtype") return once(entry_.type != nullptr, State::kType);
+    if (name == "shape") return once(has_shape_, State::kShape);
+    if (name == "data_offsets") return once(has_offsets_, State::kOffsets);
+    return go(State::kUnknownField);
   }
 
-  bool finish_metadata() {
-    state_ = State::kNames;
-    return true;
+  void set_type(const std::string& name) {
+    entry_.type = find_type(name);
+    if (!entry_.type) bad_tensor(where_, entry_.tensor, "unknown dtype '{}'", printable(name, 40));
   }
 
-  // What can be checked of one entry alone: its size must be what its shape and type say.
+  bool finish_field() {
+    if (!as_list_) return go(State::kEntryKeys);
+    return go(has_offsets_ ? State::kListEnd : has_shape_ ? State::kOffsets : State::kShape);
+  }
+
   bool finish_entry() {
-    const char* const missing = !type_          ? "dtype"
+    const char* const missing = !entry_.type    ? "dtype"
                                 : !has_shape_   ? "shape"
                                 : !has_offsets_ ? "data_offsets"
                                                 : nullptr;
-    if (missing) bad_tensor("'{}' is missing", missing);
-    if (begin_ > end_) bad_tensor("its data ends at {}, before it begins at {}", end_, begin_);
-    tensor_.type = type_->name;
-    tensor_.dtype = type_->dtype;
-    uint64_t elements = 1, bits = 0;
-    bool overflow = false;  // as in the crate, also where an extent of 0 follows
-    for (const int64_t extent : tensor_.extents) {
-      overflow = overflow || __builtin_mul_overflow(elements, static_cast<uint64_t>(extent), &elements);
-    }
-    overflow = overflow || __builtin_mul_overflow(elements, type_->bits, &bits);
-    if (overflow) bad_tensor("the size of {} overflows", tensor_.describe());
-    if (bits % 8 != 0 || bits / 8 != end_ - begin_) {
-      bad_tensor("{} needs {} bytes, its data_offsets hold {}", tensor_.describe(),
-                 static_cast<double>(bits) / 8, end_ - begin_);
-    }
-    tensor_.begin = begin_;
-    tensor_.bytes = end_ - begin_;
-    tensor_.elements = static_cast<int64_t>(elements);  // at most 2^62: a type has 4 bits or more
-    header_.tensors.push_back(std::move(tensor_));
+    if (missing) bad_tensor(where_, entry_.tensor, "'{}' is missing", missing);
+    entries_.push_back(std::move(entry_));
     in_tensor_ = false;
-    state_ = State::kNames;
-    return true;
+    return go(State::kNames);
   }
 
-  SafetensorsHeader& header_;
+  std::map<std::string, std::string>& metadata_;
   const std::string& where_;
+  std::vector<Entry> entries_;
   State state_ = State::kStart;
+  int depth_ = 0, skipped_depth_ = 0;
   bool has_metadata_ = false;
   std::string key_;  // of the metadata entry being read
   // The entry being read:
-  StoredTensor tensor_;
-  bool in_tensor_ = false;
-  const StoredType* type_ = nullptr;
+  Entry entry_;
+  bool in_tensor_ = false, as_list_ = false;
   bool has_shape_ = false, has_offsets_ = false;
   int offsets_ = 0;  // how many of the two have come
-  uint64_t begin_ = 0, end_ = 0;
 };
 
-void check_names(const SafetensorsHeader& header, const std::string& where) {
-  std::vector<std::string_view> names;
-  for (const StoredTensor& tensor : header.tensors) names.push_back(tensor.name);
-  std::ranges::sort(names);  // sorted, not hashed: nobody can choose names that collide
-  const auto twice = std::ranges::adjacent_find(names);
-  if (twice != names.end())
-    fail(ErrorCode::kModel, "{}: tensor '{}' stands there twice", where, printable(*twice));
+// Of a repeated name the last entry counts, as in the crate. Sorted, not hashed: nobody can choose names that
+// collide.
+void keep_last_of_each_name(std::vector<Entry>& entries) {
+  const auto name_of = [](const Entry& entry) -> std::string_view { return entry.tensor.name; };
+  std::ranges::stable_sort(entries, {}, name_of);
+  std::ranges::reverse(entries);
+  const auto same = [&](const Entry& a, const Entry& b) { return name_of(a) == name_of(b); };
+  entries.erase(std::unique(entries.begin(), entries.end(), same), entries.end());
+}
+
+// What can be checked of one entry alone: its size must be what its shape and type say.
+StoredTensor checked(Entry entry, const std::string& where) {
+  StoredTensor& tensor = entry.tensor;
+  if (entry.begin > entry.end) {
+    bad_tensor(where, tensor, "its data ends at {}, before it begins at {}", entry.end, entry.begin);
+  }
+  tensor.type = entry.type->name;
+  tensor.dtype = entry.type->dtype;
+  uint64_t elements = 1, bits = 0;
+  bool overflow = false;  // as in the crate, also where an extent of 0 follows
+  for (const int64_t extent : tensor.extents) {
+    overflow = overflow || __builtin_mul_overflow(elements, static_cast<uint64_t>(extent), &elements);
+  }
+  overflow = overflow || __builtin_mul_overflow(elements, entry.type->bits, &bits);
+  if (overflow) bad_tensor(where, tensor, "the size of {} overflows", tensor.describe());
+  if (bits % 8 != 0 || bits / 8 != entry.end - entry.begin) {
+    bad_tensor(where, tensor, "{} needs {} bytes, its data_offsets hold {}", tensor.describe(),
+               static_cast<double>(bits) / 8, entry.end - entry.begin);
+  }
+  tensor.begin = entry.begin;
+  tensor.bytes = entry.end - entry.begin;
+  tensor.elements = static_cast<int64_t>(elements);  // at most 2^62: a type has 4 bits or more
+  return std::move(tensor);
 }
 
 // Sorts by place and checks that each tensor begins where the one before it ends.
@@ -335,14 +397,19 @@ std::string StoredTensor::describe() const {
 }
 
 SafetensorsHeader parse_safetensors_header(std::string_view text, const std::string& where) {
-  require(text.starts_with('{'), ErrorCode::kModel, "{}: the header does not begin with '{{'", where);
+  // The parser would skip a byte order mark, which is not JSON.
+  const std::size_t first = text.find_first_not_of(" \t\r\n");
+  require(first != text.npos && text[first] == '{', ErrorCode::kModel,
+          "{}: the header does not begin with '{{'", where);
   // The parser takes a zero byte for the end of the text and would not look at what follows.
   require(text.find('\0') == std::string_view::npos, ErrorCode::kModel,
           "{}: the header is not valid JSON: a zero byte at {}", where, text.find('\0'));
   SafetensorsHeader header;
-  HeaderHandler handler(header, where);
+  HeaderHandler handler(header.metadata, where);
   nlohmann::json::sax_parse(text.begin(), text.end(), &handler);
-  check_names(header, where);
+  std::vector<Entry> entries = handler.take();
+  keep_last_of_each_name(entries);
+  for (Entry& entry : entries) header.tensors.push_back(checked(std::move(entry), where));
   check_layout(header, where);
   return header;
 }

@@ -39,10 +39,11 @@ struct SafetensorsHeader {
 inline constexpr std::size_t kMaxStoredTensors = 100'000;
 inline constexpr std::size_t kMaxStoredRank = 32;
 
-// Errors: kModel, beginning with `where`, for anything but: one JSON object in UTF-8 whose members are
-// objects of exactly dtype, shape and data_offsets (and a "__metadata__" of texts); no name twice; known
-// types; data that lies without hole or overlap from 0 on, each tensor's size being what its type and shape
-// say.
+// Accepts what the crate's version 0.8.0 accepts: one JSON object in UTF-8, blanks around it, of entries of
+// dtype, shape, data_offsets and fields that are ignored, and a "__metadata__" of texts; known types; of a
+// repeated name the last entry; data that lies without hole or overlap from 0 on, each tensor's size being
+// what its type and shape say. Limits of our own: kMaxStoredTensors entries, and as many texts;
+// kMaxStoredRank extents, each below 2^63. Errors: kModel, beginning with `where`, for anything else.
 SafetensorsHeader parse_safetensors_header(std::string_view text, const std::string& where);
 
 // The file's word for a dtype: "F32", "F8_E4M3".

@@ -14,16 +14,15 @@ namespace {
 // that was damaged or means something else.
 constexpr float kLargestScale = 1e6f;
 
-constexpr std::string_view kWeight = ".weight";
+constexpr std::string_view kWeight = ".weight", kFormat = ".comfy_quant", kMarker = "scaled_fp8";
 
-// [], [1], [rows] or [rows, 1].
-bool is_column(const std::vector<int64_t>& extents, int64_t rows) {
+}  // namespace
+
+bool is_scale_shape(const std::vector<int64_t>& extents, int64_t rows) {
   if (extents.empty()) return true;
   if (extents.size() > 2 || (extents.size() == 2 && extents[1] != 1)) return false;
   return extents[0] == 1 || extents[0] == rows;
 }
-
-}  // namespace
 
 std::optional<std::string> scale_name(const Catalog& catalog, const std::string& weight) {
   if (!weight.ends_with(kWeight)) return std::nullopt;
@@ -65,8 +64,10 @@ std::optional<StoredScales> find_scales(const Catalog& catalog, const StoredTens
                        printable(stored.name)));
   }
   const int64_t rows = weight.extents.at(0);
-  if (stored.dtype != DType::kF32 || !is_column(stored.extents, rows)) {
-    fail(ErrorCode::kModel, "{}: tensor '{}' is {}, expected F32 with one scale, or one for each of {} rows",
+  if (stored.dtype != DType::kF32 || !is_scale_shape(stored.extents, rows)) {
+    fail(ErrorCode::kModel,
+         "{}: tensor '{}' is {}, expected F32 with one scale, or one for each of {} rows; scales of blocks "
+         "are not supported",
          catalog.where(stored.name), printable(stored.name), stored.describe(), rows);
   }
   scales.values.resize(static_cast<std::size_t>(stored.elements));
@@ -81,11 +82,13 @@ std::optional<StoredScales> find_scales(const Catalog& catalog, const StoredTens
 }
 
 bool is_input_scale_name(std::string_view name) {
-  return name.ends_with(".input_scale") || name.ends_with(".scale_input");
+  return name.ends_with(".input_scale") || name.ends_with(".scale_input") ||
+         name.ends_with(".input_scale_ub");
 }
 
 bool is_scale_name(std::string_view name) {
-  return is_matrix_scale_name(name) || is_input_scale_name(name) || name == "scaled_fp8";
+  return is_matrix_scale_name(name) || is_input_scale_name(name) || name.ends_with(kFormat) ||
+         name == kMarker || name.ends_with("." + std::string(kMarker));
 }
 
 }  // namespace darkroom

@@ -60,6 +60,7 @@ VisitFn bind_from(WeightSource& source, std::string prefix = {});
 // matrix may be quantised (weights/scales.h).
 class CatalogSource : public WeightSource {
  public:
+  // Errors: as check_companions().
   explicit CatalogSource(Catalog catalog, std::vector<std::string> optional_prefixes = {"text_model."});
   // Errors: kModel naming the file, the tensor and both shapes (or types); for a name that is not there the
   // file and up to three of its names that come nearest.

@@ -33,13 +33,19 @@ struct WeightFiles {
   WeightIndex index;                 // empty for a single file
   std::vector<std::filesystem::path> present;
   std::vector<std::filesystem::path> missing;  // shards that the index names and the folder lacks
+  std::string note;                            // which file of several is used; empty without a choice
 };
 
-// `path` is a weight file, an index file, or a folder. In a folder an index whose shards are all there is
-// taken first, then diffusion_pytorch_model.safetensors or model.safetensors, then the only .safetensors file
-// whatever its name (model.fp16.safetensors), then an index without all its shards. Errors: kModel when
-// nothing or no single thing fits; missing shards are not an error here.
+// `path` is a weight file, an index file, or a folder. In a folder the first of the order in
+// weights/weight_names.h is taken of which all files are there, and a single .safetensors file whatever its
+// name; an index without all its shards only when there is nothing else. Errors: kModel when there is
+// nothing, only shards without their index, or several files of which none has a usual name; missing shards
+// are not an error here.
 WeightFiles find_weight_files(const std::filesystem::path& path);
+
+// "transformer/x.safetensors: this file is missing (1 of the 3 ..)", of files.missing, which must not be
+// empty.
+std::string missing_message(const WeightFiles& files);
 
 // Whether the folder holds any file that looks like weights, good or not: safetensors, an index, a PyTorch
 // pickle. Errors: kModel when it cannot be listed.

@@ -1,2 +1,2 @@
-darkroom_test(convert_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/convert_test.cc ${CMAKE_CURRENT_LIST_DIR}/faults_test.cc
+darkroom_test(convert_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/convert_test.cc ${CMAKE_CURRENT_LIST_DIR}/faults_test.cc ${CMAKE_CURRENT_LIST_DIR}/small_files_test.cc
   DEPS convert SHARDS 2 LABELS sanitize)

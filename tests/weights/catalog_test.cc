@@ -115,9 +115,46 @@ TEST(WeightFiles, ChoosesInAFolder) {
        "diffusion_pytorch_model.safetensors",
        ""},
       {{"flux1-dev.safetensors"}, "flux1-dev.safetensors", ""},
-      {{"a.safetensors", "b.safetensors"}, "", "2 weight files and none has the usual name"},
+      {{"a.safetensors", "b.safetensors"}, "", "2 weight files and none has a usual name: keep one of them"},
       {{"model.safetensors.index.json", "s.safetensors"}, "s.safetensors", ""},
-      {{"model.safetensors.index.json", "s.safetensors", "model.safetensors"}, "s.safetensors", ""},
+      {{"model.safetensors.index.json", "s.safetensors", "model.safetensors"}, "model.safetensors", ""},
+      {{"diffusion_pytorch_model.safetensors.index.json", "s.safetensors",
+        "diffusion_pytorch_model.safetensors"},
+       "s.safetensors",
+       ""},
+      {{"diffusion_pytorch_model.safetensors.index.fp16.json", "s.safetensors",
+        "diffusion_pytorch_model.safetensors"},
+       "diffusion_pytorch_model.safetensors",
+       ""},
+      {{"diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.fp16.safetensors"},
+       "diffusion_pytorch_model.fp16.safetensors",
+       ""},
+      {{"model.bf16.safetensors", "model.fp16.safetensors"}, "model.fp16.safetensors", ""},
+      {{"model.fp32.safetensors", "model.bf16.safetensors", "model.a.safetensors"},
+       "model.bf16.safetensors",
+       ""},
+      {{"model.a.safetensors", "model.b.safetensors"},
+       "",
+       "keep one of them in the folder, e.g. model.a.safe"},
+      {{"diffusion_pytorch_model.fp16.safetensors", "model.safetensors"}, "model.safetensors", ""},
+      {{"diffusion_pytorch_model.safetensors", "model.safetensors"},
+       "diffusion_pytorch_model.safetensors",
+       ""},
+      {{"model-00001-of-00001.safetensors"}, "model-00001-of-00001.safetensors", ""},
+      {{"model-00001-of-00001.safetensors", "model.safetensors"}, "model.safetensors", ""},
+      {{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"},
+       "",
+       ": there is model-00001-of-00002.safetensors, but model.safetensors.index.json is missing: download "
+       "it"},
+      {{"model.fp16-00003-of-00003.safetensors", "model.fp16-00001-of-00003.safetensors"},
+       "",
+       "but model.safetensors.index.fp16.json and model-00002-of-00003.fp16.safetensors are missing: "
+       "download"},
+      {{"model-00001-of-00002.safetensors", "model.safetensors"}, "model.safetensors", ""},
+      {{"diffusion_pytorch_model.safetensors.index.json", "lora.safetensors"},
+       "",
+       "s.safetensors: this file is missing (1 of the 1"},
+      {{"flux.gguf"}, "", "flux.gguf is a GGUF file, which is not supported"},
       {{"model.safetensors.index.json", "model.safetensors"}, "model.safetensors", ""},
       {{"model.safetensors.index.fp16.json", "s.safetensors"}, "s.safetensors", ""},
       {{"a.safetensors.index.json", "b.safetensors.index.json"}, "", "2 weight files"},
@@ -133,7 +170,7 @@ TEST(WeightFiles, ChoosesInAFolder) {
     }
     SCOPED_TRACE(listing);
     if (c.chosen.empty()) {
-      expect_error(ErrorCode::kModel, c.message, [&] { find_weight_files(folder.path()); });
+      expect_error(ErrorCode::kModel, c.message, [&] { Catalog catalog(folder.path()); });
     } else {
       EXPECT_EQ(find_weight_files(folder.path()).present, std::vector{folder / c.chosen});
       EXPECT_EQ(Catalog(folder.path()).names(), Names({"a"}));
@@ -141,6 +178,59 @@ TEST(WeightFiles, ChoosesInAFolder) {
   }
   expect_error(ErrorCode::kModel, "there is no such file or folder",
                [] { find_weight_files("/nonexistent/folder"); });
+}
+
+// transformers' own precedence, in the folders whose weights it loads.
+TEST(WeightFiles, ATextEncoderIsChosenAsTransformersDoes) {
+  const TempFolder folder;
+  std::filesystem::create_directory(folder / "text_encoder_2");
+  for (const char* name : {"diffusion_pytorch_model.safetensors", "model.safetensors", "s.safetensors"}) {
+    folder.write(std::string("text_encoder_2/") + name, scalars_file({"a"}));
+  }
+  for (const char* name :
+       {"model.safetensors.index.json", "diffusion_pytorch_model.safetensors.index.json"}) {
+    folder.write(std::string("text_encoder_2/") + name, index_json({{"a", "s.safetensors"}}));
+  }
+  for (const char* path : {"text_encoder_2", "text_encoder_2/"}) {
+    EXPECT_EQ(find_weight_files(folder / path).present, std::vector{folder / path / "model.safetensors"});
+  }
+}
+
+TEST(WeightFiles, ANoteSaysWhichOfSeveralIsUsed) {
+  const TempFolder folder;
+  folder.write("model.safetensors", scalars_file({"a"}));
+  EXPECT_EQ(find_weight_files(folder.path()).note, "");
+  folder.write("config.json", "{}");
+  folder.write("model-00001-of-00002.safetensors", scalars_file({"a"}));
+  EXPECT_EQ(find_weight_files(folder.path()).note, "");
+  folder.write("model.fp16.safetensors", scalars_file({"a"}));
+  folder.write("x.safetensors", scalars_file({"a"}));
+  const std::string where = folder.path().string();
+  EXPECT_EQ(find_weight_files(folder.path()).note,
+            "model.safetensors is used, not model.fp16.safetensors, x.safetensors");
+  folder.write("diffusion_pytorch_model.safetensors.index.json", index_json({{"a", "gone.safetensors"}}));
+  std::filesystem::remove(folder / "x.safetensors");
+  std::filesystem::remove(folder / "model.fp16.safetensors");
+  EXPECT_EQ(find_weight_files(folder.path()).note,
+            "model.safetensors is used; " + (folder / "gone.safetensors").string() +
+                ": this file is missing (1 of the 1 that " + where +
+                "/diffusion_pytorch_model.safetensors.index.json names are); download the whole folder");
+}
+
+TEST(WeightFiles, ALinkWithoutItsTargetIsNamed) {
+  const TempFolder folder;
+  std::filesystem::create_symlink("../blobs/4d7a", folder / "model.safetensors");
+  const std::string message =
+      (folder / "model.safetensors").string() + " is a link to ../blobs/4d7a, which is not";
+  for (const char* path : {"", "model.safetensors"}) {
+    expect_error(ErrorCode::kModel, message, [&] { find_weight_files(folder / path); });
+  }
+  EXPECT_TRUE(holds_weights(folder.path()));
+  folder.write("model.fp16.safetensors", scalars_file({"a"}));
+  EXPECT_EQ(find_weight_files(folder.path()).note, "model.fp16.safetensors is used; " + message + " there");
+  std::filesystem::remove(folder / "model.fp16.safetensors");
+  folder.write("model.safetensors.index.json", index_json({{"a", "model.safetensors"}}));
+  expect_error(ErrorCode::kModel, message, [&] { Catalog catalog(folder.path()); });
 }
 
 TEST(WeightFiles, AnIndexWithoutAnyShardIsFoundButCannotBeOpened) {

@@ -128,7 +128,7 @@ TEST(SafetensorsRead, ChecksTheHeaderLength) {
   bad[2] = 1;
   expect_refused(
       "cut short: the file has " + std::to_string(good.size()) + " bytes, its header alone needs 65599", bad);
-  expect_refused("does not begin with '{'", safetensors_bytes(" " + header, std::string(16, '\0')));
+  expect_refused("does not begin with '{'", safetensors_bytes("\f" + header, std::string(16, '\0')));
   expect_refused("does not begin with '{'", std::string(8, '\0'));
 }
 
@@ -152,14 +152,15 @@ TEST(SafetensorsRead, ChecksEveryRuleOfTheHeader) {
       {"not valid JSON", "{}{}", 0},
       {"not valid JSON", "{\"\xFF\":{}}", 0},
       {"a zero byte at 2", std::string("{}\0", 3), 0},
-      {"tensor 'a': found a list, expected an object", "{\"a\":[]}", 0},
+      {"tensor 'a': found the end of the list, expected the name of a type", "{\"a\":[]}", 0},
+      {"tensor 'a': found null, expected an object", "{\"a\":null}", 0},
       {"tensor 'a': 'dtype' is missing", "{\"a\":{}}", 0},
       {"'shape' is missing", R"({"a":{"dtype":"F32","data_offsets":[0,4]}})", 4},
       {"'data_offsets' is missing", R"({"a":{"dtype":"F32","shape":[1]}})", 4},
-      {"unknown field 'strides'", R"({"a":{"strides":[1]}})", 0},
-      {"'dtype' stands there twice", R"({"a":{"dtype":"F32","dtype":"F32"}})", 0},
-      {"'shape' stands there twice", R"({"a":{"shape":[],"shape":[]}})", 0},
-      {"'data_offsets' stands there twice", R"({"a":{"data_offsets":[0,0],"data_offsets":[0,0]}})", 0},
+      {"'dtype' is missing", R"({"a":{"strides":[1]}})", 0},
+      {"'dtype' is given twice", R"({"a":{"dtype":"F32","dtype":"F32"}})", 0},
+      {"'shape' is given twice", R"({"a":{"shape":[],"shape":[]}})", 0},
+      {"'data_offsets' is given twice", R"({"a":{"data_offsets":[0,0],"data_offsets":[0,0]}})", 0},
       {"unknown dtype 'float16'", one("\"float16\"", "[4]", "[0,16]"), 16},
       {"unknown dtype '\\x1b[2J'", one("\"\\u001b[2J\"", "[4]", "[0,16]"), 16},
       {"found the number 5, expected the name of a type", one("5", "[4]", "[0,16]"), 16},
@@ -180,10 +181,11 @@ TEST(SafetensorsRead, ChecksEveryRuleOfTheHeader) {
        "{" + entry("a", 0, 8) + "," + entry("b", 9, 17) + "}", 17},
       {"tensor 'b': its data begins at 7, expected 8: an overlap",
        "{" + entry("b", 7, 15) + "," + entry("a", 0, 8) + "}", 15},
-      {"tensor 'a' stands there twice", "{" + entry("a", 0, 8) + "," + entry("a", 8, 16) + "}", 16},
-      {"tensor 'a' stands there twice", "{" + entry("a", 0, 8) + "," + entry("\\u0061", 8, 16) + "}", 16},
-      {"'__metadata__' stands there twice", R"({"__metadata__":{},"__metadata__":{}})", 0},
-      {"a metadata key stands there twice", R"({"__metadata__":{"k":"","k":""}})", 0},
+      {"tensor 'a': its data begins at 8, expected 0: a hole",
+       "{" + entry("a", 0, 8) + "," + entry("a", 8, 16) + "}", 16},
+      {"tensor 'a': its data begins at 8, expected 0: a hole",
+       "{" + entry("a", 0, 8) + "," + entry("\\u0061", 8, 16) + "}", 16},
+      {"'__metadata__' is given twice", R"({"__metadata__":{},"__metadata__":{}})", 0},
       {"found the number 1, expected an object of texts", R"({"__metadata__":{"k":1}})", 0},
       {"found an object, expected an object of texts", R"({"__metadata__":{"k":{}}})", 0},
       {"found a list, expected an object of texts", R"({"__metadata__":[]})", 0},
@@ -191,6 +193,33 @@ TEST(SafetensorsRead, ChecksEveryRuleOfTheHeader) {
   for (const auto& [fragment, header, data] : cases) {
     SCOPED_TRACE(header);
     expect_refused(fragment, safetensors_bytes(header, std::string(data, '\0')));
+  }
+}
+
+// Each of these was read by the reference crate 0.8.0 (Python's safetensors), with these tensors.
+TEST(SafetensorsRead, AcceptsWhatTheReferenceAccepts) {
+  const std::string fields = R"("dtype":"F32","shape":[4],"data_offsets":[0,16])";
+  const std::string entry = "{" + fields + "}", f = "\"F32\"";
+  const auto with = [&](const std::string& more) { return "{\"a\":{" + fields + "," + more + "}}"; };
+  const std::vector<std::string> headers = {
+      " \t\r\n{\"a\":" + entry + "} \t\r\n",
+      with(R"("strides":[1])"),
+      with(R"("x":{"dtype":1,"dtype":[{}]},"y":-0,"z":1e-400,"x":null)"),
+      with("\"x\":" + std::string(125, '[') + std::string(125, ']')),
+      "{\"a\":[" + f + ",[4],[0,16]]}",
+      one("{\"F32\":null}", "[4]", "[0,16]"),
+      "{\"a\":" + entry + ",\"a\":" + entry + "}",
+      "{\"a\":{\"dtype\":\"I8\",\"shape\":[99],\"data_offsets\":[7,3]},\"\\u0061\":" + entry + "}",
+      R"({"a":)" + entry + R"(,"__metadata__":{"k":"1","k":"2"}})",
+  };
+  for (const std::string& header : headers) {
+    SCOPED_TRACE(header);
+    const std::string bytes = safetensors_bytes(header, std::string(16, '\0'));
+    const SafetensorsFile file(bytes_of(bytes), "w");
+    ASSERT_EQ(file.tensors().size(), 1u);
+    EXPECT_EQ(file.tensors()[0].name, "a");
+    EXPECT_EQ(file.tensors()[0].describe(), "F32 [4]");
+    EXPECT_TRUE(file.metadata().empty() || file.metadata().at("k") == "2");
   }
 }
 

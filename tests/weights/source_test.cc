@@ -153,8 +153,9 @@ TEST(CatalogSource, ScalesComeWithTheirMatrix) {
   };
   for (const Case& c :
        {Case{"F8_E4M3", "a.weight_scale", "[]", {0.5f}}, Case{"F8_E4M3", "a.scale_weight", "[1]", {0.25f}},
-        Case{"I8", "a.weight_scale", "[2]", {0.5f, 2}}, Case{"I8", "a.weight_scale", "[2,1]", {3, 4}},
-        Case{"F8_E5M2", "a.scale_weight", "[1,1]", {1e6f}}}) {
+        Case{"F8_E4M3", "a.weight_scale_inv", "[2,1]", {0.5f, 2}},
+        Case{"I8", "a.weight_scale_inv", "[]", {3}}, Case{"I8", "a.weight_scale", "[2]", {0.5f, 2}},
+        Case{"I8", "a.weight_scale", "[2,1]", {3, 4}}, Case{"F8_E5M2", "a.scale_weight", "[1,1]", {1e6f}}}) {
     SCOPED_TRACE(std::string(c.type) + c.name + c.shape);
     const TempFolder folder;
     CatalogSource source{
@@ -191,6 +192,9 @@ TEST(CatalogSource, BrokenScalesAreErrors) {
   refuse("nan.safetensors", "'a.weight_scale' holds nan at 1; a scale is positive and at most 1e+06");
   refuse("i8_without.safetensors", "'a.weight' is I8 [2, 3] and has no scale");
   refuse("one_per_column.safetensors", "F32 [1, 3], expected F32 with one scale, or one for each of 2 rows");
+  refuse("blocks.safetensors",
+         "F32 [2, 2], expected F32 with one scale, or one for each of 2 rows; scales of blocks are not "
+         "supported");
   refuse("of_bf16.safetensors", "'a.weight' is BF16 [2, 3] and has a scale, 'a.weight_scale'");
   // A scale for what is no matrix.
   const TempFolder folder;
@@ -198,6 +202,98 @@ TEST(CatalogSource, BrokenScalesAreErrors) {
   conv.replace(conv.find("[2,3]"), 5, "[6]  ");
   CatalogSource source{Catalog(folder.write("a.safetensors", conv))};
   expect_error(ErrorCode::kModel, "only matrices", [&] { source.describe("a.weight", {6}); });
+}
+
+// `a.weight` [2, 3] in `type`, its weight_scale, and one tensor of bytes more.
+std::string accompanied_file(const std::string& type, const std::string& name, const std::string& text = "{}",
+                             const std::string& metadata = "{}") {
+  const std::string end = std::to_string(12 + text.size());
+  const int bytes = type == "BF16" ? 2 : 1;
+  std::string header =
+      R"({"__metadata__":)" + metadata + R"(,"a.weight":{"dtype":")" + type + R"(","shape":[)" +
+      std::to_string(bytes == 2 ? 1 : 2) + R"(,3],"data_offsets":[0,6]},)" +
+      R"("pad":{"dtype":"U8","shape":[2],"data_offsets":[6,8]},")" +
+      (bytes == 2 ? "other" : "a.weight_scale") + R"(":{"dtype":"F32","shape":[],"data_offsets":[8,12]},")" +
+      name + R"(":{"dtype":"U8","shape":[)" + std::to_string(text.size()) + R"(],"data_offsets":[12,)" + end +
+      "]}}";
+  return safetensors_bytes(header, std::string(8, '\x01') + raw<float>({0.5f}) + text);
+}
+
+TEST(Companions, WhatIsNotKnownBesideAQuantisedMatrixIsRefused) {
+  for (const char* name :
+       {"a.scale", "a.weight.scale", "a.weight_scale_2", "a.weight_zero_point", "a.zp", "a.qzeros", "a.SCB",
+        "a.absmax", "a.weight.absmax", "a.weight.quant_state.bitsandbytes__nf4", "a.pre_quant_scale",
+        "a.Scale", "a.smooth_factor", "a.scale_reciprocal", "a_scale", "a_weight_zero_point", "a.g_idx",
+        "a.weight_shape"}) {
+    for (const char* type : {"F8_E4M3", "F8_E5M2", "I8"}) {
+      SCOPED_TRACE(std::string(name) + " " + type);
+      const TempFolder folder;
+      const std::string path = folder.write("a.safetensors", accompanied_file(type, name)).string();
+      expect_error(
+          ErrorCode::kModel,
+          path + ": tensor '" + name + "' lies beside 'a.weight', " + type + " [2, 3], and is not known",
+          [&] { CatalogSource source{Catalog(path)}; });
+    }
+    const TempFolder folder;
+    CatalogSource source{Catalog(folder.write("a.safetensors", accompanied_file("BF16", name)))};
+    EXPECT_NO_THROW(source.describe("a.weight", {1, 3})) << name;
+  }
+}
+
+TEST(Companions, WhatIsKnownOrElsewhereIsLeftAlone) {
+  for (const char* name : {"a.bias", "a.input_scale", "a.scale_input", "a.input_scale_ub", "scaled_fp8",
+                           "model.scaled_fp8", "b.scale", "a.norm.scale", "a.to_q.bias", "ab.scale",
+                           "a.lora.weight", "a.comfy", "b_scale", "scale", "a_bias"}) {
+    SCOPED_TRACE(name);
+    const bool beside = std::string(name) == "a.comfy";
+    const TempFolder folder;
+    const std::string path = folder.write("a.safetensors", accompanied_file("F8_E4M3", name)).string();
+    if (beside) {
+      expect_error(ErrorCode::kModel, "is not known", [&] { CatalogSource source{Catalog(path)}; });
+    } else {
+      EXPECT_EQ(CatalogSource(Catalog(path)).describe("a.weight", {2, 3}).scale_count, 1);
+    }
+  }
+}
+
+TEST(Companions, TwoScalesOfOneMatrixAreRefused) {
+  const TempFolder folder;
+  const std::string path =
+      folder.write("a.safetensors", accompanied_file("F8_E4M3", "a.scale_weight")).string();
+  expect_error(ErrorCode::kModel, "'a.weight' has two scales, 'a.weight_scale' and 'a.scale_weight'",
+               [&] { CatalogSource source{Catalog(path)}; });
+}
+
+TEST(Companions, ComfysFormatsAreReadWhereTheyLie) {
+  const std::vector<std::pair<std::string, std::string>> formats = {
+      {R"({"format":"float8_e4m3fn"})", ""},
+      {R"({"format":"float8_e5m2","full_precision_matrix_mult":true})", ""},
+      {R"({"format":"int8_tensorwise","convrot":false,"x":null})", ""},
+      {R"({"format":"int8_tensorwise","convrot":true})",
+       "'convrot' is not known; what the weights mean cannot"},
+      {R"({"format":"int8_blockwise"})", "the format 'int8_blockwise' is not known"},
+      {R"({})", "the format '' is not known"},
+      {R"([])", "expected a JSON object"},
+      {R"({"format":)", "not valid JSON"},
+  };
+  for (const auto& [format, message] : formats) {
+    SCOPED_TRACE(format);
+    std::string escaped;
+    for (const char c : format) escaped += c == '"' ? std::string("\\\"") : std::string(1, c);
+    const std::string metadata = R"({"_quantization_metadata":"{\"layers\":{\"a\":)" + escaped + "}}\"}";
+    const TempFolder folder;
+    const std::string in_tensor =
+        folder.write("a.safetensors", accompanied_file("I8", "a.comfy_quant", format)).string();
+    const std::string in_metadata =
+        folder.write("b.safetensors", accompanied_file("I8", "a.bias", "x", metadata)).string();
+    for (const std::string& path : {in_tensor, in_metadata}) {
+      if (message.empty()) {
+        EXPECT_EQ(CatalogSource(Catalog(path)).describe("a.weight", {2, 3}).scale_count, 1);
+      } else {
+        expect_error(ErrorCode::kModel, message, [&] { CatalogSource source{Catalog(path)}; });
+      }
+    }
+  }
 }
 
 // A model as the header describes it: two fields and one list.

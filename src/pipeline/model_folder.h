@@ -1,0 +1,30 @@
+// The folder that a model lies in: found in a cache of huggingface_hub, and what the model is called after
+// it.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace darkroom {
+
+// A snapshot in a cache of huggingface_hub: models--ORG--NAME/snapshots/COMMIT, whose files are links into
+// models--ORG--NAME/blobs.
+struct HubSnapshot {
+  std::filesystem::path repository;  // .../models--ORG--NAME
+  std::string name;                  // NAME
+};
+// `folder` or a folder above it, links resolved; nothing when none of them is a snapshot.
+std::optional<HubSnapshot> hub_snapshot(const std::filesystem::path& folder);
+
+// `path`, or where it is a repository of such a cache the snapshot that its refs/main names, or its only one.
+// Errors: kModel when there is no such snapshot, or no telling which.
+std::filesystem::path find_model_folder(const std::filesystem::path& path);
+
+// The folder's last name, also for "models/dev/"; a snapshot's is the NAME of its repository. A model inside
+// another's folder shares its parts and is a variant of it: both names then, as "dev" alone says nothing.
+std::string model_name(const std::filesystem::path& folder);
+// The folder of that other model; `folder` itself when it is no variant. Links are resolved.
+std::filesystem::path shared_folder(const std::filesystem::path& folder);
+
+}  // namespace darkroom
