@@ -4,6 +4,7 @@
 set -eu
 
 packages="make g++ cmake ninja-build pkg-config libhwy-dev libcli11-dev nlohmann-json3-dev libfmt-dev libpng-dev
+  libjpeg-dev libwebp-dev
   libutf8proc-dev libstb-dev libgtest-dev"
 for extra in "$@"; do
   case $extra in

@@ -1,5 +1,3 @@
-#include "image/recipe.h"
-
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -7,6 +5,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "image/found_recipe.h"
 
 namespace darkroom {
 namespace {
@@ -122,10 +121,10 @@ TEST(RecipeA1111, AStrengthCountsBesideAPictureOnly) {
   for (const char* value : {"0.5", "7", "high"}) {
     const FoundRecipe found = from_a1111_text(text + value, "x");
     EXPECT_FALSE(found.recipe.strength) << value;
-    EXPECT_EQ(found.ignored, std::vector<std::string>{"Denoising strength"}) << value;
+    EXPECT_EQ(found.not_repeated, std::vector<std::string>{std::string("Denoising strength ") + value});
   }
   EXPECT_EQ(from_a1111_text(text + "0.5, Init image: a.png", "x").recipe.strength, 0.5);
-  EXPECT_THROW(from_a1111_text(text + "7, Init image: a.png", "x"), Error);
+  EXPECT_FALSE(from_a1111_text(text + "7, Init image: a.png", "x").recipe.strength);
 }
 
 TEST(RecipeA1111, IsTheExpectedText) {
@@ -150,7 +149,7 @@ TEST(RecipeA1111, EverythingComesBack) {
   const FoundRecipe found = from_a1111_text(to_a1111_text(full_recipe()), "x");
   EXPECT_EQ(found.recipe, full_recipe());
   EXPECT_EQ(found.source, RecipeSource::kA1111);
-  EXPECT_TRUE(found.ignored.empty());
+  EXPECT_EQ(found.not_repeated, std::vector<std::string>{"LoRA film:0.8"});
 }
 
 TEST(RecipeA1111, SettingsSurviveEveryPrompt) {
@@ -189,8 +188,8 @@ TEST(RecipeA1111, ReadsOtherPrograms) {
   EXPECT_EQ(forge.recipe.seed, 12345u);
   EXPECT_EQ(forge.recipe.model, "flux1-dev-Q4_K_S");
   EXPECT_EQ(forge.recipe.rng, "torch-cuda") << "none named means the GPU's";
-  EXPECT_EQ(forge.ignored,
-            (std::vector<std::string>{"Model hash", "Lora hashes", "Diffusion in Low Bits", "Module 1"}));
+  EXPECT_EQ(forge.not_repeated, (std::vector<std::string>{"Lora hashes film: 0123, other: 4567",
+                                                          "Diffusion in Low Bits Automatic", "Module 1 ae"}));
   const FoundRecipe sdcpp = from_a1111_text(
       "cat\nSteps: 4, CFG scale: 1.000000, Guidance: 3.500000, Eta: 0.000000, Seed: 42, Size: 512x512, "
       "Model: a.gguf, "
@@ -198,7 +197,9 @@ TEST(RecipeA1111, ReadsOtherPrograms) {
       "x");
   EXPECT_EQ(sdcpp.recipe.guidance, 3.5);
   EXPECT_EQ(sdcpp.recipe.rng, "");
-  EXPECT_EQ(sdcpp.ignored, (std::vector<std::string>{"Eta", "RNG", "Sampler"}));
+  EXPECT_EQ(sdcpp.recipe.sampler, "") << "euler, the usual one";
+  EXPECT_EQ(sdcpp.not_repeated,
+            (std::vector<std::string>{"Eta 0.000000", "RNG std_default (torch-cpu instead)"}));
 }
 
 TEST(RecipeA1111, FewerThanThreePairsArePromptText) {

@@ -12,7 +12,7 @@
 #include "grader/arguments.h"
 #include "grader/report.h"
 #include "image/png.h"
-#include "image/recipe.h"
+#include "image/found_recipe.h"
 
 namespace darkroom::grader {
 namespace {
