@@ -269,7 +269,7 @@ Parts find_parameters(std::string_view text) {
   for (std::size_t end = text.size();;) {
     const std::size_t newline = end == 0 ? std::string_view::npos : text.rfind('\n', end - 1);
     const std::size_t first = newline == std::string_view::npos ? 0 : newline + 1;
-    Pairs pairs = read_pairs(text.substr(first, end - first));
+    Pairs pairs = read_pairs(trimmed(text.substr(first, end - first)));
     if (are_parameters(pairs)) {
       return {text.substr(0, first == 0 ? 0 : newline), std::move(pairs), text.substr(end)};
     }

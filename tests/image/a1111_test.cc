@@ -82,6 +82,14 @@ TEST(A1111, SettingsWithoutAPlaceAreNamedWithTheirValues) {
   EXPECT_TRUE(read("a (b), <c>, ((d)), (e:f)\n" + kLine + ", Clip skip: 1").not_repeated.empty());
 }
 
+TEST(A1111, LinesMayEndAsWindowsEndsThem) {
+  const Recipe recipe = read("a\r\nNegative prompt: b\r\n" + kLine + ", Model: m\r\n").recipe;
+  EXPECT_EQ(recipe.prompt, "a");
+  EXPECT_EQ(recipe.negative, "b");
+  EXPECT_EQ(recipe.model, "m");
+  EXPECT_EQ(read("a\n" + kLine + ", Version: v1 \r\nTemplate: c").recipe.engine, "v1");
+}
+
 TEST(A1111, ValuesInBracketsAreOne) {
   const FoundRecipe found =
       read("a\n" + kLine +

@@ -220,9 +220,12 @@ TEST(RecipeA1111, HostileLinesTakeLinearTime) {
   while (keys.size() < size) keys += "aa:\"";
   std::string lines;
   while (lines.size() < size) lines += "Negative prompt:\n";
+  std::string brackets, hashes = "<lora:a:1>" + std::string(size, 'p') + "\nSteps: 4, Seed: 1, Size: 1x1";
+  while (brackets.size() < size) brackets += "aa:[{,";
+  while (hashes.size() < 2 * size - 100) hashes += ", Lora hashes: b, Clip skip: 2";
   for (const std::string& text :
-       {std::string(size, 'a'), std::string(size, ' ') + "x", escapes, keys, lines, std::string(size, ':'),
-        std::string(size, '"'), "aa:" + std::string(size, '\t')}) {
+       {brackets, hashes, std::string(size, 'a'), std::string(size, ' ') + "x", escapes, keys, lines,
+        std::string(size, ':'), std::string(size, '"'), "aa:" + std::string(size, '\t')}) {
     try {
       from_a1111_text(text, "x");
     } catch (const Error&) {

@@ -207,8 +207,9 @@ void name_pair(std::string_view key, const std::string& value, FoundRecipe& foun
   const std::string name = lower_case(without_blanks(key)), text = lower_case(without_blanks(value));
   const bool off = text.empty() || text == "none" || text == "false";
   if (off || (is_among(kHarmless, name) && name != "lora hashes")) return;
-  const bool has_tags = (found.recipe.prompt + found.recipe.negative).find("<lora:") != std::string::npos;
-  if (name == "lora hashes" && has_tags) return;  // the prompt names them
+  const auto is_lora = [](const std::string& other) { return other.starts_with("LoRA "); };
+  if (name == "lora hashes" && std::ranges::any_of(found.not_repeated, is_lora))
+    return;  // the prompt has them
   add_not_repeated(found, key, value);
 }
 

@@ -108,7 +108,7 @@ class GraphReader {
   void read();
 
  private:
-  std::vector<Node> samplers_before(const Node& node) const;
+  std::vector<Node> samplers_before(const Node& node, std::set<std::string>* seen) const;
   std::vector<Node> samplers() const;
   void read_sampler_node(const Node& node);
   void read_noise(const Node& node);
@@ -163,16 +163,16 @@ std::string GraphReader::text(const Node& node, const char* input) {
   return value && value->is_string() ? clean_utf8(value->get<std::string>()) : "";
 }
 
-// All samplers from which `start` is made, the nearest first.
-std::vector<Node> GraphReader::samplers_before(const Node& start) const {
+// All samplers from which `start` is made, the nearest first; nodes that were seen before are passed over.
+std::vector<Node> GraphReader::samplers_before(const Node& start, std::set<std::string>* seen) const {
   std::vector<Node> found;
-  std::set<std::string> seen = {start.id};
+  if (!seen->insert(start.id).second) return found;
   for (std::deque<Node> queue = {start}; !queue.empty(); queue.pop_front()) {
     const Node node = queue.front();
     if (is_sampler(node)) found.push_back(node);
     for (const json& input : node.inputs()) {
       const Node behind = graph_.behind(input);
-      if (behind && seen.insert(behind.id).second) queue.push_back(behind);
+      if (behind && seen->insert(behind.id).second) queue.push_back(behind);
     }
   }
   return found;
@@ -181,8 +181,9 @@ std::vector<Node> GraphReader::samplers_before(const Node& start) const {
 // Those behind the picture that was saved; any at all when nothing is seen to be saved.
 std::vector<Node> GraphReader::samplers() const {
   std::vector<Node> found;
+  std::set<std::string> seen;
   graph_.each([&](const Node& node) {
-    if (found.empty() && is_output(node)) found = samplers_before(node);
+    if (found.empty() && is_output(node)) found = samplers_before(node, &seen);
   });
   if (!found.empty()) return found;
   graph_.each([&](const Node& node) {
