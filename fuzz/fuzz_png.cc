@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "image/found_recipe.h"
 #include "image/png.h"
-#include "image/recipe.h"
 #include "image/resize.h"
 
 namespace {
@@ -40,8 +40,10 @@ std::vector<uint8_t> with_checksums(std::span<const uint8_t> input) {
 void write_again(const darkroom::Recipe& recipe) {
   const darkroom::Recipe again = darkroom::from_json(darkroom::to_json(recipe), "again");
   if (again.seed != recipe.seed || again.sigmas != recipe.sigmas) __builtin_trap();
+  // A line is known by its steps or sigmas; what draws a picture has one of them.
   const darkroom::Recipe line = darkroom::from_a1111_text(darkroom::to_a1111_text(recipe), "again").recipe;
-  if (line.seed != recipe.seed || line.steps != recipe.steps) __builtin_trap();
+  const bool is_drawn = recipe.steps || !recipe.sigmas.empty();
+  if (is_drawn && (line.seed != recipe.seed || line.steps != recipe.steps)) __builtin_trap();
   const darkroom::Image pixel{1, 1, {1, 2, 3}};
   darkroom::decode_png_text(darkroom::encode_png(pixel, darkroom::recipe_texts(recipe)), "again");
 }

@@ -1,5 +1,6 @@
 #!/bin/sh
-# fuzz/run.sh BUILD SECONDS: runs every target that was built for so long, starting from fuzz/broken and the fixtures.
+# fuzz/run.sh BUILD SECONDS: runs every target that was built for so long, starting from fuzz/broken, fuzz/seeds and the
+# fixtures.
 # What is found is kept in BUILD/corpus/NAME, so the next run goes on from there; a crash leaves its input in
 # BUILD/crash-NAME-* and ends the run.
 set -eu
@@ -31,6 +32,24 @@ seed_corpus() { # NAME FOLDER
       printf '\002a cat\nNegative prompt: b\nSteps: 4, CFG scale: 1, Seed: 7, Size: 64x32, Model: m' >"$2/seed-line"
       printf '\003{"format":1,"prompt":"a cat","seed":7,"steps":4,"width":64,"height":32,"sigmas":[1,0.5]}' \
         >"$2/seed-json"
+      ;;
+    recipe) # the first byte picks the key of the text
+      printf '\000a <lora:film:0.8>\nSteps: 4, Sampler: DPM++ 2M Karras, Seed: 7, Size: 64x32, CFG scale: None, Clip skip: 2' \
+        >"$2/seed-line"
+      printf '\000{"sui_image_params":{"prompt":"a","seed":7,"steps":"4","loras":["l"],"loraweights":["1"]}}' >"$2/seed-swarmui"
+      printf '\000{"prompt":"a","resolution":"(64, 32)","seed":"7","lora_combined_1":"l : 0.5"}' >"$2/seed-fooocus"
+      printf '\001{"positive_prompt":"a","scheduler":"euler_k","model":{"name":"m"},"loras":[{"model":{"name":"l"},"weight":1}]}' \
+        >"$2/seed-invokeai"
+      printf '\002{"app_id":"i","image":{"prompt":[{"prompt":"a"}],"sampler":"k_euler_a"}}' >"$2/seed-invokeai-old"
+      printf '\003{"1":{"class_type":"SaveImage","inputs":{"images":["2",0]}},"2":{"class_type":"KSampler","inputs":{"seed":7,' \
+        >"$2/seed-comfyui"
+      printf '"steps":4,"cfg":1,"positive":["3",0],"latent_image":["4",0],"x":NaN}},"3":{"class_type":"C","inputs":{"text":"a"}}}' \
+        >>"$2/seed-comfyui"
+      printf '\004{"steps":28,"sampler":"k_euler","uc":"b","seed":7,"prompt":"a"}' >"$2/seed-novelai"
+      printf '\005"a cat" -s50 -S 123 -W512 -C7.5 -A k_lms' >"$2/seed-dream"
+      printf '\006{"mflux_version":"1","prompt":"a","lora_paths":["l"],"lora_scales":[1]}' >"$2/seed-mflux"
+      printf '\007<exif:UserComment><rdf:li x="">{&quot;c&quot;:1,"uc":"b","steps":4}</rdf:li></exif:UserComment>' \
+        >"$2/seed-draw-things"
       ;;
     steering)
       for text in constant triangle cosine linear 1,4.5,1 0.1,0.8 sigma:0.3,0.9 rescale:0.7 zero-star apg:0.1,-0.5 \

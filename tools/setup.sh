@@ -4,14 +4,14 @@
 set -eu
 
 packages="make g++ cmake ninja-build pkg-config libhwy-dev libcli11-dev nlohmann-json3-dev libfmt-dev libpng-dev
-  libstb-dev libgtest-dev"
+  libjpeg-dev libwebp-dev libstb-dev libgtest-dev"
 for extra in "$@"; do
   case $extra in
     clang) packages="$packages clang libclang-rt-14-dev llvm" ;;
     format) packages="$packages clang-format git" ;;
     arm) # without pkg-config:arm64, which would take the place of the machine's own
       packages="$packages g++-aarch64-linux-gnu qemu-user libhwy-dev:arm64 libfmt-dev:arm64 libpng-dev:arm64
-        libgtest-dev:arm64"
+        libjpeg-dev:arm64 libwebp-dev:arm64 libgtest-dev:arm64"
       ;;
     *) echo "setup.sh: there is no set '$extra'; there are clang, format and arm" >&2 && exit 2 ;;
   esac

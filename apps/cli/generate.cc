@@ -64,6 +64,15 @@ void add_flags(Arguments& arguments, GenerateOptions& options) {
       "Standard output gets the paths of the pictures, one a line. docs/CLI.md has the details.");
 }
 
+// What another program did, and darkroom cannot.
+void note_not_repeated(const json& about, const std::string& path, Progress& progress) {
+  for (const json& note : about.value("notes", json::array())) {
+    progress.note(path + ": " + note.get<std::string>());
+  }
+  const auto list = about.value("not_repeated", std::vector<std::string>());
+  if (!list.empty()) progress.note(fmt::format("{}: not repeated: {}", path, fmt::join(list, ", ")));
+}
+
 // --like: fills the options. Returns the name of the recipe's model, "" if it has none.
 std::string repeat_recipe(const Engine& engine, GenerateOptions& options, Progress& progress) {
   const std::string& path = *options.like;
@@ -72,11 +81,7 @@ std::string repeat_recipe(const Engine& engine, GenerateOptions& options, Progre
   fill_from_recipe(engine, options.settings, recipe);
   const json about = json::parse(
       take_text(engine, [&](char** text) { return darkroom_info(engine.get(), path.c_str(), text); }));
-  if (about.value("source", "") == "a1111") {
-    progress.note(path +
-                  ": the recipe is another program's text; LoRA and the like in it are not repeated, nor the "
-                  "noise of its sampler");
-  }
+  note_not_repeated(about, path, progress);
   const int width = about.value("width", 0), height = about.value("height", 0);
   const int drawn_width = about.value("drawn_width", width),
             drawn_height = about.value("drawn_height", height);

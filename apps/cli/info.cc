@@ -98,13 +98,32 @@ std::vector<std::string> recipe_keys() {
   return keys;
 }
 
+// Of another program's recipe: what --like does not repeat.
+std::string describe_rest(const json& info) {
+  std::string out;
+  const auto list = info.value("not_repeated", std::vector<std::string>());
+  const std::string line = fmt::format("{}", fmt::join(list, ", "));
+  if (!list.empty()) out += fmt::format("{:<17} {}\n", "not repeated", printable(line));
+  for (const json& note : info.value("notes", json::array())) {
+    out += fmt::format("{:<17} {}\n", "note", printable(note.get<std::string>()));
+  }
+  return out;
+}
+
 std::string describe_picture(const json& info) {
   const std::string source = info.at("source").get<std::string>();
   const bool is_sheet = info.contains("recipe") && info.at("recipe").contains("pictures");
   std::string out = fmt::format("{}, {}x{}", is_sheet ? "a sheet of pictures" : "a picture",
                                 info.at("width").get<int64_t>(), info.at("height").get<int64_t>());
   if (source == "none") return out + ", without a recipe\n";
-  out += source == "darkroom" ? ", with its recipe\n\n" : ", with another program's recipe\n\n";
+  if (source == "unknown") {
+    return out + ", with a recipe that is not read\n" + printable(info.at("problem").get<std::string>()) +
+           "\n";
+  }
+  const bool is_form = source == "a1111";  // of many programs
+  out += source == "darkroom" ? ", with its recipe\n\n"
+         : is_form            ? ", with another program's recipe\n\n"
+                              : ", with a recipe of " + printable(info.value("program", source)) + "\n\n";
   const json& recipe = info.at("recipe");
   for (const std::string& key : recipe_keys()) {
     const auto found = recipe.find(key);
@@ -113,7 +132,7 @@ std::string describe_picture(const json& info) {
     const bool says_nothing = text.empty() || text == "[]";
     if (!says_nothing || key == "prompt") out += fmt::format("{:<17} {}\n", key, printable(text));
   }
-  return out;
+  return out + describe_rest(info);
 }
 
 std::string describe(const json& info) {
@@ -128,10 +147,10 @@ void run_info(const Command& self, const std::vector<std::string>& arguments) {
   std::optional<std::string> path;
   bool as_json = false;
   Arguments parser(self);
-  parser.add_text({"path", "PATH", "A model folder, a .safetensors file or a PNG"}, path);
+  parser.add_text({"path", "PATH", "A model folder, a .safetensors file or a picture"}, path);
   parser.add_switch("--json", as_json, "Print JSON");
   if (!parser.parse(arguments)) return;
-  if (!path) fail(DARKROOM_USAGE, "there is no path; pass a model folder, a .safetensors file or a PNG");
+  if (!path) fail(DARKROOM_USAGE, "there is no path; pass a model folder, a .safetensors file or a picture");
   const Engine engine;
   const std::string text =
       take_text(engine, [&](char** out) { return darkroom_info(engine.get(), path->c_str(), out); });

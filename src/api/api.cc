@@ -19,6 +19,7 @@
 #include "bench/bench.h"
 #include "convert/convert.h"
 #include "darkroom/darkroom.h"
+#include "image/found_recipe.h"
 #include "image/png.h"
 #include "image/recipe.h"
 #include "memory/budget.h"

@@ -7,6 +7,10 @@
 
 #include "base/error.h"
 #include "base/number_text.h"
+#include "base/printable.h"
+#include "image/foreign/a1111_line.h"
+#include "image/foreign/readers.h"
+#include "image/found_recipe.h"
 #include "image/recipe.h"
 #include "image/text.h"
 #include "options/limits.h"
@@ -22,7 +26,6 @@ constexpr std::string_view kNegativeMark = "Negative prompt:";
 constexpr const char *kInitKey = "Init image", *kStrengthKey = "Denoising strength";
 constexpr std::string_view kBlanks = " \t\r\n\v\f";
 constexpr std::size_t kMostTextBytes = std::size_t{8} << 20;
-constexpr std::size_t kMostIgnored = 64;
 
 std::string_view trimmed(std::string_view text) {
   const std::size_t first = text.find_first_not_of(kBlanks);
@@ -44,8 +47,6 @@ std::string unquote_value(std::string_view value) {
   }
   return std::string(value);
 }
-
-using Pairs = std::vector<std::pair<std::string, std::string>>;
 
 bool is_word(char c) {  // a letter, digit or underscore; every character beyond ASCII counts as a letter
   const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -69,10 +70,28 @@ std::size_t quoted_length(std::string_view text) {
   return 0;
 }
 
+// Length of a list or an object at the start of `text`, with all that is between its brackets; 0 if there is
+// none that ends and is followed by a comma or the end. Looks at `budget` bytes at most, and takes them off.
+std::size_t bracketed_length(std::string_view text, std::size_t& budget) {
+  if (!text.starts_with('[') && !text.starts_with('{')) return 0;
+  int depth = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size() && budget > 0; ++i, --budget) {
+    if (text[i] == '"') quoted = !quoted;
+    if (quoted && text[i] == '\\') ++i;
+    if (quoted) continue;
+    depth += (text[i] == '[' || text[i] == '{') - (text[i] == ']' || text[i] == '}');
+    if (depth == 0) return i + 1 == text.size() || text[i + 1] == ',' ? i + 1 : 0;
+  }
+  return 0;
+}
+
 // All "Key: value" pairs of a line, wherever they stand. A key is a word character and at least one more
-// character that keys may have; a value ends at a comma unless it is quoted. What is no pair is passed over.
+// character that keys may have; a value ends at a comma unless it is quoted or in brackets. What is no pair
+// is passed over.
 Pairs read_pairs(std::string_view line) {
   Pairs pairs;
+  std::size_t budget = 4 * line.size();  // for brackets that do not end
   std::size_t i = 0;
   while (i < line.size()) {
     if (!is_word(line[i])) {
@@ -88,6 +107,7 @@ Pairs read_pairs(std::string_view line) {
     std::size_t first = line.find_first_not_of(kBlanks, end + 1);
     if (first == std::string_view::npos) first = line.size();
     std::size_t length = quoted_length(line.substr(first));
+    if (length == 0) length = bracketed_length(line.substr(first), budget);
     if (length == 0) length = std::min(line.find(',', first), line.size()) - first;
     pairs.emplace_back(line.substr(i, end - i), unquote_value(line.substr(first, length)));
     i = first + length + 1;  // past the comma
@@ -293,6 +313,51 @@ void read_prompts(std::string_view text, Recipe* recipe) {
   if (!negative.empty()) recipe->negative = negative;
 }
 
+// A text in its three parts.
+struct Parts {
+  std::string_view above = {};
+  Pairs pairs = {};  // of the line of parameters, empty if there is none
+  std::string_view below = {};
+};
+
+// Of several such lines the last one counts. Without one, all is above.
+Parts find_parameters(std::string_view text) {
+  for (std::size_t end = text.size();;) {
+    const std::size_t newline = end == 0 ? std::string_view::npos : text.rfind('\n', end - 1);
+    const std::size_t first = newline == std::string_view::npos ? 0 : newline + 1;
+    Pairs pairs = read_pairs(trimmed(text.substr(first, end - first)));
+    if (are_parameters(pairs)) {
+      return {text.substr(0, first == 0 ? 0 : newline), std::move(pairs), text.substr(end)};
+    }
+    if (newline == std::string_view::npos) return {text};
+    end = newline;
+  }
+}
+
+void store_pairs(const Pairs& pairs, FoundRecipe& found, const std::string& where) {
+  // Other programs write a strength also where no picture is named, or none was there (upscaling).
+  const bool has_init =
+      std::ranges::any_of(pairs, [](const auto& pair) { return known_key(pair.first) == kInitKey; });
+  std::string generator;
+  for (const auto& [key, value] : pairs) {
+    const std::string_view known = known_key(key);
+    const std::string name(known.empty() ? std::string_view(key) : known);
+    if (name == "RNG") generator = value;
+    try {
+      const bool has_place = has_init || name != kStrengthKey;
+      if (read_foreign_pair(name, value, found)) continue;
+      if (!has_place || name == "RNG" || !store_pair(name, value, &found.recipe, where)) {
+        if (name != "RNG") name_pair(name, value, found);
+      }
+    } catch (const Error&) {  // of a value that is none: the rest still counts
+      add_not_repeated(found, name, value.empty() ? "''" : value, "not understood");
+    }
+  }
+  // At last: it says more than the name of the program.
+  if (generator.empty() || store_pair("RNG", generator, &found.recipe, where)) return;
+  add_not_repeated(found, "RNG", generator, "torch-cpu instead");
+}
+
 }  // namespace
 
 std::string to_a1111_text(const Recipe& recipe) {
@@ -313,23 +378,19 @@ FoundRecipe from_a1111_text(std::string_view text, const std::string& where) {
           where, text.size(), kMostTextBytes);
   FoundRecipe found{.source = RecipeSource::kA1111};
   text = trimmed(text);
-  const std::size_t newline = text.rfind('\n');
-  const std::string_view last = newline == std::string_view::npos ? text : text.substr(newline + 1);
-  const Pairs pairs = read_pairs(last);
-  constexpr std::size_t kFewestPairs = 3;  // fewer may well be prompt text
-  if (pairs.size() < kFewestPairs) {
-    read_prompts(text, &found.recipe);
-    return found;
+  const Parts parts = find_parameters(text);
+  read_prompts(parts.above, &found.recipe);
+  name_prompt_syntax(found);
+  if (parts.pairs.empty()) return found;
+  if (!trimmed(parts.below).empty()) {
+    found.notes.push_back(fmt::format("what follows the line of parameters is left out: '{}'",
+                                      printable(trimmed(parts.below), 60)));
   }
-  if (newline != std::string_view::npos) read_prompts(text.substr(0, newline), &found.recipe);
   found.recipe.rng = "torch-cuda";
-  // Other programs write a strength also where no picture is named, or none was there (upscaling).
-  const bool has_init = std::ranges::any_of(pairs, [](const auto& pair) { return pair.first == kInitKey; });
-  for (const auto& [key, value] : pairs) {
-    const bool stored = (has_init || key != kStrengthKey) && store_pair(key, value, &found.recipe, where);
-    if (!stored && found.ignored.size() < kMostIgnored) found.ignored.push_back(key);
-  }
+  store_pairs(parts.pairs, found, where);
   return found;
 }
+
+bool has_a1111_parameters(std::string_view text) { return !find_parameters(trimmed(text)).pairs.empty(); }
 
 }  // namespace darkroom

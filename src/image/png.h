@@ -46,10 +46,11 @@ inline constexpr int64_t kMaxPngPixels = int64_t{1} << 26;
 Image decode_png(std::span<const std::byte> bytes, const std::string& where);
 Image read_png(const std::filesystem::path& path);
 
-// All texts (tEXt, zTXt, iTXt) as UTF-8; of two with the same key the last. Pixels are not looked at, but
-// every chunk must be there up to IEND. tEXt and zTXt are Latin-1 by the standard; when their bytes are
-// well-formed UTF-8 with characters beyond ASCII they are taken as that, because some programs write it. At
-// most 8 MiB of text each, inflated, 32 MiB in all and 256 texts. Errors: kFailure.
+// All texts (tEXt, zTXt, iTXt, and those of EXIF, see picture_texts.h) as UTF-8; of two with the same key the
+// last. Pixels are not looked at, and after their beginning the file may be cut off. tEXt and zTXt are
+// Latin-1 by the standard; when their bytes are well-formed UTF-8 with characters beyond ASCII they are taken
+// as that, because some programs write it. At most 8 MiB of text each, inflated, 32 MiB in all and 256 texts.
+// Errors: kFailure.
 std::map<std::string, std::string> decode_png_text(std::span<const std::byte> bytes,
                                                    const std::string& where);
 std::map<std::string, std::string> read_png_text(const std::filesystem::path& path);

@@ -1,11 +1,15 @@
 #include <zlib.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/utf8.h"
-#include "image/picture_file.h"
+#include "image/exif.h"
+#include "image/picture_source.h"
+#include "image/picture_texts.h"
 #include "image/png.h"
 #include "image/text.h"
 
@@ -18,12 +22,6 @@ namespace {
 constexpr std::size_t kMostTextBytes = std::size_t{8} << 20;
 constexpr std::size_t kMostTextBytesInAll = std::size_t{32} << 20;
 constexpr std::size_t kMostTexts = 256;
-
-uint32_t big_endian_32(std::string_view bytes) {
-  uint32_t value = 0;
-  for (std::size_t i = 0; i < 4; ++i) value = value << 8 | static_cast<uint8_t>(bytes[i]);
-  return value;
-}
 
 // Removes the bytes before the first NUL from `rest`, and the NUL, and returns them.
 std::string_view take_until_nul(std::string_view* rest, const std::string& where) {
@@ -91,68 +89,144 @@ PngText read_text(std::string_view type, std::string_view data, const std::strin
 }
 
 struct Chunk {
-  std::string_view type;
-  std::string_view data;
-  std::size_t offset = 0;
+  std::string type;
+  uint64_t offset = 0;  // of its length
+  uint32_t length = 0;  // of its data
+
+  uint64_t data() const { return offset + 8; }
+  uint64_t end() const { return data() + length + 4; }
 };
 
-// The chunk at `offset`. All arithmetic is on sizes already known to lie inside the file.
-Chunk take_chunk(std::string_view file, std::size_t offset, const std::string& where) {
-  const std::size_t left = file.size() - offset;
-  require(left >= 12, ErrorCode::kFailure,
-          "{}: the PNG ends at byte {} without an IEND chunk: it is incomplete", where, file.size());
-  const std::size_t length = big_endian_32(file.substr(offset, 4));
-  require(length <= left - 12, ErrorCode::kFailure,
-          "{}: the chunk at byte {} says {} bytes, {} are left: the PNG is damaged or incomplete", where,
-          offset, length, left - 12);
-  return {file.substr(offset + 4, 4), file.substr(offset + 8, length), offset};
+bool is_letter(char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); }
+
+// The chunk at `offset`, or nothing when the file ends there or inside it.
+std::optional<Chunk> chunk_at(PictureSource& source, uint64_t offset) {
+  const std::string_view head = source.look(offset, 8);
+  if (head.size() < 8) return std::nullopt;
+  Chunk chunk{std::string(head.substr(4)), offset, big_endian_32(head)};
+  const bool fits = chunk.end() <= source.size() && std::ranges::all_of(chunk.type, is_letter);
+  return fits ? std::optional(chunk) : std::nullopt;
 }
 
-void check_crc(std::string_view file, const Chunk& chunk, const std::string& where) {
-  const std::string_view covered = file.substr(chunk.offset + 4, chunk.data.size() + 4);
-  const uint32_t found = big_endian_32(file.substr(chunk.offset + 8 + chunk.data.size(), 4));
+// The data of a chunk, its checksum compared.
+std::string read_chunk(PictureSource& source, const Chunk& chunk, const std::string& where) {
+  const std::string_view bytes = source.look(chunk.offset + 4, chunk.length + std::size_t{8});
+  const std::string_view covered = bytes.substr(0, chunk.length + std::size_t{4});
+  const uint32_t found = big_endian_32(bytes.substr(covered.size()));
   const uint32_t computed =
       static_cast<uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(covered.data()), covered.size()));
   require(found == computed, ErrorCode::kFailure, "{}: checksum {:08x}, expected {:08x}: the PNG is damaged",
           where, found, computed);
+  return std::string(covered.substr(4));
 }
 
 bool is_text(std::string_view type) { return type == "tEXt" || type == "zTXt" || type == "iTXt"; }
 
-}  // namespace
+// A picture with so many chunks is none; a text is found behind any number that a program writes.
+constexpr int kMostChunks = 1 << 20;
 
-std::map<std::string, std::string> decode_png_text(std::span<const std::byte> bytes,
-                                                   const std::string& where) {
-  using std::string_view_literals::operator""sv;
-  const std::string_view file(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  require(file.starts_with("\x89PNG\r\n\x1A\n"sv), ErrorCode::kFailure, "{}: not a PNG file", where);
-  std::map<std::string, std::string> texts;
-  std::size_t count = 0;
-  std::size_t bytes_in_all = 0;
-  for (std::size_t offset = 8;;) {
-    const Chunk chunk = take_chunk(file, offset, where);
-    require(offset != 8 || chunk.type == "IHDR", ErrorCode::kFailure, "{}: the PNG does not begin with IHDR",
-            where);
-    if (chunk.type == "IEND") return texts;
-    if (is_text(chunk.type)) {
-      const std::string place = fmt::format("{}: the {} chunk at byte {}", where, chunk.type, offset);
-      check_crc(file, chunk, place);
-      require(chunk.data.size() <= kMostTextBytes, ErrorCode::kFailure, "{}: {} bytes, at most {} are read",
-              place, chunk.data.size(), kMostTextBytes);
-      PngText text = read_text(chunk.type, chunk.data, place);
-      bytes_in_all += text.text.size();
-      require(++count <= kMostTexts && bytes_in_all <= kMostTextBytesInAll, ErrorCode::kFailure,
-              "{}: text number {} and {} bytes in all, at most {} texts and {} bytes are read", place, count,
-              bytes_in_all, kMostTexts, kMostTextBytesInAll);
-      texts[text.key] = std::move(text.text);
-    }
-    offset += chunk.data.size() + 12;
+// What a walk over the chunks has found so far.
+struct Walk {
+  PictureTexts found = {};
+  std::optional<int> exif_orientation = {}, raw_orientation = {};
+  std::map<std::string, std::string> exif_texts = {};
+  std::size_t count = 0, bytes_in_all = 0;
+  bool has_pixels = false;
+};
+
+void read_header(PictureSource& source, const Chunk& chunk, Walk* walk) {
+  constexpr uint32_t kMostEdge = 0x7FFFFFFF;
+  const std::string place = source.where() + ": the IHDR chunk";
+  require(chunk.length == 13, ErrorCode::kFailure, "{}: {} bytes, expected 13", place, chunk.length);
+  const std::string data = read_chunk(source, chunk, place);
+  const uint32_t width = big_endian_32(data), height = big_endian_32(data.substr(4));
+  require(width - 1 < kMostEdge && height - 1 < kMostEdge, ErrorCode::kFailure, "{}: {} x {} pixels", place,
+          width, height);
+  walk->found.width = static_cast<int>(width);
+  walk->found.height = static_cast<int>(height);
+}
+
+void take_exif(const Exif& exif, std::optional<int>* orientation, Walk* walk) {
+  *orientation = exif.orientation;
+  walk->exif_texts.insert(exif.texts.begin(), exif.texts.end());
+}
+
+void read_text_chunk(PictureSource& source, const Chunk& chunk, Walk* walk) {
+  const std::string place =
+      fmt::format("{}: the {} chunk at byte {}", source.where(), chunk.type, chunk.offset);
+  require(chunk.length <= kMostTextBytes, ErrorCode::kFailure, "{}: {} bytes, at most {} are read", place,
+          chunk.length, kMostTextBytes);
+  PngText text = read_text(chunk.type, read_chunk(source, chunk, place), place);
+  walk->count += 1;
+  walk->bytes_in_all += text.text.size();
+  require(walk->count <= kMostTexts && walk->bytes_in_all <= kMostTextBytesInAll, ErrorCode::kFailure,
+          "{}: text number {} and {} bytes in all, at most {} texts and {} bytes are read", place,
+          walk->count, walk->bytes_in_all, kMostTexts, kMostTextBytesInAll);
+  if (text.key == "Raw profile type exif" || text.key == "Raw profile type APP1") {
+    take_exif(read_exif(exif_in_raw_profile(text.text)), &walk->raw_orientation, walk);
+  }
+  walk->found.texts[text.key] = std::move(text.text);
+}
+
+void read_any_chunk(PictureSource& source, const Chunk& chunk, Walk* walk) {
+  if (is_text(chunk.type)) {
+    read_text_chunk(source, chunk, walk);
+  } else if (chunk.type == "eXIf" && chunk.length <= kMostTextBytes) {
+    take_exif(read_exif(source.look(chunk.data(), chunk.length)), &walk->exif_orientation, walk);
   }
 }
 
+// As Pillow decides it: EXIF's own, then ImageMagick's copy of it, then XMP's.
+int orientation_of(const Walk& walk) {
+  if (walk.exif_orientation) return *walk.exif_orientation;
+  if (walk.raw_orientation) return *walk.raw_orientation;
+  const auto xmp = walk.found.texts.find("XML:com.adobe.xmp");
+  return xmp == walk.found.texts.end() ? 1 : xmp_orientation(xmp->second).value_or(1);
+}
+
+PictureTexts finished(Walk walk) {
+  walk.found.orientation = orientation_of(walk);
+  walk.found.texts.merge(walk.exif_texts);  // what a text of the PNG itself says comes first
+  return std::move(walk.found);
+}
+
+}  // namespace
+
+PictureTexts read_png_texts(PictureSource& source) {
+  Walk walk;
+  uint64_t offset = 8;
+  for (int chunks = 0; chunks < kMostChunks; ++chunks) {
+    const std::optional<Chunk> chunk = chunk_at(source, offset);
+    // Where the pixels have begun, a file that is cut or damaged can still have a recipe in front of them.
+    const bool in_pixels = walk.has_pixels || source.look(offset + 4, 4) == "IDAT";
+    if (!chunk && in_pixels) return finished(std::move(walk));
+    require(chunk.has_value(), ErrorCode::kFailure,
+            "{}: the chunk at byte {} of {} is cut off or damaged, and it comes before the pixels",
+            source.where(), offset, source.size());
+    require((chunks == 0) == (chunk->type == "IHDR"), ErrorCode::kFailure,
+            "{}: the PNG's chunk number {} is '{}': IHDR must be the first and only there", source.where(),
+            chunks + 1, chunk->type);
+    if (chunks == 0) read_header(source, *chunk, &walk);
+    if (chunk->type == "IEND") return finished(std::move(walk));
+    walk.has_pixels = walk.has_pixels || chunk->type == "IDAT";
+    read_any_chunk(source, *chunk, &walk);
+    offset = chunk->end();
+  }
+  fail(ErrorCode::kFailure, "{}: more than {} chunks", source.where(), kMostChunks);
+}
+
+std::map<std::string, std::string> decode_png_text(std::span<const std::byte> bytes,
+                                                   const std::string& where) {
+  PictureSource source(bytes, where);
+  require(picture_kind(source.look(0, 16)) == "PNG", ErrorCode::kFailure, "{}: not a PNG file", where);
+  return read_png_texts(source).texts;
+}
+
 std::map<std::string, std::string> read_png_text(const std::filesystem::path& path) {
-  const std::string bytes = read_picture_file(path);
-  return decode_png_text(std::as_bytes(std::span(bytes)), path.string());
+  PictureSource source(path);
+  require(picture_kind(source.look(0, 16)) == "PNG", ErrorCode::kFailure, "{}: not a PNG file",
+          path.string());
+  return read_png_texts(source).texts;
 }
 
 }  // namespace darkroom

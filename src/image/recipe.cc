@@ -113,16 +113,4 @@ std::vector<PngText> recipe_texts(const Recipe& recipe) {
   return {{"parameters", to_a1111_text(recipe)}, {"darkroom", to_json(recipe)}};
 }
 
-FoundRecipe read_recipe(const std::filesystem::path& path) {
-  const std::map<std::string, std::string> texts = read_png_text(path);
-  if (const auto ours = texts.find("darkroom"); ours != texts.end()) {
-    return {from_json(ours->second, path.string() + ": the text 'darkroom'"), RecipeSource::kJson, {}};
-  }
-  const auto theirs = texts.find("parameters");
-  require(theirs != texts.end(), ErrorCode::kFailure,
-          "{}: the picture carries no recipe: {} texts, none is named 'darkroom' or 'parameters'",
-          path.string(), texts.size());
-  return from_a1111_text(theirs->second, path.string() + ": the text 'parameters'");
-}
-
 }  // namespace darkroom

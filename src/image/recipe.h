@@ -3,7 +3,7 @@
 // Two texts are written: `parameters`, the text that AUTOMATIC1111 introduced and most programs read, and
 // `darkroom`, JSON that keeps every value exactly. No text holds a file path: a model is named by its last
 // component. Not the request itself, which the pipeline validates; values read here come from a stranger's
-// file and are only bounded.
+// file and are only bounded. Reading it from a picture, of darkroom or of others, is found_recipe.h.
 #pragma once
 
 #include <cstdint>
@@ -30,27 +30,10 @@ struct Recipe : Request {
   bool operator==(const Recipe&) const = default;
 };
 
-enum class RecipeSource {
-  kJson,   // our own text: every value is exact
-  kA1111,  // the `parameters` text, of any program
-};
-
-struct FoundRecipe {
-  Recipe recipe = {};
-  RecipeSource source = RecipeSource::kJson;
-  std::vector<std::string> ignored =
-      {};  // names in the `parameters` text that have no place in Recipe, at most 64
-};
-
 // prompt, "Negative prompt: ..." and one line "Steps: 4, Sampler: Euler, ..." with values quoted where
 // needed. Prompts lose what this format cannot hold: blanks around lines, and a line that begins with
 // "Negative prompt:".
 std::string to_a1111_text(const Recipe& recipe);
-
-// Reads such text with the rules of its inventor: the last line holds parameters if it has at least three,
-// otherwise it belongs to the prompt. A missing RNG means a GPU's. Takes linear time on any input. Errors:
-// kFailure, `where` in front, for a number that is none or out of range, or text above 8 MiB.
-FoundRecipe from_a1111_text(std::string_view text, const std::string& where);
 
 // One line of ASCII JSON. from_json(to_json(r)) == r for valid UTF-8 and finite numbers.
 std::string to_json(const Recipe& recipe);
@@ -61,10 +44,6 @@ Recipe from_json(std::string_view text, const std::string& where);
 
 // The two texts to write into a PNG.
 std::vector<PngText> recipe_texts(const Recipe& recipe);
-
-// Reads the recipe of a PNG: `darkroom` if it is there, else `parameters`. Errors: kFailure when it has
-// neither, and as read_png_text, from_json and from_a1111_text.
-FoundRecipe read_recipe(const std::filesystem::path& path);
 
 // The last component of a path in either spelling: "a/b" and "C:\a\b\" give "b". Empty for none.
 std::string base_name(std::string_view path);

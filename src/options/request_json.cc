@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kMaxInteger = 1 << 20;
+constexpr uint64_t kMaxInteger = 1 << 20;
 constexpr double kMaxReal = 1e6;
 
 struct Store {
@@ -47,8 +47,8 @@ class Load {
     request_.*field = value_.get<bool>();
   }
   void operator()(std::optional<int64_t> Request::*field) const {
-    const bool fits = value_.is_number_integer() && value_ >= -kMaxInteger && value_ <= kMaxInteger;
-    check(fits, fmt::format("a whole number from {} to {}", -kMaxInteger, kMaxInteger));
+    const bool fits = value_.is_number_unsigned() && value_.get<uint64_t>() <= kMaxInteger;
+    check(fits, fmt::format("a whole number from 0 to {}", kMaxInteger));
     request_.*field = value_.get<int64_t>();
   }
   void operator()(std::optional<uint64_t> Request::*field) const {

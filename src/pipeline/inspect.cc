@@ -7,8 +7,8 @@
 #include "base/file_map.h"
 #include "base/foreign_file.h"
 #include "base/json.h"
-#include "image/png.h"
-#include "image/recipe.h"
+#include "image/found_recipe.h"
+#include "image/picture_texts.h"
 #include "image/sheet.h"
 #include "pipeline/model_folder.h"
 #include "weights/scales.h"
@@ -94,29 +94,39 @@ void set_drawn_size(const Recipe& recipe, json& out) {
   out["drawn_height"] = layout.height;
 }
 
+void add_recipe(const FoundRecipe& found, const std::string& where, json& out) {
+  out["source"] = source_word(found.source);
+  out["recipe"] = parse_json(to_json(found.recipe), where);
+  if (found.source == RecipeSource::kJson) return;
+  out["program"] = source_name(found.source);
+  out["not_repeated"] = found.not_repeated;
+  out["notes"] = found.notes;
+}
+
 json inspect_picture(const fs::path& path) {
-  const Image image = read_png(path);
-  json out = {{"type", "picture"},
-              {"name", path.filename().string()},
-              {"width", image.width},
-              {"height", image.height}};
-  const std::map<std::string, std::string> texts = read_png_text(path);
-  out["source"] = "none";
-  if (texts.contains("darkroom") || texts.contains("parameters")) {
-    const FoundRecipe found = read_recipe(path);
-    out["source"] = found.source == RecipeSource::kJson ? "darkroom" : "a1111";
-    out["recipe"] = parse_json(to_json(found.recipe), path.string());
+  const PictureTexts picture = read_picture_texts(path);
+  json out = {
+      {"type", "picture"},      {"name", path.filename().string()}, {"format", format_name(picture.format)},
+      {"width", picture.width}, {"height", picture.height},         {"source", "none"}};
+  if (picture.orientation != 1) out["orientation"] = picture.orientation;
+  if (!may_hold_recipe(picture)) return out;
+  try {
+    const FoundRecipe found = read_recipe(picture, path.string());
+    add_recipe(found, path.string(), out);
     set_drawn_size(found.recipe, out);
+  } catch (const Error& e) {
+    if (picture.texts.contains("darkroom")) throw;  // our own must be sound
+    out["source"] = "unknown";
+    out["problem"] = e.what();
   }
   return out;
 }
 
-bool is_png(const fs::path& path) {
-  static constexpr unsigned char kSignature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+// "PNG", or the name of another kind of picture; "" for what is none.
+std::string_view kind_of_picture(const fs::path& path) {
   const FileMap file(path);
-  return file.bytes().size() >= sizeof(kSignature) &&
-         std::equal(std::begin(kSignature), std::end(kSignature),
-                    reinterpret_cast<const unsigned char*>(file.bytes().data()));
+  const auto head = file.bytes().first(std::min<std::size_t>(file.bytes().size(), 32));
+  return picture_kind({reinterpret_cast<const char*>(head.data()), head.size()});
 }
 
 }  // namespace
@@ -132,7 +142,10 @@ json inspect(const fs::path& given) {
                ? inspect_model(path)
                : inspect_safetensors(path);
   }
-  return is_png(path) ? inspect_picture(path) : inspect_safetensors(path);
+  const std::string_view kind = kind_of_picture(path);
+  if (kind.empty()) return inspect_safetensors(path);
+  if (!is_read_kind(kind)) fail_unread_kind(kind, path.string());
+  return inspect_picture(path);
 }
 
 json to_json(const Model& model, const Job& job, const Plan& plan) {

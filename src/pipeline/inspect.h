@@ -9,8 +9,9 @@
 
 namespace darkroom {
 
-// A model folder, a .safetensors file, or a PNG. Errors: kModel when it is none of them or invalid; kFailure
-// for an invalid PNG.
+// A model folder, a .safetensors file, or a picture (PNG, JPEG, WebP). A recipe of another program that
+// cannot be read is told under "problem". Errors: kModel when it is none of them or invalid; kFailure for an
+// invalid picture, one of another kind, or a damaged recipe of darkroom's own.
 nlohmann::json inspect(const std::filesystem::path& path);
 
 nlohmann::json to_json(const Model& model, const Job& job, const Plan& plan);

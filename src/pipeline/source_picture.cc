@@ -5,7 +5,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
-#include "image/png.h"
+#include "image/read_picture.h"
 #include "image/resize.h"
 #include "sampling/latents.h"
 #include "sampling/noise.h"
@@ -22,7 +22,7 @@ int luminance(const uint8_t* rgb) {
 
 Image read_source(const char* option, const std::filesystem::path& path) {
   try {
-    return read_png(path);
+    return read_picture(path);
   } catch (const Error& e) {
     fail(ErrorCode::kUsage, "{}: {}", option, e.what());
   }

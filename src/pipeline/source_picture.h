@@ -16,8 +16,8 @@ struct SourcePicture {
   std::vector<float> mask;  // mask_tokens(); empty: all of it may change
 };
 
-// Reads a PNG file. `option` ("init" or "mask") opens every message. Errors: kUsage for a file that cannot be
-// read.
+// Reads a PNG, JPEG or WebP file, turned as its EXIF says. `option` ("init" or "mask") opens every message.
+// Errors: kUsage for a file that cannot be read.
 Image read_source(const char* option, const std::filesystem::path& path);
 
 // Whether both have one shape: the sides differ by a common factor, but for a pixel of rounding.

@@ -8,7 +8,9 @@
 #include <thread>
 
 #include "cli/program.h"
+#include "image/pictures.h"
 #include "image/png.h"
+#include "image/read_picture.h"
 #include "weights/safetensors.h"
 
 namespace cli_test {
@@ -379,6 +381,61 @@ TEST_F(CliGenerate, StartsFromAPicture) {
       run({"generate", "--dummy", "tiny", "--like", "b.png", "--init", "a.png", "-o", "d.png", "-q"});
   EXPECT_EQ(again.code, 0) << again.err;
   EXPECT_EQ(darkroom::read_png(folder() / "d.png").rgb, drawn);
+}
+
+// What --like does not repeat is told once, and the rest is drawn: of a JPEG as of a PNG, whatever its
+// pixels.
+TEST_F(CliGenerate, RepeatsAForeignRecipe) {
+  const std::string line =
+      "a red circle\nsteps: 2, Sampler: DPM++ 2M SDE, CFG scale: None, Seed: 42, Size: 32x32, Clip skip: 2";
+  const std::string block = darkroom::exif_block({.comment = darkroom::unicode_comment(line, false)});
+  folder().write("a.jpg", darkroom::jpeg_file(darkroom::gradient(32, 32), darkroom::exif_segment(block)));
+  folder().write("a.png", darkroom::png_file(darkroom::png_text("parameters", line), "", 32, 32));
+  folder().write("a.webp",
+                 darkroom::webp_file(darkroom::gradient(32, 32), darkroom::riff_chunk("EXIF", block)));
+  for (const std::string name : {"a.png", "a.jpg", "a.webp"}) {
+    const Result like = run({"generate", "--dummy", "tiny", "--like", name, "-o", "b.png", "--overwrite"});
+    EXPECT_EQ(like.code, 0) << like.err;
+    EXPECT_NE(like.err.find("seed 42, 32x32, 2 steps"), std::string::npos) << like.err;
+    EXPECT_NE(
+        like.err.find(name + ": not repeated: Sampler DPM++ 2M SDE (euler instead), CFG scale None (not "
+                             "understood), Clip skip 2\n"),
+        std::string::npos)
+        << like.err;
+    EXPECT_EQ(nlohmann::json::parse(run({"info", "b.png", "--json"}).out).at("recipe").at("rng"),
+              "torch-cuda");
+  }
+  folder().write("x.png", darkroom::png_file(darkroom::png_text("parameters", R"({"colour": "red"})")));
+  expect_refusal({"generate", "--dummy", "tiny", "--like", "x.png"}, 1,
+                 "x.png: the text 'parameters': the recipe of another tool");
+}
+
+// A picture to start from, and a mask, of every format and upright.
+TEST_F(CliGenerate, StartsFromAPictureOfAnyFormat) {
+  const darkroom::Image image = darkroom::gradient(32, 48);
+  darkroom::write_png(image, folder() / "a.png");
+  folder().write("a.webp", darkroom::webp_file(image));
+  const std::string turned = darkroom::exif_block({.orientation = 6});
+  // What orientation 6 turns into `image`.
+  folder().write("turned.webp",
+                 darkroom::webp_file(darkroom::turned(image, 8), darkroom::riff_chunk("EXIF", turned)));
+  folder().write("a.jpg", darkroom::jpeg_file(image));
+  const auto over = [&](const std::string& init, const std::string& mask) {
+    Words words = {"generate",   "b",   "--dummy",     "tiny", "-s",   "6",      "--steps",
+                   "2",          "-W",  "32",          "-H",   "48",   "--init", init,
+                   "--strength", "0.5", "--overwrite", "-o",   "b.png"};
+    if (!mask.empty()) words.insert(words.end(), {"--mask", mask});
+    const Result result = run(words);
+    EXPECT_EQ(result.code, 0) << result.err;
+    return pixels("b.png");
+  };
+  const std::vector<uint8_t> drawn = over("a.png", "");
+  EXPECT_EQ(over("a.webp", ""), drawn);
+  EXPECT_EQ(over("turned.webp", ""), drawn);
+  EXPECT_NE(over("a.jpg", ""), drawn) << "its pixels differ a little";
+  const std::vector<uint8_t> masked = over("a.png", "a.png");
+  EXPECT_NE(masked, drawn);
+  EXPECT_EQ(over("a.png", "turned.webp"), masked);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <regex>
 
 #include "cli/program.h"
+#include "image/pictures.h"
 
 namespace cli_test {
 namespace {
@@ -111,6 +112,41 @@ TEST_F(CliLook, PlanTellsEachPhase) {
               {"Weights become int8 as they are read: modulation and denoise count 108.0 MiB for that."});
   expect_text({"plan", "--dummy", "dev"},
               {"11,901,408,320", "4096 image tokens, 512 text tokens", "denoise"});
+}
+
+// Recipes of other programs, in every format, and what is no recipe that is known.
+TEST_F(CliLook, InfoTellsForeignRecipes) {
+  const std::string swarm = R"({"sui_image_params": {"prompt": "a cat", "seed": 5, "sampler": "res_2s"}})";
+  folder().write("a.png", darkroom::png_file(darkroom::png_text("parameters", swarm)));
+  const json info = ask({"info", "a.png", "--json"});
+  EXPECT_EQ(info.at("source"), "swarmui");
+  EXPECT_EQ(info.at("format"), "PNG");
+  EXPECT_EQ(info.at("recipe").at("seed"), 5);
+  EXPECT_EQ(info.at("not_repeated"), json{"sampler res_2s (euler instead)"});
+  expect_text({"info", "a.png"},
+              {"a picture, 2x2, with a recipe of SwarmUI", "not repeated      sampler res_2s"});
+  const std::string line = "a cat\nSteps: 4, Sampler: Euler, Seed: 6, Size: 64x32\nTemplate: a {cat|dog}";
+  const std::string block =
+      darkroom::exif_block({.orientation = 6, .comment = darkroom::unicode_comment(line, true)});
+  folder().write("a.jpg", darkroom::jpeg_file(darkroom::gradient(16, 8), darkroom::exif_segment(block)));
+  const json jpeg = ask({"info", "a.jpg", "--json"});
+  EXPECT_EQ(jpeg.at("format"), "JPEG");
+  EXPECT_EQ(jpeg.at("orientation"), 6);
+  EXPECT_EQ(jpeg.at("recipe").at("seed"), 6);
+  expect_text({"info", "a.jpg"}, {"note              what follows the line of parameters is left out"});
+  folder().write("b.png", darkroom::png_file(darkroom::png_text("parameters", R"({"colour": "red"})")));
+  EXPECT_EQ(ask({"info", "b.png", "--json"}).at("source"), "unknown");
+  expect_text({"info", "b.png"},
+              {"a picture, 2x2, with a recipe that is not read\nb.png: the text 'parameters': the "
+               "recipe of another tool"});
+}
+
+TEST_F(CliLook, OtherPicturesAreNamed) {
+  folder().write("a.gif", "GIF89a..........................");
+  expect_refusal({"info", "a.gif"}, 1, "a.gif: a GIF picture, and PNG, JPEG and WebP are read");
+  expect_refusal(small_picture({"a", "--init", "a.gif"}), 2, "a.gif: a GIF picture");
+  expect_refusal(small_picture({"--like", "a.gif"}), 1, "a.gif: a GIF picture");
+  expect_refusal(small_picture({"--like", "a.jpg"}), 1, "a.jpg: ");
 }
 
 TEST_F(CliLook, TokenizeGivesJson) {

@@ -1,5 +1,3 @@
-#include "image/recipe.h"
-
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -7,6 +5,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "image/found_recipe.h"
 
 namespace darkroom {
 namespace {
@@ -132,10 +131,10 @@ TEST(RecipeA1111, AStrengthCountsBesideAPictureOnly) {
   for (const char* value : {"0.5", "7", "high"}) {
     const FoundRecipe found = from_a1111_text(text + value, "x");
     EXPECT_FALSE(found.recipe.strength) << value;
-    EXPECT_EQ(found.ignored, std::vector<std::string>{"Denoising strength"}) << value;
+    EXPECT_EQ(found.not_repeated, std::vector<std::string>{std::string("Denoising strength ") + value});
   }
   EXPECT_EQ(from_a1111_text(text + "0.5, Init image: a.png", "x").recipe.strength, 0.5);
-  EXPECT_THROW(from_a1111_text(text + "7, Init image: a.png", "x"), Error);
+  EXPECT_FALSE(from_a1111_text(text + "7, Init image: a.png", "x").recipe.strength);
 }
 
 TEST(RecipeA1111, IsTheExpectedText) {
@@ -158,7 +157,7 @@ TEST(RecipeA1111, EverythingComesBack) {
   const FoundRecipe found = from_a1111_text(to_a1111_text(full_recipe()), "x");
   EXPECT_EQ(found.recipe, full_recipe());
   EXPECT_EQ(found.source, RecipeSource::kA1111);
-  EXPECT_TRUE(found.ignored.empty());
+  EXPECT_EQ(found.not_repeated, std::vector<std::string>{"LoRA film:0.8"});
 }
 
 TEST(RecipeA1111, SettingsSurviveEveryPrompt) {
@@ -197,8 +196,8 @@ TEST(RecipeA1111, ReadsOtherPrograms) {
   EXPECT_EQ(forge.recipe.seed, 12345u);
   EXPECT_EQ(forge.recipe.model, "flux1-dev-Q4_K_S");
   EXPECT_EQ(forge.recipe.rng, "torch-cuda") << "none named means the GPU's";
-  EXPECT_EQ(forge.ignored,
-            (std::vector<std::string>{"Model hash", "Lora hashes", "Diffusion in Low Bits", "Module 1"}));
+  EXPECT_EQ(forge.not_repeated, (std::vector<std::string>{"Lora hashes film: 0123, other: 4567",
+                                                          "Diffusion in Low Bits Automatic", "Module 1 ae"}));
   const FoundRecipe sdcpp = from_a1111_text(
       "cat\nSteps: 4, CFG scale: 1.000000, Guidance: 3.500000, Eta: 0.000000, Seed: 42, Size: 512x512, "
       "Model: a.gguf, "
@@ -206,7 +205,9 @@ TEST(RecipeA1111, ReadsOtherPrograms) {
       "x");
   EXPECT_EQ(sdcpp.recipe.guidance, 3.5);
   EXPECT_EQ(sdcpp.recipe.rng, "torch-cpu") << "as if nothing were said";
-  EXPECT_EQ(sdcpp.ignored, (std::vector<std::string>{"Eta", "RNG", "Sampler"}));
+  EXPECT_EQ(sdcpp.recipe.sampler, "euler");
+  EXPECT_EQ(sdcpp.not_repeated,
+            (std::vector<std::string>{"Eta 0.000000", "RNG std_default (torch-cpu instead)"}));
 }
 
 TEST(RecipeA1111, FewerThanThreePairsArePromptText) {
@@ -227,9 +228,12 @@ TEST(RecipeA1111, HostileLinesTakeLinearTime) {
   while (keys.size() < size) keys += "aa:\"";
   std::string lines;
   while (lines.size() < size) lines += "Negative prompt:\n";
+  std::string brackets, hashes = "<lora:a:1>" + std::string(size, 'p') + "\nSteps: 4, Seed: 1, Size: 1x1";
+  while (brackets.size() < size) brackets += "aa:[{,";
+  while (hashes.size() < 2 * size - 100) hashes += ", Lora hashes: b, Clip skip: 2";
   for (const std::string& text :
-       {std::string(size, 'a'), std::string(size, ' ') + "x", escapes, keys, lines, std::string(size, ':'),
-        std::string(size, '"'), "aa:" + std::string(size, '\t')}) {
+       {brackets, hashes, std::string(size, 'a'), std::string(size, ' ') + "x", escapes, keys, lines,
+        std::string(size, ':'), std::string(size, '"'), "aa:" + std::string(size, '\t')}) {
     try {
       from_a1111_text(text, "x");
     } catch (const Error&) {

@@ -121,8 +121,9 @@ TEST(Options, RangesAreCheckedWithTheirNumbers) {
 TEST(RequestJson, RefusesOtherTypesAndNames) {
   for (const char* text :
        {"[]", "7", R"({"zebra": 1})", R"({"steps": "4"})", R"({"steps": 1.5})", R"({"steps": 4000000})",
-        R"({"seed": -1})", R"({"seed": 18446744073709551616})", R"({"cfg": "x"})", R"({"cfg": 1e300})",
-        R"({"sigmas": 1})", R"({"sigmas": [1, "a"]})", R"({"prompt": 5})", R"({"sheet": 1})"}) {
+        R"({"steps": -1})", R"({"steps": 18446744073709551615})", R"({"seed": -1})",
+        R"({"seed": 18446744073709551616})", R"({"cfg": "x"})", R"({"cfg": 1e300})", R"({"sigmas": 1})",
+        R"({"sigmas": [1, "a"]})", R"({"prompt": 5})", R"({"sheet": 1})"}) {
     Request r;
     const std::string message = refusal([&] { load_request(json::parse(text), r, "some place"); });
     EXPECT_EQ(message.find("some place: "), 0u) << text << ": " << message;

@@ -11,7 +11,7 @@
 #include "grader/arguments.h"
 #include "grader/report.h"
 #include "image/png.h"
-#include "image/recipe.h"
+#include "image/found_recipe.h"
 #include "streams.h"
 
 namespace darkroom::grader {
