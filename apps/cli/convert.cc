@@ -79,7 +79,7 @@ int on_progress(const darkroom_convert_progress* event, void* user) {
   Screen& screen = *static_cast<Screen*>(user);
   return screen.problem.guard([&] {
     show(screen, *event);
-    return interrupted() ? 1 : 0;
+    return 0;
   });
 }
 

@@ -233,7 +233,7 @@ int Run::on_progress(const darkroom_progress* event, void* self) {
   Run& run = *static_cast<Run*>(self);
   return run.problem_.guard([&] {
     run.progress_.on_event(*event);
-    return interrupted() ? 1 : 0;
+    return 0;
   });
 }
 

@@ -35,7 +35,6 @@ void stop_if_interrupted();
 template <typename Call>
 darkroom_status cancellable(darkroom_engine* engine, Call call) {
   const CancelOnInterrupt cancel(engine);
-  stop_if_interrupted();
   return call();
 }
 

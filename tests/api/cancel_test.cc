@@ -109,7 +109,9 @@ void try_often(const std::vector<darkroom_model*>& models, int threads, Count& c
     expected[steps - 1] = artist.rgb;
     events[steps - 1] = artist.events.exchange(0);
   }
-  std::mt19937 random(static_cast<unsigned>(threads));
+  const unsigned seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
   for (int i = 0; i < tries() && !testing::Test::HasFailure(); ++i) {
     const int steps = 1 + i % 2, all = events[steps - 1];
     const int after = static_cast<int>(random() % static_cast<unsigned>(all + 2));
