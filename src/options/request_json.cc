@@ -47,8 +47,11 @@ class Load {
     request_.*field = value_.get<bool>();
   }
   void operator()(std::optional<int64_t> Request::*field) const {
-    const bool fits = value_.is_number_unsigned() && value_.get<uint64_t>() <= kMaxInteger;
-    check(fits, fmt::format("a whole number from 0 to {}", kMaxInteger));
+    // Whole numbers are signed or unsigned in the library's mind, whatever their size.
+    const bool good_sign =
+        value_.is_number_unsigned() || (value_.is_number_integer() && value_.get<int64_t>() >= 0);
+    check(good_sign && value_.get<uint64_t>() <= kMaxInteger,
+          fmt::format("a whole number from 0 to {}", kMaxInteger));
     request_.*field = value_.get<int64_t>();
   }
   void operator()(std::optional<uint64_t> Request::*field) const {

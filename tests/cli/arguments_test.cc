@@ -66,7 +66,7 @@ TEST_F(CliArguments, EachCommandHasHelp) {
 }
 
 TEST_F(CliArguments, WrongCommandsAreUsageErrors) {
-  expect_refusal({"zebra"}, 2, "there are generate, words, info, plan, convert, tokenize and bench");
+  expect_refusal({"zebra"}, 2, "there are generate, words, info, plan, convert, options, tokenize, bench and manual");
   expect_refusal({"generat"}, 2, "did you mean generate?");
   expect_refusal({"zebra"}, 2, "there is no command 'zebra'");
   expect_refusal({"--quiet", "generate"}, 2, "'--quiet' comes before the command");
@@ -84,9 +84,9 @@ TEST_F(CliArguments, WrongFlagsAreUsageErrors) {
   expect_refusal({"generate", "a", "--steps"}, 2, "--steps needs a value");
   expect_refusal({"generate", "a", "--prompt-file", "x"}, 2, "both given");
   expect_refusal({"generate", "a", "--dummy", "tiny", "--sampler", "Heun"}, 2,
-                 "unknown sampler 'Heun'; there are euler, heun");
+                 "sampler is 'Heun'; there are euler, heun");
   expect_refusal({"generate", "a", "--dummy", "tiny", "--spacing", "beta57"}, 2,
-                 "unknown spacing of noise levels 'beta57'");
+                 "spacing is 'beta57'; there are simple, beta and karras");
   expect_refusal({"generate", "a", "--dummy", "tiny", "--spacing", "beta", "--sigmas", "1,0.5"}, 2,
                  "does not go with sigmas");
   expect_refusal({"generate", "a", "--dummy", "tiny", "--guidance-schedule", std::string(5000, 'a')}, 2,

@@ -119,7 +119,7 @@ TEST_F(CliSheet, AnInterruptBetweenThePicturesLeavesNoSheet) {
 // At the start, and when the sheet is to be written.
 TEST_F(CliSheet, AFailureHalfwayLeavesNoSheet) {
   folder().write("bad.safetensors", "nonsense");
-  expect_refusal(small_picture({"a", "-n", "2", "--sheet", "--noise", "bad.safetensors"}), 3,
+  expect_refusal(small_picture({"a", "-n", "2", "-q", "--sheet", "--noise", "bad.safetensors"}), 3,
                  "bad.safetensors");
   // With ten digits instead of "{seed}" it is longer than any file's name may be.
   const std::string too_long = std::string(244, 'x') + "{seed}";

@@ -121,7 +121,7 @@ TEST(StoredWeights, MadeOnTheWayInIsWhatTheFileHolds) {
     const Drawn from_file = draw(stored, small_request()), on_the_way = draw(plain, small_request(name));
     EXPECT_EQ(from_file.picture.latents, on_the_way.picture.latents);
     EXPECT_EQ(on_the_way.picture.recipe.weights, name);
-    EXPECT_EQ(from_file.picture.recipe.weights, "");
+    EXPECT_EQ(from_file.picture.recipe.weights, "as-stored");
     // The other way round, and what is there already.
     EXPECT_EQ(draw(stored, small_request(name)).picture.latents, from_file.picture.latents);
   }
