@@ -38,10 +38,12 @@ template <typename... Args>
   throw Error(code, fmt::format(format, std::forward<Args>(args)...));
 }
 
-// Throws like fail() unless `condition` holds.
+// Throws like fail() unless `condition` holds. The text is made only then, but C++ evaluates arguments
+// always: in code that runs often pass what fmt can format (a Shape, a Tensor), not a string made from it.
 template <typename... Args>
 void require(bool condition, ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {
-  if (!condition) throw Error(code, fmt::format(format, std::forward<Args>(args)...));
+  if (!condition) [[unlikely]]
+    fail(code, format, std::forward<Args>(args)...);
 }
 
 }  // namespace darkroom

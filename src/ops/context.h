@@ -23,7 +23,25 @@ struct Context {
       throw Error(ErrorCode::kCancelled, "stopped on request");
   }
 
+  // A dry run: tensors have no data, so no values need to be made for them.
+  bool counts_only() const { return backend.device() == Device::kNone; }
+
   Tensor allocate(const Shape& shape) const { return arena.allocate(activation, shape); }
+};
+
+// While it lives, what runs on a backend that only counts stands for `times` runs of the same work.
+class Repeated {
+ public:
+  Repeated(Backend& backend, int64_t times) : backend_(backend), before_(backend.count_times(1)) {
+    backend_.count_times(before_ * static_cast<double>(times));
+  }
+  ~Repeated() { backend_.count_times(before_); }
+  Repeated(const Repeated&) = delete;
+  Repeated& operator=(const Repeated&) = delete;
+
+ private:
+  Backend& backend_;
+  double before_;
 };
 
 }  // namespace darkroom

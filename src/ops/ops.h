@@ -120,10 +120,11 @@ void conv2d_into(const Context& ctx, const Tensor& x, const Conv2d& w, const Con
 // x in another dtype, f32 or bf16.
 Tensor convert(const Context& ctx, const Tensor& x, DType dtype);
 void convert_into(const Context& ctx, const Tensor& x, const Tensor& out);
-// Host numbers as a tensor of this context's backend, in `dtype`; shape.numel() values.
+// Host numbers as a tensor of this context's backend, in `dtype`; shape.numel() values, or none where
+// ctx.counts_only().
 Tensor upload(const Context& ctx, std::span<const float> host, DType dtype, const Shape& shape);
-// x's values on the host, row by row; host.size() must be x.shape.numel(). Without data (dry run) host is
-// left alone.
+// x's values on the host, row by row; host.size() must be x.shape.numel(), or 0 where ctx.counts_only().
+// There host is left alone.
 void download(const Context& ctx, const Tensor& x, std::span<float> host);
 
 }  // namespace ops

@@ -37,7 +37,7 @@ Tensor Arena::allocate(DType dtype, const Shape& shape) {
   if (!counting_) {
     require(bytes <= capacity_ - used_, ErrorCode::kFailure,
             "activation memory: {} bytes planned, {} needed for {}; please report this", capacity_,
-            used_ + bytes, describe(out));
+            used_ + bytes, out);
     out.data = base_ + used_;
   }
   used_ += bytes;

@@ -1,5 +1,7 @@
 #include "tensor/tensor.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace darkroom {
@@ -31,14 +33,14 @@ std::string_view dtype_name(DType dtype) {
 Shape::Shape(std::span<const int64_t> extents) {
   require(extents.size() <= kMaxRank, ErrorCode::kFailure, "a shape of {} extents, at most {} are supported",
           extents.size(), static_cast<int>(kMaxRank));
-  int64_t room = kMaxElements;
+  int64_t product = 1;
   for (const int64_t extent : extents) {
     require(extent >= 0, ErrorCode::kFailure, "a shape with the extent {}", extent);
     extents_[static_cast<std::size_t>(rank_++)] = extent;
-    if (extent > 0) room /= extent;
+    const bool overflows = __builtin_mul_overflow(product, std::max<int64_t>(extent, 1), &product);
+    if (overflows || product > kMaxElements) product = kMaxElements + 1;
   }
-  // Not require(): it would build the text on every call.
-  if (room == 0) fail(ErrorCode::kFailure, "a shape of {} has more than 2^55 elements", str());
+  require(product <= kMaxElements, ErrorCode::kFailure, "a shape of {} has more than 2^55 elements", *this);
 }
 
 int64_t Shape::numel() const { return rank_ == 0 ? 0 : rows() * cols(); }
@@ -80,7 +82,7 @@ void Tensor::lay_into(std::byte* memory) {
 
 Tensor Tensor::slice_rows(int64_t first, int64_t count) const {
   require(shape.rank() == 2 && first >= 0 && count >= 0 && count <= rows() - first, ErrorCode::kFailure,
-          "{} rows from {} of {}", count, first, describe(*this));
+          "{} rows from {} of {}", count, first, *this);
   Tensor out = advanced(*this, first * row_stride);
   out.shape = {count, cols()};
   if (scale_count == rows()) {
@@ -92,7 +94,7 @@ Tensor Tensor::slice_rows(int64_t first, int64_t count) const {
 
 Tensor Tensor::slice_cols(int64_t first, int64_t count) const {
   require(shape.rank() == 2 && first >= 0 && count >= 0 && count <= cols() - first, ErrorCode::kFailure,
-          "{} columns from {} of {}", count, first, describe(*this));
+          "{} columns from {} of {}", count, first, *this);
   Tensor out = advanced(*this, first);
   out.shape = {rows(), count};
   return out;
@@ -101,7 +103,7 @@ Tensor Tensor::slice_cols(int64_t first, int64_t count) const {
 Tensor Tensor::reshape(const Shape& new_shape) const {
   const bool scales_fit = scale_count <= 1 || new_shape.rows() == rows();
   require(dense() && new_shape.numel() == shape.numel() && scales_fit, ErrorCode::kFailure,
-          "cannot reshape {} to {}", describe(*this), new_shape.str());
+          "cannot reshape {} to {}", *this, new_shape);
   Tensor out = *this;
   out.shape = new_shape;
   out.row_stride = new_shape.cols();
@@ -109,7 +111,7 @@ Tensor Tensor::reshape(const Shape& new_shape) const {
 }
 
 std::string describe(const Tensor& tensor) {
-  return fmt::format("{} {}", dtype_name(tensor.dtype), tensor.shape.str());
+  return fmt::format("{} {}", dtype_name(tensor.dtype), tensor.shape);
 }
 
 }  // namespace darkroom

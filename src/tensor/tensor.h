@@ -6,12 +6,15 @@
 // data.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "tensor/dtype.h"
 
@@ -92,3 +95,19 @@ struct Tensor {
 std::string describe(const Tensor& tensor);
 
 }  // namespace darkroom
+
+// Both as fail() and require() take them: the text is made when the error is.
+template <>
+struct fmt::formatter<darkroom::Shape> : formatter<std::string_view> {
+  template <typename Context>
+  auto format(const darkroom::Shape& shape, Context& context) const {
+    return formatter<std::string_view>::format(shape.str(), context);
+  }
+};
+template <>
+struct fmt::formatter<darkroom::Tensor> : formatter<std::string_view> {
+  template <typename Context>
+  auto format(const darkroom::Tensor& tensor, Context& context) const {
+    return formatter<std::string_view>::format(darkroom::describe(tensor), context);
+  }
+};

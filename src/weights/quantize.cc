@@ -48,8 +48,7 @@ void for_pieces(const Tensor& rows, Use use) {
 // The same for weights in floating-point, checked to be finite.
 template <typename Use>
 void for_finite_pieces(const Tensor& rows, Use use) {
-  require(is_float(rows.dtype), ErrorCode::kFailure, "quantising {}: expected a floating-point tensor",
-          describe(rows));
+  require(is_float(rows.dtype), ErrorCode::kFailure, "quantising {}: expected a floating-point tensor", rows);
   for_pieces(rows, [&](int64_t row, int64_t first, float* values, int64_t count) {
     const uint32_t largest = largest_bits(values, count);
     if (largest >= kInfinityBits) fail_not_finite(values, count, row, first);
@@ -83,11 +82,11 @@ void store(const float* values, int64_t count, DType dtype, void* to) {
 }
 
 void check_shapes(const Tensor& rows, std::span<const float> scales, const Tensor& out) {
-  require(rows.shape == out.shape, ErrorCode::kFailure, "quantising {} into {}: the shapes differ",
-          describe(rows), describe(out));
+  require(rows.shape == out.shape, ErrorCode::kFailure, "quantising {} into {}: the shapes differ", rows,
+          out);
   const auto count = static_cast<int64_t>(scales.size());
   require(count <= 1 || count == rows.rows(), ErrorCode::kFailure,
-          "quantising {}: {} scales, expected none, one or one for each row", describe(rows), count);
+          "quantising {}: {} scales, expected none, one or one for each row", rows, count);
 }
 
 float scale_of(std::span<const float> scales, int64_t row) {
@@ -110,7 +109,7 @@ float i8_scale(float largest) { return safe_scale(largest, kLargestI8); }
 
 void i8_scales(const Tensor& rows, std::span<float> scales) {
   require(static_cast<int64_t>(scales.size()) == rows.rows(), ErrorCode::kFailure,
-          "quantising {}: room for {} scales, expected one for each row", describe(rows), scales.size());
+          "quantising {}: room for {} scales, expected one for each row", rows, scales.size());
   std::ranges::fill(scales, 0.0f);
   for_finite_pieces(rows, [&](int64_t row, int64_t, const float*, int64_t, float magnitude) {
     float& largest = scales[static_cast<std::size_t>(row)];
@@ -124,8 +123,8 @@ void quantize_rows(const Tensor& rows, std::span<const float> scales, const Tens
   require(out.dtype == DType::kBF16 || out.dtype == DType::kF8E4M3 || out.dtype == DType::kI8,
           ErrorCode::kFailure, "quantising to {} is not supported", dtype_name(out.dtype));
   for (const float scale : scales) {
-    require(std::isfinite(scale) && scale > 0, ErrorCode::kFailure, "quantising {} with the scale {}",
-            describe(rows), scale);
+    require(std::isfinite(scale) && scale > 0, ErrorCode::kFailure, "quantising {} with the scale {}", rows,
+            scale);
   }
   const int64_t size = static_cast<int64_t>(dtype_bytes(out.dtype));
   for_finite_pieces(rows, [&](int64_t row, int64_t first, float* values, int64_t count, float) {

@@ -13,8 +13,10 @@ double product(Counts... counts) {
 }  // namespace
 
 void DryRunBackend::count(double flops, std::initializer_list<const Tensor*> weights) {
-  work_.flops += flops;
-  for (const Tensor* weight : weights) work_.weight_bytes += static_cast<double>(weight->bytes_with_scales());
+  ++work_.ops;
+  work_.flops += times_ * flops;
+  for (const Tensor* weight : weights)
+    work_.weight_bytes += times_ * static_cast<double>(weight->bytes_with_scales());
 }
 
 void DryRunBackend::linear(const LinearArgs& a) {
@@ -38,7 +40,7 @@ void DryRunBackend::activate(const ActivateArgs&) { count(0, {}); }
 
 void DryRunBackend::embed(const EmbedArgs& a) {
   count(0, {});
-  work_.weight_bytes += product(a.out.rows(), a.table.cols(), dtype_bytes(a.table.dtype));
+  work_.weight_bytes += times_ * product(a.out.rows(), a.table.cols(), dtype_bytes(a.table.dtype));
 }
 
 void DryRunBackend::row_moments(const RowMomentsArgs&) { count(0, {}); }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <utility>
 
 #include "ops/backend.h"
 
@@ -12,6 +13,7 @@ namespace darkroom {
 struct Work {
   double flops = 0;  // 2 per multiply-add of matmuls, attention and convolutions; the rest is not counted
   double weight_bytes = 0;  // stored bytes of weights read, once per op that reads them
+  int64_t ops = 0;          // that were called; one that stands for several counts once
 };
 
 class DryRunBackend final : public Backend {
@@ -38,10 +40,12 @@ class DryRunBackend final : public Backend {
   void convert(const ConvertArgs& args) override;
   void upload(std::span<const float> host, const Tensor& out) override;
   void download(const Tensor& x, std::span<float> host) override;
+  double count_times(double times) override { return std::exchange(times_, times); }
 
  private:
   void count(double flops, std::initializer_list<const Tensor*> weights);
   Work work_;
+  double times_ = 1;
 };
 
 }  // namespace darkroom

@@ -24,7 +24,7 @@ float model_time(float timestep, DType dtype) {
 
 Tensor embed_scalars(const Context& ctx, const Mlp& w, std::span<const float> values) {
   std::vector<float> waves;
-  for (const float value : values) {
+  for (const float value : ctx.counts_only() ? std::span<const float>() : values) {
     const std::vector<float> row = timestep_embedding(times_1000(value, ctx.activation), kTimestepWidth);
     waves.insert(waves.end(), row.begin(), row.end());
   }
@@ -117,8 +117,9 @@ Tensor modulation_vectors(const Context& ctx, const Config& config, const Weight
 
 Rope rope_tables(const Context& ctx, const Config& config, int64_t txt_tokens, int64_t rows, int64_t cols) {
   const int64_t pairs = config.head_dim / 2, tokens = txt_tokens + rows * cols;
-  std::vector<float> cos(static_cast<std::size_t>(tokens * pairs)), sin(cos.size());
-  for (int64_t token = 0; token < tokens; ++token) {
+  const int64_t computed = ctx.counts_only() ? 0 : tokens;
+  std::vector<float> cos(static_cast<std::size_t>(computed * pairs)), sin(cos.size());
+  for (int64_t token = 0; token < computed; ++token) {
     const int64_t image = token - txt_tokens;
     const double positions[3] = {0.0, image < 0 ? 0.0 : static_cast<double>(image / cols),
                                  image < 0 ? 0.0 : static_cast<double>(image % cols)};

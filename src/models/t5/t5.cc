@@ -76,9 +76,10 @@ namespace {
 
 // The learned bias by distance: f32 [heads, 2·tokens − 1], entry d is key − query = d − (tokens − 1).
 Tensor bias_by_distance(const Context& ctx, const Config& config, const Tensor& table, int64_t tokens) {
+  const int64_t distances = 2 * tokens - 1;
+  if (ctx.counts_only()) return ops::upload(ctx, {}, DType::kF32, {config.num_heads, distances});
   std::vector<float> buckets(static_cast<std::size_t>(table.shape.numel()));
   ops::download(ctx, table, buckets);
-  const int64_t distances = 2 * tokens - 1;
   std::vector<float> values(static_cast<std::size_t>(config.num_heads * distances));
   for (int64_t h = 0; h < config.num_heads; ++h) {
     for (int64_t d = 0; d < distances; ++d) {

@@ -20,6 +20,24 @@ Conv2d as_convolution(const Linear& w) {
   return {w.weight.reshape({w.out_features(), w.in_features(), 1, 1}), w.bias};
 }
 
+// Calls work(first, count) for strips of `rows` rows. Where only work is counted one strip stands for all of
+// its size, and what is left over, if any, comes right after it. Errors: kCancelled between strips.
+template <typename Work>
+void for_each_strip(const Context& ctx, int64_t height, int64_t rows, const Work& work) {
+  if (!ctx.counts_only() || height < rows) {
+    for (int64_t first = 0; first < height; first += rows) {
+      ctx.throw_if_cancelled();
+      work(first, std::min(rows, height - first));
+    }
+    return;
+  }
+  {
+    const Repeated repeated(ctx.backend, height / rows);
+    work(0, rows);
+  }
+  if (height % rows > 0) work(rows, height % rows);
+}
+
 }  // namespace
 
 Plane plane_of(const Tensor& picture) {
@@ -65,8 +83,8 @@ Canvas::Canvas(const Context& ctx, int64_t elements, int64_t rows, int64_t group
 Plane Canvas::room(const Shape& shape) const {
   const int64_t count = shape.numel(), first = active_ == 0 ? elements_ - count : 0;
   require(current_.shape.numel() + count <= elements_, ErrorCode::kFailure,
-          "vae: pictures of {} and {} are more than {} values; please report this", current_.shape.str(),
-          shape.str(), elements_);
+          "vae: pictures of {} and {} are more than {} values; please report this", current_.shape, shape,
+          elements_);
   Plane plane;
   plane.shape = shape;
   plane.dtype = dtype_;
@@ -168,9 +186,7 @@ void Strips::convolve(const Plane& in, const Stage& stage, const Plane& out) con
   Window window(*this, in, norm, rows);
   const Tensor buffer = buffer_for(out, rows * u / d),
                detour_buffer = detour ? buffer_for(*detour, rows) : Tensor();
-  for (int64_t first = 0, count = 0; first < in.height(); first += count) {
-    ctx_.throw_if_cancelled();
-    count = std::min(rows, in.height() - first);
+  for_each_strip(ctx_, in.height(), rows, [&](int64_t first, int64_t count) {
     Tensor x = window.move_to(first, count);
     // The row above counts as a neighbour only; downsampling looks below and to the right, and not even at
     // it.
@@ -183,7 +199,7 @@ void Strips::convolve(const Plane& in, const Stage& stage, const Plane& out) con
     if (stage.residual) options.residual = y;
     ops::conv2d_into(ctx_, x, stage.conv, options, y);
     out.keep(ctx_, first * u / d, y);
-  }
+  });
 }
 
 void Strips::make_keys_values(const AttentionBlock& w, const Norm& norm, const Plane& x,
@@ -193,16 +209,14 @@ void Strips::make_keys_values(const AttentionBlock& w, const Norm& norm, const P
   const int64_t rows = strip_rows(x, x.row_bytes() + x.buffered_row_bytes());
   const Tensor normed = ctx_.arena.allocate(x.dtype, {rows, width, x.shape[2]});
   const Tensor buffer = buffer_for(keys_values, rows * width);
-  for (int64_t first = 0, count = 0; first < x.height(); first += count) {
-    ctx_.throw_if_cancelled();
-    count = std::min(rows, x.height() - first);
+  for_each_strip(ctx_, x.height(), rows, [&](int64_t first, int64_t count) {
     const Tensor n = load(x, norm, first, count, rows_of(normed, 0, count));
     for (const auto& [begin, layer] : {std::pair(int64_t{0}, &w.k), std::pair(pixels, &w.v)}) {
       const Tensor y = keys_values.place(begin + first * width, count * width, buffer);
       ops::conv2d_into(ctx_, n, as_convolution(*layer), {}, y.reshape(n.shape));
       keys_values.keep(ctx_, begin + first * width, y);
     }
-  }
+  });
 }
 
 // `buffer`: room for the keys and values of a part, absent where they lie in memory; then there is one part,
@@ -212,9 +226,7 @@ void Strips::attend_to_parts(const Tensor& q, const Plane& keys_values, const Te
   const int64_t pixels = keys_values.height() / 2, channels = q.cols();
   const int64_t part = buffer.present() ? buffer.shape[0] / 2 : pixels;
   ops::AttentionOptions options{.scale = 1.0f / std::sqrt(static_cast<float>(channels)), .state = state};
-  for (int64_t first = 0; first < pixels; first += part) {
-    ctx_.throw_if_cancelled();
-    const int64_t keys = std::min(part, pixels - first);
+  for_each_strip(ctx_, pixels, part, [&](int64_t first, int64_t keys) {
     const Tensor k_room = buffer.present() ? rows_of(buffer, 0, part) : Tensor();
     const Tensor v_room = buffer.present() ? rows_of(buffer, part, part) : Tensor();
     const Tensor k = keys_values.read(first, keys, k_room),
@@ -222,7 +234,7 @@ void Strips::attend_to_parts(const Tensor& q, const Plane& keys_values, const Te
     options.first = first == 0;
     options.last = first + keys == pixels;
     ops::attention_into(ctx_, q, k.reshape({keys, channels}), v.reshape({keys, channels}), options, out);
-  }
+  });
 }
 
 void Strips::attend(const AttentionBlock& w, const Plane& x, const Plane& keys_values) const {
@@ -245,8 +257,7 @@ void Strips::attend(const AttentionBlock& w, const Plane& x, const Plane& keys_v
   const Tensor attended = ctx_.arena.allocate(x.dtype, strip), buffer = buffer_for(x, rows);
   const Tensor state =
       part < pixels ? ctx_.arena.allocate(DType::kF32, {rows * width, channels + 2}) : Tensor();
-  for (int64_t first = 0, count = 0; first < x.height(); first += count) {
-    count = std::min(rows, x.height() - first);
+  for_each_strip(ctx_, x.height(), rows, [&](int64_t first, int64_t count) {
     const Tensor n = load(x, norm, first, count, rows_of(normed, 0, count)), q = rows_of(queries, 0, count),
                  a = rows_of(attended, 0, count), y = x.read(first, count, buffer);
     ops::conv2d_into(ctx_, n, as_convolution(w.q), {}, q);
@@ -255,7 +266,7 @@ void Strips::attend(const AttentionBlock& w, const Plane& x, const Plane& keys_v
                     state.present() ? state.slice_rows(0, count * width) : Tensor(), a.reshape(matrix));
     ops::conv2d_into(ctx_, a, as_convolution(w.out), {.residual = y}, y);
     x.keep(ctx_, first, y);
-  }
+  });
 }
 
 }  // namespace darkroom::vae
