@@ -23,8 +23,8 @@
 #include "image/png.h"
 #include "image/recipe.h"
 #include "memory/budget.h"
-#include "options/request_json.h"
 #include "memory/peak.h"
+#include "options/request_json.h"
 #include "pipeline/inspect.h"
 #include "pipeline/latents_file.h"
 #include "pipeline/pipeline.h"
@@ -53,14 +53,22 @@ struct darkroom_engine {
 
 namespace {
 
-constexpr bool same(darkroom::Phase ours, darkroom_phase theirs) {
-  return static_cast<int>(ours) == static_cast<int>(theirs);
+darkroom_phase phase_of(darkroom::Phase phase) {
+  switch (phase) {
+    case darkroom::Phase::kEncodePicture:
+      return DARKROOM_ENCODE_PICTURE;
+    case darkroom::Phase::kEncodeClip:
+    case darkroom::Phase::kEncodeT5:
+      return DARKROOM_ENCODE_TEXT;
+    case darkroom::Phase::kModulate:
+      return DARKROOM_MODULATE;
+    case darkroom::Phase::kDenoise:
+      return DARKROOM_DENOISE;
+    case darkroom::Phase::kDecode:
+      break;
+  }
+  return DARKROOM_DECODE;
 }
-static_assert(same(darkroom::Phase::kEncodeText, DARKROOM_ENCODE_TEXT) &&
-              same(darkroom::Phase::kModulate, DARKROOM_MODULATE) &&
-              same(darkroom::Phase::kDenoise, DARKROOM_DENOISE) &&
-              same(darkroom::Phase::kDecode, DARKROOM_DECODE) &&
-              same(darkroom::Phase::kEncodePicture, DARKROOM_ENCODE_PICTURE));
 static_assert(std::atomic<bool>::is_always_lock_free, "darkroom_cancel() must be async-signal-safe");
 
 // Runs one API call: clears the error, turns what `body` throws into a status.
@@ -219,7 +227,7 @@ darkroom::Listeners listeners_of(const darkroom_request& r) {
   listeners.on_progress = [&r](const darkroom::Progress& p) {
     if (!r.on_progress) return;
     const darkroom_progress event{.struct_size = sizeof(darkroom_progress),
-                                  .phase = static_cast<darkroom_phase>(p.phase),
+                                  .phase = phase_of(p.phase),
                                   .finished = p.finished,
                                   .picture = p.picture,
                                   .pictures = p.pictures,
@@ -385,9 +393,8 @@ darkroom_status darkroom_generate(darkroom_engine* engine, darkroom_model* model
     require_argument(model && request, "the model or the request");
     require_argument(engine->backend != nullptr, "the backend: darkroom_create() failed");
     const darkroom_request r = whole(request, "darkroom_request");
-    darkroom::Job job = decide(to_request(r), model->model);
-    settle_weights(model->model, engine->backend->workspace(), job);
-    generate(model->model, *engine->backend, job, listeners_of(r), engine->cancel, engine->embeddings);
+    const darkroom::Decision decision = decide(to_request(r), model->model, machine_of(*engine->backend));
+    generate(model->model, *engine->backend, decision, listeners_of(r), engine->cancel, engine->embeddings);
   });
 }
 
@@ -443,9 +450,9 @@ darkroom_status darkroom_plan(darkroom_engine* engine, darkroom_model* model, co
   return guarded(engine, [&] {
     require_argument(model && request, "the model or the request");
     require_argument(engine->backend != nullptr, "the backend: darkroom_create() failed");
-    darkroom::Job job = decide(to_request(whole(request, "darkroom_request")), model->model);
-    settle_weights(model->model, engine->backend->workspace(), job);
-    hand_out(to_json(model->model, job, make_plan(model->model, job, engine->backend->workspace())), text);
+    const auto [job, plan] =
+        decide(to_request(whole(request, "darkroom_request")), model->model, machine_of(*engine->backend));
+    hand_out(to_json(model->model, job, plan), text);
   });
 }
 
@@ -456,8 +463,8 @@ darkroom_status darkroom_tokenize(darkroom_engine* engine, darkroom_model* model
     darkroom::Request request;
     request.prompt = prompt;
     request.max_text_tokens = unless_zero<int64_t>(max_text_tokens);
-    const darkroom::Job job = decide(request, model->model);
-    hand_out(darkroom::to_json(model->model.tokenize(prompt, job.max_text_tokens)), text);
+    const int64_t tokens = decide_text_tokens(request, model->model);
+    hand_out(darkroom::to_json(model->model.tokenize(prompt, tokens)), text);
   });
 }
 

@@ -151,7 +151,7 @@ json inspect(const fs::path& given) {
 json to_json(const Model& model, const Job& job, const Plan& plan) {
   json phases = json::array();
   for (const PlannedPhase& phase : plan.phases) {
-    phases.push_back({{"name", phase.name},
+    phases.push_back({{"name", phase_name(phase.phase)},
                       {"weight_bytes", phase.weight_bytes},
                       {"resident_bytes", phase.resident_bytes},
                       {"slot_bytes", phase.slot_bytes},
@@ -164,8 +164,7 @@ json to_json(const Model& model, const Job& job, const Plan& plan) {
                       {"assumed", phase.assumed}});
   }
   json parameters = json::object();
-  for (const Part part : kParts)
-    parameters[std::string(part_folder(part))] = part_size(model, part).parameters;
+  for (const Part part : kParts) parameters[std::string(part_folder(part))] = part_parameters(model, part);
   return {{"model", model.name()},
           {"kind", model.config().is_dev() ? "dev" : "schnell"},
           {"precision", dtype_name(job.precision)},

@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kValuesPerChannel = 4;  // of a token: a 2×2 square
 
 std::vector<float> to_host(const Context& ctx, const Tensor& x) {
-  std::vector<float> host(static_cast<std::size_t>(x.shape.numel()));
+  std::vector<float> host(ctx.counts_only() ? 0 : static_cast<std::size_t>(x.shape.numel()));
   ops::download(ctx, x, host);
   return host;
 }
@@ -22,7 +22,7 @@ std::vector<float> to_host(const Context& ctx, const Tensor& x) {
 class Loaded {
  public:
   Loaded(const Context& ctx, WeightSource& source, std::vector<memory::WeightUnit> units) {
-    if (ctx.backend.device() == Device::kNone) return;
+    if (ctx.counts_only()) return;
     memory::Placement all = memory::all_resident(memory::sizes_of(units));
     residency_ = std::make_unique<memory::Residency>(source, std::move(units), std::move(all));
     lease_ = std::make_unique<memory::Residency::Lease>(residency_->lease(0));
@@ -36,7 +36,7 @@ class Loaded {
 // Weights that are used once, unit behind unit. Nothing on the dry-run backend.
 std::unique_ptr<memory::Residency> pass_through(const Context& ctx, WeightSource& source,
                                                 std::vector<memory::WeightUnit> units) {
-  if (ctx.backend.device() == Device::kNone) return nullptr;
+  if (ctx.counts_only()) return nullptr;
   memory::Placement once = memory::all_streamed(memory::sizes_of(units));
   return std::make_unique<memory::Residency>(source, std::move(units), std::move(once));
 }
@@ -55,10 +55,18 @@ auto visitor_of(Weights& weights, const Config& config) {
 
 Tensor upload_latents(const Context& ctx, const vae::Config& config, std::span<const float> packed,
                       int64_t height, int64_t width) {
-  std::vector<float> z = unpack_latents_to_pixels(
-      packed, {.channels = config.latent_channels, .height = height, .width = width});
-  vae::unscale_latents(config, z);
+  std::vector<float> z;
+  if (!ctx.counts_only()) {
+    z = unpack_latents_to_pixels(packed,
+                                 {.channels = config.latent_channels, .height = height, .width = width});
+    vae::unscale_latents(config, z);
+  }
   return ops::upload(ctx, z, ctx.activation, {height, width, config.latent_channels});
+}
+
+// Two with the negative prompt, where guidance combines both answers.
+std::size_t prompts_at(const Job& job, int level) {
+  return job.true_cfg && job.cfg_scales[static_cast<std::size_t>(level)] != 1.0f ? 2 : 1;
 }
 
 }  // namespace
@@ -130,7 +138,7 @@ DenoisePhase::DenoisePhase(const Context& ctx, const ModelConfig& config, Weight
       transformer_units(weights_, config_, source, flux::WeightRole::kEnds);
   std::vector<memory::WeightUnit> units =
       transformer_units(weights_, config_, source, flux::WeightRole::kBlock);
-  if (ctx.backend.device() == Device::kNone) return;
+  if (ctx.counts_only()) return;
   memory::Placement all = memory::all_resident(memory::sizes_of(ends));
   ends_ = std::make_unique<memory::Residency>(source, std::move(ends), std::move(all));
   const uint64_t passes = static_cast<uint64_t>(job.passes() * job.count);
@@ -190,8 +198,7 @@ void DenoisePhase::decide_skips(Pass& pass, std::span<const Tensor> signals) {
     Guide& guide = guides_[i];
     bool skips = false;
     // The plan is for steps that are computed.
-    const bool has_data = ctx_.backend.device() != Device::kNone;
-    if (has_data && guide.has_signal && guide.cache->may_skip(pass.level)) {
+    if (!ctx_.counts_only() && guide.has_signal && guide.cache->may_skip(pass.level)) {
       skips = guide.cache->decide(pass.level, ops::relative_distance(ctx_, signals[i], guide.signal));
     }
     pass.skips[i] = skips;
@@ -279,23 +286,48 @@ void DenoisePhase::velocities(std::span<const float> x, int level, int number, c
   }
 }
 
-std::vector<float> DenoisePhase::run(std::vector<float> latents, const DenoiseHooks& hooks,
-                                     SamplerOptions options) {
-  std::vector<float> negative(job_.true_cfg ? latents.size() : 0);
-  Guidance guidance(job_.cfg_rule, config_.in_channels / kValuesPerChannel, kValuesPerChannel);
-  int pass = 0;
+// Asks the sampler itself, with a picture of one value.
+PassCounts count_passes(const Job& job) {
+  PassCounts counts;
+  std::vector<float> latents(1);
+  const Denoiser denoise = [&](std::span<const float>, int level, float, std::span<float> velocity) {
+    std::ranges::fill(velocity, 0.0f);
+    ++(prompts_at(job, level) == 1 ? counts.one_prompt : counts.two_prompts);
+  };
+  sample(job.schedule.sigmas, latents, denoise,
+         {.kind = job.sampler, .randn = [](std::span<float> noise) { std::ranges::fill(noise, 0.0f); }});
+  return counts;
+}
+
+void DenoisePhase::forget_last_picture() {
   passes_ = {};
   for (Guide& guide : guides_) {
     guide.cache.emplace(job_.cache, job_.schedule.sigmas);
     guide.has_signal = false;
   }
+}
+
+void DenoisePhase::dry_pass(std::size_t prompts) {
+  forget_last_picture();
+  const std::vector<std::span<float>> nowhere(prompts);
+  velocities({}, 0, 0, {}, nowhere);
+}
+
+std::vector<float> DenoisePhase::run(std::vector<float> latents, const DenoiseHooks& hooks,
+                                     SamplerOptions options) {
+  std::vector<float> negative(job_.true_cfg ? latents.size() : 0);
+  Guidance guidance(job_.cfg_rule, config_.in_channels / kValuesPerChannel, kValuesPerChannel);
+  int pass = 0;
+  forget_last_picture();
   const Denoiser denoise = [&](std::span<const float> x, int level, float sigma, std::span<float> velocity) {
-    const float scale = job_.true_cfg ? job_.cfg_scales[static_cast<std::size_t>(level)] : 1.0f;
     const std::span<float> both[2] = {velocity, negative};
     const bool opens = opens_step(job_.sampler, pass);
-    velocities(x, level, pass++, hooks, {both, scale == 1.0f ? std::size_t{1} : std::size_t{2}});
-    if (ctx_.backend.device() == Device::kNone) return;
-    if (scale != 1.0f) guidance.combine(x, sigma, negative, velocity, scale, velocity);
+    const std::size_t prompts = prompts_at(job_, level);
+    velocities(x, level, pass++, hooks, {both, prompts});
+    if (prompts == 2) {
+      const float scale = job_.cfg_scales[static_cast<std::size_t>(level)];
+      guidance.combine(x, sigma, negative, velocity, scale, velocity);
+    }
     if (opens && hooks.on_velocity) hooks.on_velocity(level, x, sigma, velocity);
   };
   options.kind = job_.sampler;
@@ -324,7 +356,7 @@ PictureMoments encode_picture(const Context& ctx, const ModelConfig& config, Wei
       ops::upload(ctx, pixels, ctx.activation, {job.height, job.width, config.vae.out_channels});
   const std::vector<float> moments =
       to_host(ctx, vae::encode(ctx, config.vae, weights, picture, strips, scratch));
-  if (ctx.backend.device() == Device::kNone) return {};
+  if (ctx.counts_only()) return {};
   const LatentSize size{config.vae.latent_channels, 2 * job.token_rows, 2 * job.token_cols};
   std::vector<float> mean, deviation;
   const std::size_t channels = static_cast<std::size_t>(size.channels);
@@ -344,7 +376,7 @@ Image decode(const Context& ctx, const ModelConfig& config, WeightSource& source
   const Loaded loaded(ctx, source, memory::one_unit(visitor_of(weights, config.vae), source));
   const Tensor z = upload_latents(ctx, config.vae, latents, 2 * job.token_rows, 2 * job.token_cols);
   Image image;
-  if (ctx.backend.device() != Device::kNone) {
+  if (!ctx.counts_only()) {
     image = {static_cast<int>(job.width), static_cast<int>(job.height),
              std::vector<uint8_t>(static_cast<std::size_t>(job.width * job.height * 3))};
   }

@@ -78,6 +78,10 @@ class DenoisePhase {
   // Initial latents [tokens, channels] turned into final ones, by the job's sampler.
   std::vector<float> run(std::vector<float> latents, const DenoiseHooks& hooks, SamplerOptions options = {});
 
+  // One pass under so many prompts on a backend without data, as run() makes it when its step cache skips
+  // nothing. Every such pass has the same work and the same peak.
+  void dry_pass(std::size_t prompts);
+
   // Read from files so far, and time spent on it and on waiting for it.
   memory::Residency::Totals totals() const;
 
@@ -106,6 +110,7 @@ class DenoisePhase {
   };
   void modulate(std::span<const Conditioning> prompts);
   void make_room_for_cache();
+  void forget_last_picture();
   void velocities(std::span<const float> x, int level, int number, const DenoiseHooks& hooks,
                   std::span<const std::span<float>> out);
   // Blocks [first, last) for all prompts, or for those that skip none; a block is leased once for all of
@@ -125,6 +130,13 @@ class DenoisePhase {
   memory::Residency::Totals modulation_totals_;
   Passes passes_;
 };
+
+// How often run() asks the transformer, by the number of prompts it is asked under.
+struct PassCounts {
+  int64_t one_prompt = 0, two_prompts = 0;
+};
+// As the job's sampler and guidance have it. Errors: those of sample().
+PassCounts count_passes(const Job& job);
 
 // Final latents [tokens, channels] -> picture; an empty one on the dry-run backend. strips, scratch: as
 // vae::decode() takes them.

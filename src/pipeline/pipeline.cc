@@ -9,7 +9,7 @@
 #include "memory/peak.h"
 #include "pipeline/latents_file.h"
 #include "pipeline/phases.h"
-#include "pipeline/plan.h"
+#include "pipeline/source_picture.h"
 #include "sampling/guidance_text.h"
 #include "sampling/latents.h"
 
@@ -28,24 +28,26 @@ struct Workspace {
 // One run: what every phase needs, and its progress.
 class Run {
  public:
-  Run(const Model& model, Backend& backend, const Job& job, const Listeners& listeners,
+  Run(const Model& model, Backend& backend, const Decision& decision, const Listeners& listeners,
       const std::atomic<bool>& cancel, const EmbedCacheOptions& embeddings)
       : model_(model),
         backend_(backend),
-        job_(job),
+        job_(decision.job),
         listeners_(listeners),
         cancel_(cancel),
         embeddings_(embeddings),
-        plan_(make_plan(model, job, backend.workspace())) {
+        plan_(decision.plan) {
     // Now, so that a disk without room shows before the long work begins.
-    if (plan_.scratch_bytes > 0) scratch_.emplace(job.scratch_folder, plan_.scratch_bytes);
-    progress_.pictures = static_cast<int>(job.count);
-    progress_.steps = static_cast<int>(job.passes());
+    if (plan_.scratch_bytes > 0) scratch_.emplace(job_.scratch_folder, plan_.scratch_bytes);
+    progress_.pictures = static_cast<int>(job_.count);
+    progress_.steps = static_cast<int>(job_.passes());
   }
 
   // Reads the file of --noise, if there is one: what is wrong with it should show before the long work
   // begins.
   void read_noise();
+  // The picture that the job starts from, if there is one: as with the noise, errors first.
+  void read_picture();
   // The moments of the picture that the job starts from, if there is one.
   void encode_source();
   void draw();
@@ -72,7 +74,8 @@ class Run {
   void preview_with(DenoiseHooks& hooks);
   void decode(int index, Denoised denoised);
 
-  void begin(Phase phase, std::initializer_list<const char*> planned);
+  void begin(Phase phase) { begin(phase, {phase}); }
+  void begin(Phase phase, std::initializer_list<Phase> planned);
   void end() { report(true); }
   void report(bool finished);
   void note(const std::string& text) const {
@@ -85,25 +88,26 @@ class Run {
   const Listeners& listeners_;
   const std::atomic<bool>& cancel_;
   const EmbedCacheOptions& embeddings_;
-  const Plan plan_;
+  const Plan& plan_;
   std::optional<ScratchFile> scratch_;
   std::optional<Sheet> sheet_;
-  std::vector<float> given_noise_;  // packed; empty unless the request names a file
-  PictureMoments source_;           // of the job's source picture
+  std::vector<float> given_noise_;        // packed; empty unless the request names a file
+  std::optional<SourcePicture> picture_;  // to start from
+  PictureMoments source_;                 // of that picture
   Progress progress_;
   memory::PeakWatch peak_;  // of the phase
   std::chrono::steady_clock::time_point phase_start_;
 };
 
-// `planned` names the phases of the plan that happen in this one.
-void Run::begin(Phase phase, std::initializer_list<const char*> planned) {
+// `planned` are the phases of the plan that happen in this one.
+void Run::begin(Phase phase, std::initializer_list<Phase> planned) {
   progress_.phase = phase;
   progress_.step = progress_.block = 0;
   progress_.bytes_read = 0;
   progress_.wait_seconds = 0;
   progress_.planned_bytes = 0;
-  for (const char* name : planned) {
-    progress_.planned_bytes = std::max(progress_.planned_bytes, plan_.phase_bytes(plan_.phase(name)));
+  for (const Phase each : planned) {
+    progress_.planned_bytes = std::max(progress_.planned_bytes, plan_.phase_bytes(plan_.phase(each)));
   }
   peak_.begin();
   phase_start_ = std::chrono::steady_clock::now();
@@ -125,14 +129,20 @@ void Run::read_noise() {
   given_noise_ = read_latents(job_.noise_path, job_.image_tokens(), 4 * model_.config().vae.latent_channels);
 }
 
+void Run::read_picture() {
+  if (!job_.starts_from_picture()) return;
+  picture_ = read_source_picture(job_);
+  for (const std::string& text : notes_on(*picture_)) note(text);
+}
+
 void Run::encode_source() {
-  if (!job_.source) return;
-  begin(Phase::kEncodePicture, {"vae encode"});
+  if (!picture_) return;
+  begin(Phase::kEncodePicture);
   {
-    Workspace space(backend_, plan_.phase("vae encode").activation_bytes, job_.precision, cancel_);
-    source_ = encode_picture(space.ctx, model_.config(), *model_.open_weights(Part::kVae), job_,
-                             source_pixels(job_.source->image), plan_.encode_strips,
-                             scratch_ ? &*scratch_ : nullptr);
+    Workspace space(backend_, plan_.phase(Phase::kEncodePicture).activation_bytes, job_.precision, cancel_);
+    source_ =
+        encode_picture(space.ctx, model_.config(), *model_.open_weights(Part::kVae), job_,
+                       source_pixels(picture_->image), plan_.encode_strips, scratch_ ? &*scratch_ : nullptr);
     peak_.look();  // while the workspace is there
   }
   end();
@@ -175,12 +185,12 @@ std::vector<Conditioning> Run::encode(const std::vector<Tokens>& texts) {
   const ModelConfig& config = model_.config();
   std::vector<std::vector<float>> pooled, states;
   {
-    Workspace space(backend_, plan_.phase("clip").activation_bytes, job_.precision, cancel_);
+    Workspace space(backend_, plan_.phase(Phase::kEncodeClip).activation_bytes, job_.precision, cancel_);
     pooled = encode_clip(space.ctx, config, *model_.open_weights(Part::kClip), clip_ids);
     peak_.look();
   }
   {
-    Workspace space(backend_, plan_.phase("t5").activation_bytes, job_.precision, cancel_);
+    Workspace space(backend_, plan_.phase(Phase::kEncodeT5).activation_bytes, job_.precision, cancel_);
     states = encode_t5(space.ctx, config, *model_.open_weights(Part::kT5), t5_ids);
     peak_.look();
   }
@@ -206,7 +216,7 @@ std::vector<float> Run::draw_latents(const Randn& randn) const {
 Run::Start Run::start(uint64_t seed) const {
   const Randn randn = torch_randn(job_.noise, seed);
   std::vector<float> picture;
-  if (job_.source) {
+  if (picture_) {
     picture = draw_latents(randn);
     for (std::size_t i = 0; i < picture.size(); ++i) {
       picture[i] = source_.mean[i] + source_.deviation[i] * picture[i];
@@ -216,12 +226,12 @@ Run::Start Run::start(uint64_t seed) const {
   std::vector<float> noise = draw_latents(randn);
   if (!given_noise_.empty()) noise = given_noise_;
   Start start{noise, {.randn = randn}};
-  if (!job_.source) return start;
+  if (!picture_) return start;
   mix_noise(picture, noise, job_.schedule.sigmas.front(), start.latents);
-  if (!job_.source->mask.empty()) {
+  if (!picture_->mask.empty()) {
     start.options.constrain = [this, picture = std::move(picture), noise = std::move(noise)](
                                   float sigma, std::span<float> latents) {
-      keep_outside_mask(job_.source->mask, picture, noise, sigma, latents);
+      keep_outside_mask(picture_->mask, picture, noise, sigma, latents);
     };
   }
   return start;
@@ -250,8 +260,8 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
   };
   preview_with(hooks);
   std::vector<Denoised> waiting;
-  begin(Phase::kModulate, {"modulation"});
-  Workspace space(backend_, plan_.phase("denoise").activation_bytes, job_.precision, cancel_);
+  begin(Phase::kModulate);
+  Workspace space(backend_, plan_.phase(Phase::kDenoise).activation_bytes, job_.precision, cancel_);
   const std::unique_ptr<WeightSource> weights = model_.open_weights(Part::kTransformer, job_.weights);
   DenoisePhase denoiser(space.ctx, model_.config(), *weights, job_, prompts, &plan_.blocks);
   prompts = {};  // it has them on the device
@@ -266,7 +276,7 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
   end_with_totals();
   for (int index = 0; index < static_cast<int>(job_.count); ++index) {
     progress_.picture = index;
-    begin(Phase::kDenoise, {"denoise"});
+    begin(Phase::kDenoise);
     const uint64_t seed = job_.seed + static_cast<uint64_t>(index);
     Start begin_with = start(seed);
     Denoised denoised{denoiser.run(std::move(begin_with.latents), hooks, std::move(begin_with.options)), {}};
@@ -312,9 +322,9 @@ void Run::decode(int index, Denoised denoised) {
   picture.latents = std::move(denoised.latents);
   picture.latent_tokens = job_.image_tokens();
   picture.latent_channels = model_.config().transformer.in_channels;
-  begin(Phase::kDecode, {"vae"});
+  begin(Phase::kDecode);
   {
-    Workspace space(backend_, plan_.phase("vae").activation_bytes, job_.precision, cancel_);
+    Workspace space(backend_, plan_.phase(Phase::kDecode).activation_bytes, job_.precision, cancel_);
     picture.image = darkroom::decode(space.ctx, model_.config(), *model_.open_weights(Part::kVae), job_,
                                      picture.latents, plan_.strips, scratch_ ? &*scratch_ : nullptr);
     peak_.look();
@@ -332,9 +342,10 @@ void Run::decode(int index, Denoised denoised) {
 void Run::draw() {
   for (const std::string& text : job_.notes) note(text);
   read_noise();
+  read_picture();
   if (job_.sheet) sheet_.emplace(*job_.sheet);
   encode_source();
-  begin(Phase::kEncodeText, {"clip", "t5"});
+  begin(Phase::kEncodeClip, {Phase::kEncodeClip, Phase::kEncodeT5});
   std::vector<Conditioning> prompts = condition();
   end();
   std::vector<Denoised> waiting = denoise(std::move(prompts));
@@ -344,9 +355,9 @@ void Run::draw() {
 
 }  // namespace
 
-void generate(const Model& model, Backend& backend, const Job& job, const Listeners& listeners,
+void generate(const Model& model, Backend& backend, const Decision& decision, const Listeners& listeners,
               const std::atomic<bool>& cancel, const EmbedCacheOptions& embeddings) {
-  Run(model, backend, job, listeners, cancel, embeddings).draw();
+  Run(model, backend, decision, listeners, cancel, embeddings).draw();
 }
 
 }  // namespace darkroom

@@ -11,22 +11,21 @@
 #include "image/image.h"
 #include "image/recipe.h"
 #include "ops/backend.h"
+#include "pipeline/decide.h"
 #include "pipeline/embeddings.h"
 #include "pipeline/model.h"
+#include "pipeline/phase.h"
 #include "pipeline/preview.h"
-#include "pipeline/request.h"
 
 namespace darkroom {
 
-enum class Phase : uint8_t { kEncodeText, kModulate, kDenoise, kDecode, kEncodePicture };
-
 // Where a run is.
 struct Progress {
-  Phase phase = Phase::kEncodeText;
-  bool finished = false;          // the last event of a phase
-  int picture = 0, pictures = 1;  // counted from 0
-  int step = 0, steps = 0;        // passes of the transformer finished: one a step, with heun two
-  int block = 0, blocks = 0;      // transformer blocks finished in this pass
+  Phase phase = Phase::kEncodeClip;  // which stands for T5 too: both encoders are one phase here
+  bool finished = false;             // the last event of a phase
+  int picture = 0, pictures = 1;     // counted from 0
+  int step = 0, steps = 0;           // passes of the transformer finished: one a step, with heun two
+  int block = 0, blocks = 0;         // transformer blocks finished in this pass
   int passes = 0, skipped_passes =
                       0;  // under all prompts, of them those with a step cache's forecast; at a picture's end
   double phase_seconds = 0;
@@ -57,14 +56,15 @@ struct Listeners {
   int preview_every = 1;
 };
 
-// Draws job.count pictures with seeds job.seed, job.seed + 1, …; hands each over as soon as it is finished.
-// The weights are read once for all of them, or once a pass for blocks that the budget does not let stay;
-// where it does not let the transformer stay beside the VAE, all pictures are denoised before the first is
-// decoded. Embeddings of prompts are taken from the cache that `embeddings` names, and stored there; the
-// pictures are the same with it and without. Errors: those of make_plan(), kModel for weights, kOutput for
-// the scratch file, kFailure when the arithmetic leaves the finite numbers, kCancelled once `cancel` is true;
-// whatever a listener throws passes through.
-void generate(const Model& model, Backend& backend, const Job& job, const Listeners& listeners,
+// Draws job.count pictures with seeds job.seed, job.seed + 1, …, within the plan; hands each over as soon as
+// it is finished. The weights are read once for all of them, or once a pass for blocks that the budget does
+// not let stay; where it does not let the transformer stay beside the VAE, all pictures are denoised before
+// the first is decoded. Embeddings of prompts are taken from the cache that `embeddings` names, and stored
+// there; the pictures are the same with it and without. Errors: kUsage for the pixels of a picture to start
+// from and for given noise, before weights are read; kModel for weights, kOutput for the scratch file,
+// kFailure when the arithmetic leaves the finite numbers, kCancelled once `cancel` is true; whatever a
+// listener throws passes through.
+void generate(const Model& model, Backend& backend, const Decision& decision, const Listeners& listeners,
               const std::atomic<bool>& cancel, const EmbedCacheOptions& embeddings = {});
 
 }  // namespace darkroom

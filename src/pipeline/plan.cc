@@ -3,60 +3,29 @@
 #include <algorithm>
 
 #include "memory/budget.h"
+#include "pipeline/host_bytes.h"
 #include "pipeline/phases.h"
 
 namespace darkroom {
 namespace {
 
-// Bytes of the tensors of a part that `visit` names, as they come into memory.
-std::size_t bytes_as_read(const Model& model, Part part, const std::function<void(const VisitFn&)>& visit) {
+// Bytes of the tensors that `visit` names, as they come into memory from `source`.
+std::size_t bytes_as_read(WeightSource& source, const std::function<void(const VisitFn&)>& visit) {
   std::size_t bytes = 0;
-  const std::unique_ptr<WeightSource> source = model.weights_for_planning(part);
   visit([&](const std::string& name, Tensor&, const Shape& shape) {
-    bytes += source->describe(name, shape).bytes_with_scales();
+    bytes += source.describe(name, shape).bytes_with_scales();
   });
   return bytes;
 }
 
 std::size_t weight_bytes(const Model& model, Part part) {
-  return bytes_as_read(model, part, [&](const VisitFn& visit) { model.visit(part, visit); });
+  return bytes_as_read(*model.weights_for_planning(part),
+                       [&](const VisitFn& visit) { model.visit(part, visit); });
 }
 
 std::size_t encoder_bytes(const Model& model) {
-  return bytes_as_read(model, Part::kVae, [&](const VisitFn& visit) { model.visit_encoder(visit); });
-}
-
-std::size_t count(int64_t n) { return static_cast<std::size_t>(n); }
-
-// What the program keeps on the host, in f32: see Run in pipeline.cc and the phases' functions.
-std::size_t embedding_bytes(const flux::Config& config, const Job& job) {
-  const std::size_t prompts = job.true_cfg ? 2 : 1;
-  return prompts * sizeof(float) *
-         count(config.pooled_projection_dim + job.max_text_tokens * config.joint_attention_dim);
-}
-
-std::size_t latent_bytes(const flux::Config& config, const Job& job) {
-  return sizeof(float) * count(job.image_tokens() * config.in_channels);
-}
-
-// Of the run's source: the picture, the encoder's moments, the latents drawn from them and their noise, and
-// the mask of latents.
-std::size_t source_bytes(const flux::Config& config, const Job& job) {
-  if (!job.source) return 0;
-  return job.source->image.rgb.size() + 4 * latent_bytes(config, job) +
-         sizeof(float) * job.source->mask.size();
-}
-
-// From the beginning to the end of a run: the sheet, noise that was given, the source.
-std::size_t lasting_bytes(const flux::Config& config, const Job& job) {
-  const std::size_t sheet = job.sheet ? 3 * count(job.sheet->width * job.sheet->height) : 0;
-  const bool given = !job.noise_path.empty();
-  return sheet + (given ? latent_bytes(config, job) : 0) + source_bytes(config, job);
-}
-
-// The same, and the pictures that wait to be decoded.
-std::size_t picture_bytes(const flux::Config& config, const Job& job) {
-  return lasting_bytes(config, job) + count(job.count - 1) * latent_bytes(config, job);
+  return bytes_as_read(*model.weights_for_planning(Part::kVae),
+                       [&](const VisitFn& visit) { model.visit_encoder(visit); });
 }
 
 void set_placement(PlannedPhase& phase, const memory::Placement& placement, std::size_t always) {
@@ -65,39 +34,55 @@ void set_placement(PlannedPhase& phase, const memory::Placement& placement, std:
   phase.streamed_bytes = placement.streamed_bytes;
 }
 
+// What every phase is planned from.
+struct Inputs {
+  const Model& model;
+  const Job& job;
+  const Machine& machine;
+  std::size_t host(Phase phase) const { return host_bytes(phase, model.config(), job, machine.workspace); }
+};
+
 // A part whose weights are in memory as a whole.
-PlannedPhase plan_phase(const char* name, const Model& model, Part part, std::size_t bytes, const Job& job,
-                        const PhaseWork& work) {
-  const DryRun run = dry_run(model.part_dtype(part), job.precision, work);
-  return {.name = name,
+PlannedPhase plan_phase(const Inputs& in, Phase phase, Part part, std::size_t bytes, const PhaseWork& work) {
+  const DryRun run = dry_run(in.model.part_dtype(part), in.job.precision, work);
+  return {.phase = phase,
           .weight_bytes = bytes,
           .resident_bytes = bytes,
           .activation_bytes = run.activation_bytes,
+          .host_bytes = in.host(phase),
           .flops = run.work.flops,
-          .assumed = !model.has_part(part)};
+          .assumed = !in.model.has_part(part)};
 }
 
-void plan_text(const Model& model, const Job& job, Plan& plan) {
-  const ModelConfig& config = model.config();
-  const std::size_t prompts = job.true_cfg ? 2 : 1;
-  const std::vector<std::vector<int32_t>> clip_ids(prompts,
-                                                   std::vector<int32_t>(count(config.clip.max_positions)));
-  const std::vector<std::vector<int32_t>> t5_ids(prompts, std::vector<int32_t>(count(job.max_text_tokens)));
-  plan.phases.push_back(plan_phase(
-      "clip", model, Part::kClip, weight_bytes(model, Part::kClip), job,
-      [&](const Context& ctx, WeightSource& weights) { encode_clip(ctx, config, weights, clip_ids); }));
-  plan.phases.back().host_bytes = lasting_bytes(config.transformer, job);
+// Ids of as many prompts as the job has.
+std::vector<std::vector<int32_t>> any_ids(const Job& job, int64_t tokens) {
+  return std::vector<std::vector<int32_t>>(job.true_cfg ? 2 : 1,
+                                           std::vector<int32_t>(static_cast<std::size_t>(tokens)));
+}
+
+PlannedPhase plan_clip(const Inputs& in) {
+  const ModelConfig& config = in.model.config();
+  const std::vector<std::vector<int32_t>> ids = any_ids(in.job, config.clip.max_positions);
+  return plan_phase(
+      in, Phase::kEncodeClip, Part::kClip, weight_bytes(in.model, Part::kClip),
+      [&](const Context& ctx, WeightSource& weights) { encode_clip(ctx, config, weights, ids); });
+}
+
+// Its layers are used once: they pass through.
+PlannedPhase plan_t5(const Inputs& in) {
+  const ModelConfig& config = in.model.config();
+  const std::vector<std::vector<int32_t>> ids = any_ids(in.job, in.job.max_text_tokens);
+  const std::unique_ptr<WeightSource> source = in.model.weights_for_planning(Part::kT5);
+  const std::size_t bytes =
+      bytes_as_read(*source, [&](const VisitFn& visit) { in.model.visit(Part::kT5, visit); });
   PlannedPhase t5 =
-      plan_phase("t5", model, Part::kT5, weight_bytes(model, Part::kT5), job,
-                 [&](const Context& ctx, WeightSource& weights) { encode_t5(ctx, config, weights, t5_ids); });
-  // Its layers are used once: they pass through.
+      plan_phase(in, Phase::kEncodeT5, Part::kT5, bytes,
+                 [&](const Context& ctx, WeightSource& weights) { encode_t5(ctx, config, weights, ids); });
   t5::Weights weights;
-  const std::unique_ptr<WeightSource> source = model.weights_for_planning(Part::kT5);
   const memory::Placement layers =
       memory::all_streamed(memory::sizes_of(t5_layer_units(weights, config.t5, *source)));
   set_placement(t5, layers, t5.weight_bytes - layers.streamed_bytes);
-  t5.host_bytes = embedding_bytes(config.transformer, job) + lasting_bytes(config.transformer, job);
-  plan.phases.push_back(std::move(t5));
+  return t5;
 }
 
 // Ways to decode or encode, the fastest first; the last needs the least memory.
@@ -109,138 +94,136 @@ std::vector<vae::StripPlan> ways_to_strip() {
   return ways;
 }
 
-PlannedPhase plan_decode(const Model& model, const Job& job, const Backend::Workspace& workspace,
-                         const vae::StripPlan& strips) {
-  const ModelConfig& config = model.config();
-  const std::vector<float> latents(count(job.image_tokens() * config.transformer.in_channels));
-  PlannedPhase vae = plan_phase("vae", model, Part::kVae, weight_bytes(model, Part::kVae), job,
-                                [&](const Context& ctx, WeightSource& weights) {
-                                  decode(ctx, config, weights, job, latents, strips, nullptr);
-                                });
-  // Latents as tokens and as an image; the finished picture.
-  vae.host_bytes = 2 * latent_bytes(config.transformer, job) + picture_bytes(config.transformer, job) +
-                   3 * count(job.width * job.height) + workspace.conv_bytes;
-  return vae;
+PlannedPhase plan_decode(const Inputs& in, std::size_t bytes, const vae::StripPlan& strips) {
+  return plan_phase(in, Phase::kDecode, Part::kVae, bytes, [&](const Context& ctx, WeightSource& weights) {
+    decode(ctx, in.model.config(), weights, in.job, {}, strips, nullptr);
+  });
 }
 
-PlannedPhase plan_encode(const Model& model, const Job& job, const Backend::Workspace& workspace,
-                         const vae::StripPlan& strips) {
-  const ModelConfig& config = model.config();
-  const std::vector<float> pixels(count(3 * job.width * job.height));
-  PlannedPhase vae = plan_phase("vae encode", model, Part::kVae, encoder_bytes(model), job,
-                                [&](const Context& ctx, WeightSource& weights) {
-                                  encode_picture(ctx, config, weights, job, pixels, strips, nullptr);
-                                });
-  // The pixels in f32, and the moments once more.
-  vae.host_bytes = picture_bytes(config.transformer, job) + sizeof(float) * pixels.size() +
-                   2 * latent_bytes(config.transformer, job) + workspace.conv_bytes;
-  return vae;
+PlannedPhase plan_encode(const Inputs& in, std::size_t bytes, const vae::StripPlan& strips) {
+  return plan_phase(in, Phase::kEncodePicture, Part::kVae, bytes,
+                    [&](const Context& ctx, WeightSource& weights) {
+                      encode_picture(ctx, in.model.config(), weights, in.job, {}, strips, nullptr);
+                    });
 }
 
-using PlanInStrips = PlannedPhase (*)(const Model&, const Job&, const Backend::Workspace&,
-                                      const vae::StripPlan&);
+using PlanInStrips = PlannedPhase (*)(const Inputs&, std::size_t bytes, const vae::StripPlan&);
 
 // The first way within the budget; if there is none, the last, which the check at the end then refuses.
-void plan_strips(const Model& model, const Job& job, const Backend::Workspace& workspace,
-                 PlanInStrips plan_one, vae::StripPlan& chosen, Plan& plan) {
+PlannedPhase plan_strips(const Inputs& in, std::size_t bytes, PlanInStrips plan_one, const Plan& plan,
+                         vae::StripPlan& chosen) {
   PlannedPhase phase;
   for (const vae::StripPlan& way : ways_to_strip()) {
     chosen = way;
-    phase = plan_one(model, job, workspace, way);
+    phase = plan_one(in, bytes, way);
     if (!plan.budget_bytes || phase.peak_bytes() + plan.process_bytes <= *plan.budget_bytes) break;
   }
-  plan.phases.push_back(std::move(phase));
+  return phase;
 }
 
-void plan_scratch(const Model& model, const Job& job, Plan& plan) {
-  const vae::Config& config = model.config().vae;
-  const int64_t pixels = 4 * job.image_tokens();
-  if (plan.strips.in_file) plan.scratch_bytes = vae::canvas_bytes(config, pixels, job.precision);
-  if (job.source && plan.encode_strips.in_file) {
+void plan_scratch(const Inputs& in, Plan& plan) {
+  const vae::Config& config = in.model.config().vae;
+  const int64_t pixels = 4 * in.job.image_tokens();
+  if (plan.strips.in_file) plan.scratch_bytes = vae::canvas_bytes(config, pixels, in.job.precision);
+  if (in.job.starts_from_picture() && plan.encode_strips.in_file) {
     plan.scratch_bytes =
-        std::max(plan.scratch_bytes, vae::encode_canvas_bytes(config, pixels, job.precision));
+        std::max(plan.scratch_bytes, vae::encode_canvas_bytes(config, pixels, in.job.precision));
   }
 }
 
-// The smallest budget that works: every phase with as little in memory as it can do with.
-std::size_t smallest_budget(const Model& model, const Job& job, const Backend::Workspace& workspace,
-                            const Plan& plan) {
-  std::size_t smallest = 0;
-  for (const PlannedPhase& phase : plan.phases) {
-    std::size_t bytes = phase.peak_bytes();
-    if (phase.name == "vae") bytes = plan_decode(model, job, workspace, ways_to_strip().back()).peak_bytes();
-    if (phase.name == "vae encode")
-      bytes = plan_encode(model, job, workspace, ways_to_strip().back()).peak_bytes();
-    if (phase.name == "denoise") bytes -= plan.blocks.bytes() - plan.least_block_bytes;
-    smallest = std::max(smallest, bytes + plan.process_bytes);
+// What `phase` needs when as little as possible is in memory.
+std::size_t least_bytes(const Inputs& in, const Plan& plan, const PlannedPhase& phase) {
+  const vae::StripPlan last = ways_to_strip().back();
+  switch (phase.phase) {
+    case Phase::kEncodePicture:
+      return plan_encode(in, phase.weight_bytes, last).peak_bytes();
+    case Phase::kDenoise:
+      return phase.peak_bytes() - (plan.blocks.bytes() - plan.least_block_bytes);
+    case Phase::kDecode:
+      return plan_decode(in, phase.weight_bytes, last).peak_bytes();
+    case Phase::kEncodeClip:
+    case Phase::kEncodeT5:
+    case Phase::kModulate:
+      break;
   }
-  return smallest;
+  return phase.peak_bytes();
 }
 
-void check_budget(const Model& model, const Job& job, const Backend::Workspace& workspace, const Plan& plan) {
-  if (!plan.budget_bytes) return;
-  for (const PlannedPhase& phase : plan.phases) {
-    if (phase.peak_bytes() + plan.process_bytes <= *plan.budget_bytes) continue;
-    const std::size_t smallest = smallest_budget(model, job, workspace, plan);
-    const bool by_size = phase.name == "denoise" || phase.name.starts_with("vae");
-    fail(ErrorCode::kOutOfMemory,
-         "{} {} is too little: '{}' needs {}; the smallest budget for this request is {} bytes ({}){}",
-         plan.automatic ? "the free memory of" : "a budget of", memory::byte_text(*plan.budget_bytes),
-         phase.name, memory::byte_text(phase.peak_bytes() + plan.process_bytes), smallest,
-         memory::byte_text(smallest), by_size ? ", less for a smaller picture" : "");
-  }
-}
-
-// Latents, what the sampler and the guidance hold beside them, and the answer to the negative prompt; at
-// least two, for before them there is the noise, twice.
-std::size_t sampling_vectors(const Job& job) {
-  const int held = 1 + sampler_vectors(job.sampler) + (job.true_cfg ? 1 + guidance_vectors(job.cfg_rule) : 0);
-  return static_cast<std::size_t>(held);
-}
-
-}  // namespace
-
-DryRun dry_run(DType stored, DType precision, const PhaseWork& work) {
-  DryRunBackend backend;
-  Arena arena = Arena::counting();
-  // The dtype decides nothing that is counted here; i8 would be one for matrices only.
-  PlanSource weights(is_float(stored) ? stored : DType::kBF16);
-  work({backend, arena, precision}, weights);
-  return {arena.peak(), backend.work()};
-}
-
-TransformerPlan plan_transformer(const ModelConfig& config, WeightSource& source, DType stored,
-                                 const Job& job, std::optional<std::size_t> limit,
-                                 std::size_t process_bytes) {
-  const flux::Config& transformer = config.transformer;
-  const Conditioning prompt{std::vector<float>(count(transformer.pooled_projection_dim)),
-                            std::vector<float>(count(job.max_text_tokens * transformer.joint_attention_dim))};
-  const std::vector<Conditioning> prompts(job.true_cfg ? 2 : 1, prompt);
-  DryRun until_modulated;
-  const DryRun whole = dry_run(stored, job.precision, [&](const Context& ctx, WeightSource& weights) {
-    DenoisePhase denoiser(ctx, config, weights, job, prompts, nullptr);
-    until_modulated = {ctx.arena.peak(), static_cast<const DryRunBackend&>(ctx.backend).work()};
-    denoiser.run(std::vector<float>(count(job.image_tokens() * transformer.in_channels)), {},
-                 {.randn = [](std::span<float> noise) { std::ranges::fill(noise, 0.0f); }});
+// The first phase that the budget is too little for; null when there is none.
+const PlannedPhase* too_large(const Plan& plan) {
+  if (!plan.budget_bytes) return nullptr;
+  const auto it = std::ranges::find_if(plan.phases, [&](const PlannedPhase& phase) {
+    return phase.peak_bytes() + plan.process_bytes > *plan.budget_bytes;
   });
+  return it == plan.phases.end() ? nullptr : &*it;
+}
+
+void require_fits(const Inputs& in, const Plan& plan) {
+  const PlannedPhase* phase = too_large(plan);
+  if (!phase) return;
+  std::size_t smallest = 0;
+  for (const PlannedPhase& each : plan.phases) {
+    smallest = std::max(smallest, least_bytes(in, plan, each) + plan.process_bytes);
+  }
+  const bool by_size = phase->phase != Phase::kEncodeClip && phase->phase != Phase::kEncodeT5 &&
+                       phase->phase != Phase::kModulate;
+  fail(ErrorCode::kOutOfMemory,
+       "{} {} is too little: '{}' needs {}; the smallest budget for this request is {} bytes ({}){}",
+       plan.automatic ? "the free memory of" : "a budget of", memory::byte_text(*plan.budget_bytes),
+       phase_name(phase->phase), memory::byte_text(phase->peak_bytes() + plan.process_bytes), smallest,
+       memory::byte_text(smallest), by_size ? ", less for a smaller picture" : "");
+}
+
+// The transformer's two phases without their weights. Passes differ only in how many prompts they are under,
+// so one of each kind is walked, however many steps there are.
+struct TransformerWork {
+  DryRun modulation, denoise;
+};
+TransformerWork walk_transformer(const ModelConfig& config, DType stored, const Job& job) {
+  const std::vector<Conditioning> prompts(job.true_cfg ? 2 : 1);
+  const PassCounts passes = count_passes(job);
+  TransformerWork out;
+  double flops = 0;
+  const DryRun whole = dry_run(stored, job.precision, [&](const Context& ctx, WeightSource& weights) {
+    const Work& seen = static_cast<const DryRunBackend&>(ctx.backend).work();
+    DenoisePhase denoiser(ctx, config, weights, job, prompts, nullptr);
+    out.modulation = {ctx.arena.peak(), seen};
+    for (const auto& [count, under] : {std::pair(passes.one_prompt, 1), std::pair(passes.two_prompts, 2)}) {
+      if (count == 0) continue;
+      const double before = seen.flops;
+      denoiser.dry_pass(static_cast<std::size_t>(under));
+      flops += static_cast<double>(count) * (seen.flops - before);
+    }
+  });
+  out.denoise.activation_bytes = whole.activation_bytes;
+  out.denoise.work.flops = flops;
+  return out;
+}
+
+struct TransformerHost {
+  std::size_t modulation = 0, denoise = 0;
+};
+
+// The walked work with weights from `source`, as plan_transformer() says.
+TransformerPlan place_transformer(const flux::Config& config, WeightSource& source,
+                                  const TransformerWork& work, const TransformerHost& host,
+                                  std::optional<std::size_t> limit, std::size_t process_bytes) {
   flux::Weights weights;
   const auto sizes = [&](flux::WeightRole role) {
-    return memory::sizes_of(transformer_units(weights, transformer, source, role));
+    return memory::sizes_of(transformer_units(weights, config, source, role));
   };
-  TransformerPlan plan{
-      .modulation = {.name = "modulation",
-                     .activation_bytes = until_modulated.activation_bytes,
-                     .host_bytes = embedding_bytes(transformer, job) + picture_bytes(transformer, job),
-                     .flops = until_modulated.work.flops},
-      .denoise = {.name = "denoise",
-                  .activation_bytes = whole.activation_bytes,
-                  .host_bytes = sampling_vectors(job) * latent_bytes(transformer, job) +
-                                picture_bytes(transformer, job),
-                  .flops = whole.work.flops - until_modulated.work.flops},
-      .blocks = {},
-      .least_block_bytes = 0};
-  std::size_t staging = 0;  // weights are read one behind the other
-  weights.visit(transformer, [&](const std::string& name, Tensor&, const Shape& shape) {
+  TransformerPlan plan{.modulation = {.phase = Phase::kModulate,
+                                      .activation_bytes = work.modulation.activation_bytes,
+                                      .host_bytes = host.modulation,
+                                      .flops = work.modulation.work.flops},
+                       .denoise = {.phase = Phase::kDenoise,
+                                   .activation_bytes = work.denoise.activation_bytes,
+                                   .host_bytes = host.denoise,
+                                   .flops = work.denoise.work.flops},
+                       .blocks = {},
+                       .least_block_bytes = 0};
+  std::size_t staging = 0;  // weights are read one after the other
+  weights.visit(config, [&](const std::string& name, Tensor&, const Shape& shape) {
     PlannedPhase& phase = flux::is_modulation_weight(name) ? plan.modulation : plan.denoise;
     phase.weight_bytes += source.describe(name, shape).bytes_with_scales();
     staging = std::max(staging, source.staging_bytes(name, shape));
@@ -261,15 +244,85 @@ TransformerPlan plan_transformer(const ModelConfig& config, WeightSource& source
   return plan;
 }
 
-const PlannedPhase& Plan::phase(const std::string& name) const {
-  const auto it = std::ranges::find(phases, name, &PlannedPhase::name);
-  require(it != phases.end(), ErrorCode::kFailure, "the plan has no phase '{}'", name);
+TransformerHost transformer_host(const ModelConfig& config, const Job& job) {
+  return {host_bytes(Phase::kModulate, config, job, {}), host_bytes(Phase::kDenoise, config, job, {})};
+}
+
+// All of a plan that the storage of the transformer's weights does not change.
+struct Draft {
+  Plan plan;
+  TransformerWork transformer;
+};
+
+Draft draft_plan(const Inputs& in) {
+  const Model& model = in.model;
+  Draft draft;
+  Plan& plan = draft.plan;
+  plan.process_bytes = kProgramBytes + model.tokenizer_bytes() + in.machine.workspace.bytes;
+  plan.automatic = !in.job.budget_bytes;
+  plan.budget_bytes =
+      plan.automatic ? memory::automatic_budget(plan.process_bytes, in.machine.root) : in.job.budget_bytes;
+  if (in.job.starts_from_picture())
+    plan.phases.push_back(plan_strips(in, encoder_bytes(model), plan_encode, plan, plan.encode_strips));
+  plan.phases.push_back(plan_clip(in));
+  plan.phases.push_back(plan_t5(in));
+  draft.transformer = walk_transformer(model.config(), model.part_dtype(Part::kTransformer), in.job);
+  plan.phases.push_back(plan_strips(in, weight_bytes(model, Part::kVae), plan_decode, plan, plan.strips));
+  plan_scratch(in, plan);
+  return draft;
+}
+
+// The whole plan with weights in `storage`, which may be larger than its budget.
+Plan finish_plan(const Inputs& in, const Draft& draft, WeightStorage storage) {
+  Plan plan = draft.plan;
+  TransformerPlan transformer = place_transformer(
+      in.model.config().transformer, *in.model.weights_for_planning(Part::kTransformer, storage),
+      draft.transformer, transformer_host(in.model.config(), in.job), plan.budget_bytes, plan.process_bytes);
+  plan.blocks = std::move(transformer.blocks);
+  plan.least_block_bytes = transformer.least_block_bytes;
+  transformer.modulation.assumed = transformer.denoise.assumed = !in.model.has_part(Part::kTransformer);
+  plan.phases.insert(plan.phases.end() - 1, {transformer.modulation, transformer.denoise});
+  plan.decode_beside_denoise = in.job.count > 1;
+  if (plan.budget_bytes && plan.peak_bytes() > *plan.budget_bytes) plan.decode_beside_denoise = false;
+  return plan;
+}
+
+// How a note compares a plan's weights.
+std::string streaming_text(const Plan& plan) {
+  if (too_large(plan)) return "the budget would be too little";
+  if (plan.blocks.streamed_bytes == 0) return "nothing";
+  return fmt::format("{} would be read in every step", memory::byte_text(plan.blocks.streamed_bytes));
+}
+
+}  // namespace
+
+DryRun dry_run(DType stored, DType precision, const PhaseWork& work) {
+  DryRunBackend backend;
+  Arena arena = Arena::counting();
+  // The dtype decides nothing that is counted here; i8 would be one for matrices only.
+  PlanSource weights(is_float(stored) ? stored : DType::kBF16);
+  work({backend, arena, precision}, weights);
+  return {arena.peak(), backend.work()};
+}
+
+TransformerPlan plan_transformer(const ModelConfig& config, WeightSource& source, DType stored,
+                                 const Job& job, std::optional<std::size_t> limit,
+                                 std::size_t process_bytes) {
+  return place_transformer(config.transformer, source, walk_transformer(config, stored, job),
+                           transformer_host(config, job), limit, process_bytes);
+}
+
+Machine machine_of(const Backend& backend) { return {.workspace = backend.workspace()}; }
+
+const PlannedPhase& Plan::phase(Phase which) const {
+  const auto it = std::ranges::find(phases, which, &PlannedPhase::phase);
+  require(it != phases.end(), ErrorCode::kFailure, "the plan has no phase '{}'", phase_name(which));
   return *it;
 }
 
 std::size_t Plan::phase_bytes(const PlannedPhase& planned) const {
-  const bool beside = decode_beside_denoise && planned.name == "vae";
-  return planned.peak_bytes() + (beside ? phase("denoise").peak_bytes() : 0) + process_bytes;
+  const bool beside = decode_beside_denoise && planned.phase == Phase::kDecode;
+  return planned.peak_bytes() + (beside ? phase(Phase::kDenoise).peak_bytes() : 0) + process_bytes;
 }
 
 std::size_t Plan::peak_bytes() const {
@@ -278,74 +331,40 @@ std::size_t Plan::peak_bytes() const {
   return peak;
 }
 
-Plan make_plan(const Model& model, const Job& job, const Backend::Workspace& workspace) {
-  const ModelConfig& config = model.config();
-  Plan plan;
-  plan.process_bytes = kProgramBytes + model.tokenizer_bytes() + workspace.bytes;
-  plan.automatic = !job.budget_bytes;
-  plan.budget_bytes = job.budget_bytes ? job.budget_bytes : memory::automatic_budget(plan.process_bytes);
-  if (job.source) plan_strips(model, job, workspace, plan_encode, plan.encode_strips, plan);
-  plan_text(model, job, plan);
-  TransformerPlan transformer =
-      plan_transformer(config, *model.weights_for_planning(Part::kTransformer, job.weights),
-                       model.part_dtype(Part::kTransformer), job, plan.budget_bytes, plan.process_bytes);
-  plan.blocks = std::move(transformer.blocks);
-  plan.least_block_bytes = transformer.least_block_bytes;
-  for (PlannedPhase* phase : {&transformer.modulation, &transformer.denoise}) {
-    phase->assumed = !model.has_part(Part::kTransformer);
-    plan.phases.push_back(std::move(*phase));
-  }
-  plan_strips(model, job, workspace, plan_decode, plan.strips, plan);
-  plan_scratch(model, job, plan);
-  check_budget(model, job, workspace, plan);
-  plan.decode_beside_denoise = job.count > 1;
-  if (plan.budget_bytes && plan.peak_bytes() > *plan.budget_bytes) plan.decode_beside_denoise = false;
+Plan make_plan(const Model& model, const Job& job, const Machine& machine) {
+  const Inputs in{model, job, machine};
+  Plan plan = finish_plan(in, draft_plan(in), job.weights);
+  require_fits(in, plan);
   return plan;
 }
 
-namespace {
-
-// Bytes of blocks that a step reads again; nothing when the budget is too little for the request.
-std::optional<std::size_t> streamed_within_budget(const Model& model, const Job& job,
-                                                  const Backend::Workspace& workspace) {
-  try {
-    return make_plan(model, job, workspace).blocks.streamed_bytes;
-  } catch (const Error& e) {
-    if (e.code() != ErrorCode::kOutOfMemory) throw;
-    return std::nullopt;
+Plan plan_with_best_weights(const Model& model, const Machine& machine, Job& job) {
+  const Inputs in{model, job, machine};
+  const Draft draft = draft_plan(in);
+  Plan stored = finish_plan(in, draft, WeightStorage::kAsStored);
+  const bool stored_fits = !too_large(stored);
+  if (stored_fits && stored.blocks.streamed_bytes == 0) {
+    job.notes.emplace_back("weights: as stored, which stay in memory within the budget");
+    return stored;
   }
+  Plan small = finish_plan(in, draft, WeightStorage::kI8);
+  const bool small_fits = !too_large(small);
+  if (!stored_fits && !small_fits) require_fits(in, stored);
+  const bool use = small_fits && (small.blocks.streamed_bytes == 0 || !stored_fits);
+  if (use) job.weights = WeightStorage::kI8;
+  job.notes.push_back(fmt::format("weights: {}; as stored, {}, in int8 {}", use ? "int8" : "as stored",
+                                  streaming_text(stored), streaming_text(small)));
+  return use ? small : stored;
 }
 
-}  // namespace
-
-void settle_weights(const Model& model, const Backend::Workspace& workspace, Job& job) {
-  if (!job.weights_by_budget) return;
-  job.weights_by_budget = false;
-  const std::optional<std::size_t> stored = streamed_within_budget(model, job, workspace);
-  if (stored == std::size_t{0}) {
-    job.notes.emplace_back("weights: as stored, which stay in memory within the budget");
-    return;
-  }
-  Job smaller = job;
-  smaller.weights = WeightStorage::kI8;
-  const std::optional<std::size_t> small = streamed_within_budget(model, smaller, workspace);
-  if (!stored && !small) return;  // the run says what is missing
-  const bool use = small && (*small == 0 || !stored);
-  if (use) job.weights = smaller.weights;
-  const auto said = [](const std::optional<std::size_t>& streamed) {
-    return streamed ? fmt::format("{} would be read in every step", memory::byte_text(*streamed))
-                    : std::string("the budget would be too little");
-  };
-  job.notes.push_back(fmt::format("weights: {}; as stored, {}, in int8 {}", use ? "int8" : "as stored",
-                                  said(stored), small == std::size_t{0} ? "nothing" : said(small)));
+int64_t part_parameters(const Model& model, Part part) {
+  int64_t parameters = 0;
+  model.visit(part, [&](const std::string&, Tensor&, const Shape& shape) { parameters += shape.numel(); });
+  return parameters;
 }
 
 PartSize part_size(const Model& model, Part part) {
-  PartSize size;
-  model.visit(part,
-              [&](const std::string&, Tensor&, const Shape& shape) { size.parameters += shape.numel(); });
-  size.bytes = weight_bytes(model, part);
-  return size;
+  return {part_parameters(model, part), weight_bytes(model, part)};
 }
 
 }  // namespace darkroom

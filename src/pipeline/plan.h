@@ -12,6 +12,7 @@
 #include "memory/placement.h"
 #include "ops/context.h"
 #include "pipeline/model.h"
+#include "pipeline/phase.h"
 #include "pipeline/request.h"
 
 namespace darkroom {
@@ -29,7 +30,7 @@ using PhaseWork = std::function<void(const Context& ctx, WeightSource& weights)>
 DryRun dry_run(DType stored, DType precision, const PhaseWork& work);
 
 struct PlannedPhase {
-  std::string name;  // "vae encode" (of a source picture), "clip", "t5", "modulation", "denoise", "vae"
+  Phase phase = Phase::kEncodeClip;
   std::size_t weight_bytes = 0;    // as they come into memory, all that the phase uses
   std::size_t resident_bytes = 0;  // of weights that stay in memory during the phase
   std::size_t slot_bytes = 0;      // of the slots that the others pass through
@@ -59,8 +60,15 @@ struct TransformerPlan {
 TransformerPlan plan_transformer(const ModelConfig& config, WeightSource& weights, DType stored,
                                  const Job& job, std::optional<std::size_t> limit, std::size_t process_bytes);
 
+// What a plan must know of the machine that will run it.
+struct Machine {
+  Backend::Workspace workspace = {};  // of the backend
+  std::filesystem::path root = "/";   // where the system says what is free: memory::available_bytes()
+};
+Machine machine_of(const Backend& backend);
+
 struct Plan {
-  std::vector<PlannedPhase> phases;
+  std::vector<PlannedPhase> phases;  // in the order of the run
   std::size_t process_bytes = 0;  // of the program itself, in every phase: code, tokenizers, scratch memory
   std::optional<std::size_t> budget_bytes;  // given, or what is free; nothing where the system does not tell
   bool automatic = false;                   // the budget was not given
@@ -70,7 +78,7 @@ struct Plan {
   std::size_t scratch_bytes = 0;       // of the file that their pictures between stages lie in; 0: in memory
   bool decode_beside_denoise = false;  // of several pictures: the transformer stays while one is decoded
 
-  const PlannedPhase& phase(const std::string& name) const;
+  const PlannedPhase& phase(Phase which) const;
   // Of a phase with all that is in memory meanwhile: the process, and the transformer that stays.
   std::size_t phase_bytes(const PlannedPhase& phase) const;
   // Of the largest phase.
@@ -79,13 +87,14 @@ struct Plan {
 
 // Decides what stays in memory and what is streamed. Errors: those of the models for impossible shapes;
 // kOutOfMemory when the budget cannot work, with the phase, its bytes and the smallest budget that would.
-// `workspace` is that of the backend that will run.
-Plan make_plan(const Model& model, const Job& job, const Backend::Workspace& workspace);
+Plan make_plan(const Model& model, const Job& job, const Machine& machine);
 
-// Decides weights that were left to the budget, and says so in the job's notes: int8 where the transformer
-// then stays in memory and as stored it would not, or where only int8 fits at all, else as stored. Errors:
-// those of make_plan().
-void settle_weights(const Model& model, const Backend::Workspace& workspace, Job& job);
+// The same with the weights that serve the budget best, which it puts into the job, and says so in the job's
+// notes: int8 where the transformer then stays in memory and as stored it would not, or where only int8 fits
+// at all, else as stored. Errors: as make_plan().
+Plan plan_with_best_weights(const Model& model, const Machine& machine, Job& job);
+
+int64_t part_parameters(const Model& model, Part part);
 
 // Parameters of a part, and its bytes as stored.
 struct PartSize {

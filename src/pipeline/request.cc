@@ -6,11 +6,11 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
-#include "image/resize.h"
 #include "memory/budget.h"
 #include "options/limits.h"
 #include "options/option.h"
 #include "pipeline/prompt_words.h"
+#include "pipeline/source_picture.h"
 #include "sampling/guidance_text.h"
 
 namespace darkroom {
@@ -35,7 +35,7 @@ struct Size {
 // The size of a run that starts from `image`: the picture's own, smaller where it has more than twice the
 // pixels of the model's; with one edge given, the other in proportion. Multiples of `multiple`, which may be
 // too large.
-Size size_from_picture(const Image& image, const Request& request, const Size& own, int64_t multiple) {
+Size size_from_picture(const PictureSize& image, const Request& request, const Size& own, int64_t multiple) {
   const double across = image.width, down = image.height;
   const double most = static_cast<double>(std::min(2 * own.width * own.height, kMaxPixels));
   const auto edge = [&](double pixels) {
@@ -50,36 +50,6 @@ Size size_from_picture(const Image& image, const Request& request, const Size& o
   return {edge(across * factor), edge(down * factor)};
 }
 
-// The files, in the size of the job.
-SourcePicture fit_source(Image init, const Request& request, const Job& job) {
-  const auto fit = [&](const Image& image) {
-    return fit_image(image, static_cast<int>(job.width), static_cast<int>(job.height));
-  };
-  SourcePicture source;
-  source.image = fit(init);
-  if (request.mask_path.empty()) return source;
-  init.rgb = {};  // only one of the two files is in memory at a time
-  const Image mask = read_source("mask", request.mask_path);
-  require(have_one_shape(init, mask), ErrorCode::kUsage,
-          "mask: {} is {}x{}, which is another shape than the {}x{} of the picture {}",
-          request.mask_path.string(), mask.width, mask.height, init.width, init.height,
-          request.init_path.string());
-  source.mask = mask_tokens(fit(mask), job.token_rows, job.token_cols);
-  return source;
-}
-
-void note_empty_mask(Job& job) {
-  const std::vector<float>& mask = job.source->mask;
-  if (mask.empty()) return;
-  const auto anew = std::ranges::count(mask, 1.0f);
-  if (anew == 0) {
-    job.notes.emplace_back(
-        "the mask leaves nothing to draw: no upper left corner of an 8x8 square is white in it");
-  }
-  if (anew == std::ssize(mask))
-    job.notes.emplace_back("the mask keeps nothing of the picture: it is all white");
-}
-
 void decide_size(const Request& request, const Model& model, Job& job) {
   const ModelConfig& config = model.config();
   const ModelSettings& own = model.settings();
@@ -88,14 +58,12 @@ void decide_size(const Request& request, const Model& model, Job& job) {
   // too.
   const int64_t fallback = config.has_flux_width() ? 1024 : 16 * pixels;
   Size size{own.width.value_or(fallback), own.height.value_or(fallback)};
-  Image init;
   const bool has_source = !request.init_path.empty();
   require(has_source || request.mask_path.empty(), ErrorCode::kUsage,
           "mask: there is no picture that '{}' could be the mask of; pass one as init",
           request.mask_path.string());
   if (has_source) {
-    init = read_source("init", request.init_path);
-    size = size_from_picture(init, request, size, pixels);
+    size = size_from_picture(source_size(request.init_path, request.mask_path), request, size, pixels);
   }
   job.width = decide_edge("width", request.width, pixels, size.width);
   job.height = decide_edge("height", request.height, pixels, size.height);
@@ -104,9 +72,6 @@ void decide_size(const Request& request, const Model& model, Job& job) {
           kMaxPixels);
   job.token_cols = job.width / pixels;
   job.token_rows = job.height / pixels;
-  if (!has_source) return;
-  job.source = std::make_shared<const SourcePicture>(fit_source(std::move(init), request, job));
-  note_empty_mask(job);
   job.init_path = request.init_path;
   job.mask_path = request.mask_path;
 }
@@ -115,7 +80,7 @@ void decide_size(const Request& request, const Model& model, Job& job) {
 void decide_strength(const Request& request, Job& job) {
   job.asked_steps = job.steps();
   const double strength = request.strength.value_or(kDefaultStrength);
-  if (!job.source) {
+  if (!job.starts_from_picture()) {
     if (request.strength) job.notes.emplace_back("strength has no effect without a picture to start from");
     return;
   }
@@ -269,8 +234,7 @@ DType decide_precision(const std::string& name, const Model& model) {
 }
 
 void decide_weights(const std::string& name, Job& job) {
-  job.weights_by_budget = name == "auto";
-  if (job.weights_by_budget) return;
+  if (name == "auto") return;
   job.weights = parse_storage(name).value();
 }
 
@@ -328,7 +292,7 @@ Request settled(const Request& request, const Job& job) {
   out.max_text_tokens = job.max_text_tokens;
   out.precision = dtype_name(job.precision);
   out.rng = noise_source_text(job.noise);
-  out.strength = job.source ? std::optional(job.strength) : std::nullopt;
+  out.strength = job.starts_from_picture() ? std::optional(job.strength) : std::nullopt;
   out.seed = job.seed;
   out.count.reset();
   out.sheet_columns.reset();
@@ -345,7 +309,15 @@ std::optional<std::size_t> decide_budget(const std::string& text) {
   return bytes;
 }
 
-Job decide(const Request& request, const Model& model) {
+int64_t decide_text_tokens(const Request& request, const Model& model) {
+  check_ranges(request);
+  Job job;
+  take_texts(request, job);
+  decide_text_length(request, model, job);
+  return job.max_text_tokens;
+}
+
+Job decide_values(const Request& request, const Model& model) {
   check_ranges(request);
   Job job;
   job.notes = model.notes();
@@ -368,7 +340,8 @@ Job decide(const Request& request, const Model& model) {
   job.noise_path = request.noise_path;
   note_cards(job, job.image_tokens() * 4 * model.config().vae.latent_channels);
   // Nothing is drawn but the noise itself: -n pictures from given noise are all the same.
-  if (!job.noise_path.empty() && job.count > 1 && job.sampler != SamplerKind::kAncestral && !job.source) {
+  if (!job.noise_path.empty() && job.count > 1 && job.sampler != SamplerKind::kAncestral &&
+      !job.starts_from_picture()) {
     job.notes.push_back(fmt::format(
         "all {} pictures will be the same: they start from the given noise, and the sampler draws none",
         job.count));

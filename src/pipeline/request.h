@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,7 +10,6 @@
 #include "image/sheet.h"
 #include "options/request.h"
 #include "pipeline/model.h"
-#include "pipeline/source_picture.h"
 #include "sampling/guidance.h"
 #include "sampling/noise.h"
 #include "sampling/sampler.h"
@@ -46,13 +44,11 @@ struct Job {
   int64_t count = 1;
   DType precision = DType::kF32;  // of hidden states: f32 or bf16
   WeightStorage weights = WeightStorage::kAsStored;
-  bool weights_by_budget = false;           // settle_weights() is still to decide them
-  std::optional<std::size_t> budget_bytes;  // absent: what is free when the run begins
+  std::optional<std::size_t> budget_bytes;  // absent: what is free
   std::filesystem::path scratch_folder;
   NoiseSource noise;
   std::filesystem::path noise_path;
-  std::shared_ptr<const SourcePicture> source;  // of the job's size; null: noise alone
-  std::filesystem::path init_path, mask_path;
+  std::filesystem::path init_path, mask_path;  // empty: noise alone; all of it is drawn anew
   double strength = 1;
   std::optional<SheetLayout> sheet;
   std::vector<std::string> notes;  // options without effect, words that the model does not know
@@ -62,6 +58,7 @@ struct Job {
   int64_t token_rows = 0, token_cols = 0;
   int64_t image_tokens() const { return token_rows * token_cols; }
   int64_t steps() const { return schedule.steps(); }
+  bool starts_from_picture() const { return !init_path.empty(); }
   // How often the transformer is asked for a picture, under one prompt or two.
   int64_t passes() const { return sampler_evaluations(sampler, schedule.steps()); }
 };
@@ -69,8 +66,12 @@ struct Job {
 // Bytes; nothing for "auto". Errors: kUsage.
 std::optional<std::size_t> decide_budget(const std::string& text);
 
-// Decides every value. A seed that was not given is drawn from the system. Errors: kUsage, naming the option,
-// its value and what is allowed; kOutOfMemory for a picture to start from that does not fit.
-Job decide(const Request& request, const Model& model);
+// Decides every value that the machine has no say in: weights "auto" are as stored here (decide.h settles
+// them). Of a picture to start from only the header is read. A seed that was not given is drawn from the
+// system. Errors: kUsage, naming the option, its value and what is allowed.
+Job decide_values(const Request& request, const Model& model);
+
+// Of these values the one that tokenizing needs, T5's tokens; the prompt is checked. Errors: kUsage.
+int64_t decide_text_tokens(const Request& request, const Model& model);
 
 }  // namespace darkroom

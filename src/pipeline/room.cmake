@@ -1,5 +1,6 @@
 darkroom_room(pipeline
-  SOURCES model_settings.cc preview.cc prompt_words.cc model.cc model_folder.cc request.cc phases.cc embeddings.cc plan.cc pipeline.cc
+  SOURCES model_settings.cc preview.cc prompt_words.cc model.cc model_folder.cc request.cc phases.cc embeddings.cc host_bytes.cc
+          plan.cc decide.cc pipeline.cc
           latents_file.cc source_picture.cc inspect.cc
   DEPS memory cache models options sampling image text backends/dry_run)
 

@@ -18,17 +18,59 @@ int luminance(const uint8_t* rgb) {
   return static_cast<int>((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
 }
 
-}  // namespace
-
-Image read_source(const char* option, const std::filesystem::path& path) {
+// `option` ("init" or "mask") opens every message; whatever is wrong with the file is kUsage.
+template <typename Read>
+auto read_as(const char* option, const Read& read) {
   try {
-    return read_picture(path);
+    return read();
   } catch (const Error& e) {
     fail(ErrorCode::kUsage, "{}: {}", option, e.what());
   }
 }
 
-bool have_one_shape(const Image& a, const Image& b) {
+void require_one_shape(const std::filesystem::path& init, const PictureSize& size,
+                       const std::filesystem::path& mask, const PictureSize& mask_size) {
+  require(have_one_shape(size, mask_size), ErrorCode::kUsage,
+          "mask: {} is {}x{}, which is another shape than the {}x{} of the picture {}", mask.string(),
+          mask_size.width, mask_size.height, size.width, size.height, init.string());
+}
+
+}  // namespace
+
+PictureSize source_size(const std::filesystem::path& init, const std::filesystem::path& mask) {
+  const PictureSize size = read_as("init", [&] { return picture_size(init); });
+  if (!mask.empty()) require_one_shape(init, size, mask, read_as("mask", [&] { return picture_size(mask); }));
+  return size;
+}
+
+SourcePicture read_source_picture(const Job& job) {
+  const auto fit = [&](const Image& image) {
+    return fit_image(image, static_cast<int>(job.width), static_cast<int>(job.height));
+  };
+  SourcePicture source;
+  PictureSize size;
+  {  // only one of the two files is in memory at a time
+    const Image init = read_as("init", [&] { return read_picture(job.init_path); });
+    size = {init.width, init.height};
+    source.image = fit(init);
+  }
+  if (job.mask_path.empty()) return source;
+  const Image mask = read_as("mask", [&] { return read_picture(job.mask_path); });
+  require_one_shape(job.init_path, size, job.mask_path, {mask.width, mask.height});
+  source.mask = mask_tokens(fit(mask), job.token_rows, job.token_cols);
+  return source;
+}
+
+std::vector<std::string> notes_on(const SourcePicture& source) {
+  const auto redrawn = std::ranges::count(source.mask, 1.0f);
+  if (source.mask.empty()) return {};
+  if (redrawn == 0)
+    return {"the mask leaves nothing to draw: no upper left corner of an 8x8 square is white in it"};
+  if (redrawn == std::ssize(source.mask)) return {"the mask keeps nothing of the picture: it is all white"};
+  return {};
+}
+
+bool have_one_shape(const PictureSize& a, const PictureSize& b) {
   const int64_t difference = int64_t{a.width} * b.height - int64_t{b.width} * a.height;
   return std::abs(difference) <= std::max({a.width, a.height, b.width, b.height});
 }

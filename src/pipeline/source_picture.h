@@ -5,9 +5,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "image/image.h"
+#include "image/picture_size.h"
+#include "pipeline/request.h"
 
 namespace darkroom {
 
@@ -16,12 +19,18 @@ struct SourcePicture {
   std::vector<float> mask;  // mask_tokens(); empty: all of it may change
 };
 
-// Reads a PNG, JPEG or WebP file, turned as its EXIF says. `option` ("init" or "mask") opens every message.
-// Errors: kUsage for a file that cannot be read.
-Image read_source(const char* option, const std::filesystem::path& path);
+// The size of the picture at `init`, from its header; that of `mask`, unless the path is empty, is compared
+// with it. Errors: kUsage for a file that is no picture, and for a mask of another shape.
+PictureSize source_size(const std::filesystem::path& init, const std::filesystem::path& mask);
 
-// Whether both have one shape: the sides differ by a common factor, but for a pixel of rounding.
-bool have_one_shape(const Image& a, const Image& b);
+// The files of the job, which has some, in its size. Errors: as source_size(), for damaged pixels too.
+SourcePicture read_source_picture(const Job& job);
+
+// What the user should know about a mask that decides nothing.
+std::vector<std::string> notes_on(const SourcePicture& source);
+
+// Whether both have one shape: the sides differ by a common factor, except for a pixel of rounding.
+bool have_one_shape(const PictureSize& a, const PictureSize& b);
 
 // The picture as the VAE's encoder reads it: [height, width, 3], rgb / 127.5 - 1.
 std::vector<float> source_pixels(const Image& image);

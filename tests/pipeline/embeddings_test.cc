@@ -49,7 +49,8 @@ class Embeddings : public testing::Test {
       drawn.prompts = p.prompts;
       drawn.cached = p.cached_prompts;
     };
-    generate(model, *engine, decide(request_, model), listeners, cancel, {.folder = folder});
+    generate(model, *engine, decide(request_, model, machine_of(*engine)), listeners, cancel,
+             {.folder = folder});
     EXPECT_EQ(drawn.notes, std::vector<std::string>{});
     return drawn;
   }
@@ -98,7 +99,7 @@ TEST_F(Embeddings, TheSamePictureFromTheCacheAndWithoutOne) {
 TEST_F(Embeddings, WhatIsCachedIsUsedInsteadOfTheEncoders) {
   const Drawn expected = draw({});
   const Model model = Model::open(kCheckpoint);
-  const Job job = decide(request_, model);
+  const Job job = decide_values(request_, model);
   const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 1});
   const EmbeddingCache embeddings({.folder = cache()}, model, job, backend->name(), {});
   const flux::Config& config = model.config().transformer;
@@ -157,7 +158,7 @@ TEST_F(Embeddings, ModelsAreKnownByTheirEncodersContents) {
 
 // Models of a formula have no files, and must not be taken for each other.
 TEST_F(Embeddings, DummiesAreKnownByTheirNames) {
-  const Job job = decide(request_, Model::dummy("tiny"));
+  const Job job = decide_values(request_, Model::dummy("tiny"));
   const Conditioning found{std::vector<float>(768), std::vector<float>(40 * 4096)};
   Tokens tokens;
   tokens.clip = tokens.t5 = {1, 2, 3};

@@ -31,7 +31,7 @@ TEST(PlanIsRealityAtFullSize, EveryPhaseOfDevWithinTwoGibibytes) {
     if (!p.finished) return;
     peaks[p.phase] = {static_cast<double>(p.phase_peak_bytes), static_cast<double>(p.planned_bytes)};
   };
-  generate(model, *backend, decide(request, model), listeners, cancel);
+  generate(model, *backend, decide(request, model, machine_of(*backend)), listeners, cancel);
   ASSERT_EQ(peaks.size(), 4u);
   for (const auto& [phase, bytes] : peaks) {
     const auto [real, planned] = bytes;

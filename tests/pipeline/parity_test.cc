@@ -54,7 +54,7 @@ Picture draw(const Case& test, const Request& request, const BackendOptions& opt
   Picture result;
   Listeners listeners;
   listeners.on_picture = [&](const Picture& picture) { result = picture; };
-  generate(model, *backend, decide(request, model), listeners, cancel);
+  generate(model, *backend, decide(request, model, machine_of(*backend)), listeners, cancel);
   return result;
 }
 
@@ -191,23 +191,23 @@ TEST(PipelineRuns, EveryBudgetDrawsTheSamePictures) {
     listeners.on_picture = [&](const Picture& p) {
       bytes.insert(bytes.end(), p.image.rgb.begin(), p.image.rgb.end());
     };
-    generate(model, *backend, decide(request, model), listeners, cancel);
+    generate(model, *backend, decide(request, model, machine_of(*backend)), listeners, cancel);
     return bytes;
   };
   request.budget = "1T";
-  const Plan all = make_plan(model, decide(request, model), backend->workspace());
+  const Plan all = make_plan(model, decide_values(request, model), machine_of(*backend));
   const std::vector<uint8_t> expected = draw(std::size_t{1} << 40);
   ASSERT_EQ(expected.size(), 2u * 16 * 16 * 3);
-  const std::size_t denoise = all.phase("denoise").peak_bytes() + all.process_bytes;
+  const std::size_t denoise = all.phase(Phase::kDenoise).peak_bytes() + all.process_bytes;
   std::size_t streamed = 0, others = 0;
   for (const PlannedPhase& phase : all.phases) {
-    if (phase.name != "denoise") others = std::max(others, phase.peak_bytes() + all.process_bytes);
+    if (phase.phase != Phase::kDenoise) others = std::max(others, phase.peak_bytes() + all.process_bytes);
   }
   for (std::size_t saved = 0; saved <= all.blocks.bytes() - all.least_block_bytes;
        saved += all.least_block_bytes) {
     const std::size_t budget = std::max(denoise - saved, others);
     request.budget = std::to_string(budget);
-    const Plan plan = make_plan(model, decide(request, model), backend->workspace());
+    const Plan plan = make_plan(model, decide_values(request, model), machine_of(*backend));
     EXPECT_LE(plan.peak_bytes(), budget);
     streamed = std::max(streamed, plan.blocks.streamed_bytes);
     EXPECT_EQ(draw(budget), expected) << budget;
@@ -219,7 +219,7 @@ TEST(PipelineRuns, EveryBudgetDrawsTheSamePictures) {
 std::size_t smallest_budget(const Model& model, const Backend& backend, Request request) {
   request.budget = "1";
   try {
-    make_plan(model, decide(request, model), backend.workspace());
+    make_plan(model, decide_values(request, model), machine_of(backend));
   } catch (const Error& e) {
     const std::string message = e.what(), key = "the smallest budget for this request is ";
     return std::stoull(message.substr(message.find(key) + key.size()));
@@ -253,26 +253,26 @@ TEST(PipelineRuns, ScratchFileDrawsTheSamePictureInLittleMemory) {
       if (!p.finished) reset_peak(), before = memory::resident_bytes();
       if (p.finished) decode_bytes = p.phase_peak_bytes - before;
     };
-    generate(model, *backend, decide(request, model), listeners, cancel);
+    generate(model, *backend, decide(request, model, machine_of(*backend)), listeners, cancel);
     return bytes;
   };
   std::size_t in_memory = 0, in_file = 0;
   const std::string smallest = std::to_string(smallest_budget(model, *backend, request));
   request.budget = smallest;
-  const Plan plan = make_plan(model, decide(request, model), backend->workspace());
+  const Plan plan = make_plan(model, decide_values(request, model), machine_of(*backend));
   ASSERT_TRUE(plan.strips.in_file);
   EXPECT_EQ(plan.scratch_bytes, 784u * 752 * 32 * 2);  // two pictures of 16 channels
   const std::vector<uint8_t> small = draw(smallest, in_file), large = draw("1T", in_memory);
   EXPECT_EQ(small, large);
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
   EXPECT_GT(in_memory, plan.scratch_bytes);
-  EXPECT_LT(in_file, plan.phase("vae").peak_bytes() + (std::size_t{8} << 20));
+  EXPECT_LT(in_file, plan.phase(Phase::kDecode).peak_bytes() + (std::size_t{8} << 20));
   EXPECT_LT(in_file, plan.scratch_bytes);
 
   request.scratch_folder = folder / "missing";
   request.budget = smallest;
   try {
-    generate(model, *backend, decide(request, model), {}, false);
+    generate(model, *backend, decide(request, model, machine_of(*backend)), {}, false);
     FAIL() << "it went on without a scratch file";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::kOutput);
@@ -283,7 +283,7 @@ TEST(PipelineRuns, DummyDrawsProgressesAndStops) {
   const Model model = Model::dummy("tiny");
   const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
   const Request request = two_small_pictures();
-  const Job job = decide(request, model);
+  const Decision decision = decide(request, model, machine_of(*backend));
   std::atomic<bool> cancel{false};
   std::vector<Picture> pictures;
   std::vector<Phase> finished;
@@ -297,12 +297,12 @@ TEST(PipelineRuns, DummyDrawsProgressesAndStops) {
       EXPECT_EQ(p.steps, 3);
     }
   };
-  generate(model, *backend, job, listeners, cancel);
+  generate(model, *backend, decision, listeners, cancel);
   ASSERT_EQ(pictures.size(), 2u);
   EXPECT_EQ(pictures[1].recipe.seed, 6u);
   EXPECT_NE(pictures[0].image.rgb, pictures[1].image.rgb);
   EXPECT_EQ(last_step, 3);
-  EXPECT_EQ(finished, (std::vector<Phase>{Phase::kEncodeText, Phase::kModulate, Phase::kDenoise,
+  EXPECT_EQ(finished, (std::vector<Phase>{Phase::kEncodeClip, Phase::kModulate, Phase::kDenoise,
                                           Phase::kDecode, Phase::kDenoise, Phase::kDecode}));
 
   listeners.on_picture = [](const Picture&) { FAIL() << "a cancelled run finished a picture"; };
@@ -310,7 +310,7 @@ TEST(PipelineRuns, DummyDrawsProgressesAndStops) {
     if (p.phase == Phase::kDenoise && p.block == 2) cancel = true;
   };
   try {
-    generate(model, *backend, job, listeners, cancel);
+    generate(model, *backend, decision, listeners, cancel);
     FAIL() << "the run went on";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::kCancelled);

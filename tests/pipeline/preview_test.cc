@@ -89,7 +89,7 @@ class PreviewedRun : public testing::Test {
     }
     const auto backend = make_backend({});
     const std::atomic<bool> cancel{false};
-    generate(model, *backend, decide(request, model), listeners, cancel);
+    generate(model, *backend, decide(request, model, machine_of(*backend)), listeners, cancel);
     return result;
   }
   Result run(const Request& request, int every) { return run(request, every, *model_); }

@@ -1,4 +1,4 @@
-// What decide() says of a request that it refuses.
+// What decide_values() says of a request that it refuses.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@ namespace darkroom {
 
 inline std::string refusal(const Request& request, const Model& model) {
   try {
-    decide(request, model);
+    decide_values(request, model);
     return "accepted";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::kUsage);

@@ -8,24 +8,25 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/temp_folder.h"
 #include "expected.h"
+#include "pipeline/decide.h"
 #include "pipeline/inspect.h"
 #include "pipeline/phases.h"
-#include "pipeline/plan.h"
 #include "pipeline/refusal.h"
 
 namespace darkroom {
 namespace {
 
 TEST(Decide, DefaultsFollowTheModel) {
-  const Job dev = decide({}, Model::dummy("dev"));
+  const Job dev = decide_values({}, Model::dummy("dev"));
   EXPECT_EQ(dev.steps(), 28);
   EXPECT_EQ(dev.guidance, 3.5f);
   EXPECT_EQ(dev.max_text_tokens, 512);
   EXPECT_EQ(dev.width, 1024);
   EXPECT_EQ(dev.image_tokens(), 4096);
   EXPECT_EQ(dev.precision, DType::kBF16);
-  const Job schnell = decide({}, Model::dummy("schnell"));
+  const Job schnell = decide_values({}, Model::dummy("schnell"));
   EXPECT_EQ(schnell.steps(), 4);
   EXPECT_EQ(schnell.guidance, std::nullopt);
   EXPECT_EQ(schnell.max_text_tokens, 256);
@@ -79,10 +80,10 @@ TEST(Decide, RefusesNonsenseWithItsNumbers) {
 TEST(Decide, SaysWhatHasNoEffect) {
   Request r;
   r.guidance = 3;
-  EXPECT_EQ(decide(r, Model::dummy("schnell")).notes.size(), 1u);
+  EXPECT_EQ(decide_values(r, Model::dummy("schnell")).notes.size(), 1u);
   r = {};
   r.cfg = 3;
-  const Job job = decide(r, Model::dummy("dev"));
+  const Job job = decide_values(r, Model::dummy("dev"));
   EXPECT_FALSE(job.true_cfg);
   EXPECT_EQ(job.notes.size(), 1u);
 }
@@ -93,7 +94,7 @@ TEST(Decide, GuidanceGoesToTrueCfgWhereThatRuns) {
   r.guidance = 3;
   r.guidance_schedule = "triangle";
   r.guidance_interval = "0,0.5";
-  const Job distilled = decide(r, Model::dummy("dev"));
+  const Job distilled = decide_values(r, Model::dummy("dev"));
   ASSERT_EQ(distilled.guidances.size(), 10u);
   EXPECT_NEAR(distilled.guidances[2], 5,
               0.4);  // the middle of the guided five: 2w - 1, less what a mean over five needs
@@ -101,7 +102,7 @@ TEST(Decide, GuidanceGoesToTrueCfgWhereThatRuns) {
   EXPECT_TRUE(distilled.cfg_scales.empty());
   r.cfg = 4;
   r.negative = "";
-  const Job both = decide(r, Model::dummy("dev"));
+  const Job both = decide_values(r, Model::dummy("dev"));
   EXPECT_EQ(both.guidances, std::vector<float>(10, 3.0f));
   ASSERT_EQ(both.cfg_scales.size(), 10u);
   EXPECT_GT(both.cfg_scales[2], 4);
@@ -109,10 +110,10 @@ TEST(Decide, GuidanceGoesToTrueCfgWhereThatRuns) {
   r = {};
   r.guidance_interval = "0.2,0.8";
   r.threshold = "99.5";
-  EXPECT_EQ(decide(r, Model::dummy("schnell")).notes.size(), 2u);
+  EXPECT_EQ(decide_values(r, Model::dummy("schnell")).notes.size(), 2u);
   r = {};
   r.guidance_interval = "0.2,0.2";
-  EXPECT_EQ(decide(r, Model::dummy("dev")).notes.size(), 1u);  // no step is guided
+  EXPECT_EQ(decide_values(r, Model::dummy("dev")).notes.size(), 1u);  // no step is guided
   for (std::string Request::*text :
        {&Request::sampler, &Request::spacing, &Request::guidance_schedule, &Request::guidance_interval,
         &Request::cfg_method, &Request::threshold}) {
@@ -131,8 +132,9 @@ TEST(Plan, OutsideTheGuidanceIntervalThereIsOnePassAStep) {
     r.cfg = cfg;
     r.negative = "";
     r.guidance_interval = interval;
-    const Plan plan = make_plan(model, decide(r, model), {.bytes = 7 << 20, .conv_bytes = 9 << 20});
-    return plan.phase("denoise").flops;
+    const Plan plan =
+        make_plan(model, decide_values(r, model), {.workspace = {.bytes = 7 << 20, .conv_bytes = 9 << 20}});
+    return plan.phase(Phase::kDenoise).flops;
   };
   const double one = flops(1, "0,1");
   EXPECT_DOUBLE_EQ(flops(4, "0,1"), 2 * one);
@@ -141,7 +143,7 @@ TEST(Plan, OutsideTheGuidanceIntervalThereIsOnePassAStep) {
 }
 
 // Of a backend with two threads, about: the plans of this file are the same on every machine.
-constexpr Backend::Workspace kWorkspace{.bytes = 7 << 20, .conv_bytes = 9 << 20};
+const Machine kMachine{.workspace = {.bytes = 7 << 20, .conv_bytes = 9 << 20}};
 
 // What a plan says, in bytes: a line a phase, under each budget for each size.
 std::string plan_text(const std::string& name) {
@@ -153,13 +155,14 @@ std::string plan_text(const std::string& name) {
       request.width = width;
       request.height = height;
       request.budget = budget;
-      const Plan plan = make_plan(model, decide(request, model), kWorkspace);
+      const Plan plan = make_plan(model, decide_values(request, model), kMachine);
       text += fmt::format("{}x{} within {}: peak {}, {} slots, strips of {}{}\n", width, height, budget,
                           plan.peak_bytes(), plan.blocks.slots, plan.strips.strip_bytes,
                           plan.strips.in_file ? " in a file" : "");
       for (const PlannedPhase& p : plan.phases) {
-        text += fmt::format("  {} {} {} {} {} {} {} {}\n", p.name, p.weight_bytes, p.resident_bytes,
-                            p.slot_bytes, p.streamed_bytes, p.activation_bytes, p.host_bytes, p.flops);
+        text +=
+            fmt::format("  {} {} {} {} {} {} {} {}\n", phase_name(p.phase), p.weight_bytes, p.resident_bytes,
+                        p.slot_bytes, p.streamed_bytes, p.activation_bytes, p.host_bytes, p.flops);
       }
     }
   }
@@ -176,6 +179,85 @@ TEST(Plan, GoldenTextForTheRealSizes) {
   }
 }
 
+// One pass of each kind is walked, and one strip of each size, however many there are.
+TEST(Plan, WalksOneStepAndOneStripForAll) {
+  const Model model = Model::dummy("dev");
+  const auto denoise_ops = [&](int64_t steps, const char* cache) {
+    Request request;
+    request.steps = steps;
+    request.cfg = 3;
+    request.negative = "";
+    request.guidance_interval = "0.2,0.7";
+    request.cache = cache;
+    const Job job = decide_values(request, model);
+    int64_t ops = 0;
+    const std::vector<Conditioning> prompts(2);
+    dry_run(DType::kBF16, job.precision, [&](const Context& ctx, WeightSource& weights) {
+      DenoisePhase denoiser(ctx, model.config(), weights, job, prompts, nullptr);
+      const Work& work = static_cast<const DryRunBackend&>(ctx.backend).work();
+      const int64_t before = work.ops;
+      denoiser.dry_pass(2);
+      ops = work.ops - before;
+    });
+    return ops;
+  };
+  EXPECT_EQ(denoise_ops(2, "off"), denoise_ops(1000, "off"));
+  EXPECT_EQ(denoise_ops(10, "fast"), denoise_ops(1000, "fast"));
+
+  const auto decode = [&](int64_t edge, std::size_t strip_bytes) {
+    Request request;
+    request.width = request.height = edge;
+    const Job job = decide_values(request, model);
+    return dry_run(DType::kBF16, job.precision,
+                   [&](const Context& ctx, WeightSource& weights) {
+                     darkroom::decode(ctx, model.config(), weights, job, {}, {strip_bytes, true}, nullptr);
+                   })
+        .work;
+  };
+  constexpr std::size_t kMebibyte = std::size_t{1} << 20;
+  EXPECT_LT(decode(4096, 4 * kMebibyte).ops, 1000);
+  EXPECT_EQ(decode(1024, 4 * kMebibyte).flops, decode(1024, 1024 * kMebibyte).flops);
+}
+
+TEST(Plan, CountsThePassesOfEverySampler) {
+  const Model model = Model::dummy("tiny");
+  for (const auto& [sampler, one, two] :
+       {std::tuple("euler", 5, 5), std::tuple("heun", 9, 10), std::tuple("dpm++2m", 5, 5),
+        std::tuple("ipndm", 5, 5), std::tuple("euler-a", 5, 5)}) {
+    Request request;
+    request.steps = 10;
+    request.sampler = sampler;
+    request.cfg = 4;
+    request.negative = "";
+    request.guidance_interval = "0.2,0.7";
+    const PassCounts passes = count_passes(decide_values(request, model));
+    EXPECT_EQ(passes.one_prompt, one) << sampler;
+    EXPECT_EQ(passes.two_prompts, two) << sampler;
+  }
+}
+
+// The automatic budget is that of the machine that is asked about.
+TEST(Plan, TakesTheMachinesFreeMemory) {
+  const TempFolder root;
+  std::filesystem::create_directories(root / "proc");
+  root.write("proc/meminfo", "MemAvailable: 8388608 kB\n");
+  const Model model = Model::dummy("dev");
+  const Plan plan = decide({}, model, {.root = root.path()}).plan;
+  EXPECT_TRUE(plan.automatic);
+  EXPECT_LT(*plan.budget_bytes, std::size_t{8} << 30);
+  EXPECT_GT(*plan.budget_bytes, std::size_t{7} << 30);
+  EXPECT_GT(plan.blocks.streamed_bytes, 0u);
+}
+
+TEST(Plan, PhasesAreInTheOrderOfTheRun) {
+  const Model model = Model::dummy("tiny");
+  const Plan plan = decide({}, model, kMachine).plan;
+  std::vector<Phase> phases;
+  for (const PlannedPhase& phase : plan.phases) phases.push_back(phase.phase);
+  EXPECT_TRUE(std::ranges::is_sorted(phases));
+  EXPECT_EQ(phases.size(), std::size(kPhaseNames) - 1);  // without the one of a picture to start from
+}
+
 TEST(Plan, StaysWithinItsBudgetOrNamesTheSmallestOne) {
   const Model model = Model::dummy("dev");
   Request request;
@@ -183,7 +265,7 @@ TEST(Plan, StaysWithinItsBudgetOrNamesTheSmallestOne) {
   for (std::size_t budget = std::size_t{1} << 29; budget < std::size_t{1} << 36; budget += budget / 3) {
     request.budget = std::to_string(budget);
     try {
-      EXPECT_LE(make_plan(model, decide(request, model), kWorkspace).peak_bytes(), budget);
+      EXPECT_LE(make_plan(model, decide_values(request, model), kMachine).peak_bytes(), budget);
     } catch (const Error& e) {
       EXPECT_EQ(e.code(), ErrorCode::kOutOfMemory);
       const std::string message = e.what();
@@ -192,7 +274,7 @@ TEST(Plan, StaysWithinItsBudgetOrNamesTheSmallestOne) {
       request.budget = message.substr(message.find(key) + key.size(),
                                       message.find(" bytes") - message.find(key) - key.size());
       EXPECT_GT(std::stoull(request.budget), budget);
-      EXPECT_LE(make_plan(model, decide(request, model), kWorkspace).peak_bytes(),
+      EXPECT_LE(make_plan(model, decide_values(request, model), kMachine).peak_bytes(),
                 std::stoull(request.budget));
     }
   }
@@ -206,16 +288,15 @@ TEST(Plan, DecoderFitsIntoHalfAGibibyte) {
     Request request;
     request.width = width;
     request.height = height;
-    const Job job = decide(request, model);
-    const std::vector<float> latents(static_cast<std::size_t>(job.image_tokens() * 64));
+    const Job job = decide_values(request, model);
+    const std::size_t latent_bytes = static_cast<std::size_t>(job.image_tokens() * 64) * sizeof(float);
     const DryRun run =
         dry_run(model.part_dtype(Part::kVae), job.precision, [&](const Context& ctx, WeightSource& weights) {
-          decode(ctx, model.config(), weights, job, latents, strips, nullptr);
+          decode(ctx, model.config(), weights, job, {}, strips, nullptr);
         });
-    const std::size_t host =
-        static_cast<std::size_t>(width * height * 3) + 2 * latents.size() * sizeof(float);
-    return run.activation_bytes + part_size(model, Part::kVae).bytes + host + kWorkspace.bytes +
-           kWorkspace.conv_bytes + kProgramBytes;
+    const std::size_t host = static_cast<std::size_t>(width * height * 3) + 2 * latent_bytes;
+    return run.activation_bytes + part_size(model, Part::kVae).bytes + host + kMachine.workspace.bytes +
+           kMachine.workspace.conv_bytes + kProgramBytes;
   };
   constexpr std::size_t kMebibyte = std::size_t{1} << 20;
   EXPECT_LE(decoder_bytes(1024, 1024, {16 * kMebibyte, false}), 1126 * kMebibyte);
@@ -235,9 +316,9 @@ TEST(Decide, RefusesWhatIsNoBudget) {
 
 TEST(Plan, WeightsAreTheModelsParameters) {
   const Model model = Model::dummy("dev");
-  const Plan plan = make_plan(model, decide({}, model), kWorkspace);
+  const Plan plan = make_plan(model, decide_values({}, model), kMachine);
   std::map<std::string, std::size_t> bytes;
-  for (const PlannedPhase& p : plan.phases) bytes[p.name] = p.weight_bytes;
+  for (const PlannedPhase& p : plan.phases) bytes[std::string(phase_name(p.phase))] = p.weight_bytes;
   EXPECT_EQ(bytes["clip"], 2 * 123'060'480u);
   EXPECT_EQ(bytes["t5"], 2 * 4'762'310'656u);
   EXPECT_EQ(bytes["modulation"] + bytes["denoise"], 2 * 11'901'408'320u);

@@ -106,7 +106,7 @@ TEST(ModelSettings, AreTheDefaultsAndTheRequestWins) {
   const TempFolder folder;
   make_model_folder(folder / "m", kEverything);
   const Model model = Model::open(folder / "m");
-  Job job = decide({}, model);
+  Job job = decide_values({}, model);
   EXPECT_EQ(job.width, 128);
   EXPECT_EQ(job.height, 64);
   EXPECT_EQ(job.steps(), 20);
@@ -120,7 +120,7 @@ TEST(ModelSettings, AreTheDefaultsAndTheRequestWins) {
   request.guidance = 1.5;
   request.cfg = 4;
   request.max_text_tokens = 30;
-  job = decide(request, model);
+  job = decide_values(request, model);
   EXPECT_EQ(job.width, 32);
   EXPECT_EQ(job.height, 32);
   EXPECT_EQ(job.steps(), 3);
@@ -129,7 +129,7 @@ TEST(ModelSettings, AreTheDefaultsAndTheRequestWins) {
   EXPECT_EQ(job.cfg, 4.0f);
   request = {};
   request.sigmas = {1.0, 0.5};
-  EXPECT_EQ(decide(request, model).steps(), 2);
+  EXPECT_EQ(decide_values(request, model).steps(), 2);
 }
 
 // As diffusers has it: no true CFG without a negative prompt. A model that recommends it implies an empty
@@ -154,7 +154,7 @@ TEST(ModelSettings, AModelsOwnCfgImpliesAnEmptyNegativePrompt) {
     Request request;
     request.cfg = row.cfg;
     request.negative = row.negative;
-    const Job job = decide(request, row.model);
+    const Job job = decide_values(request, row.model);
     SCOPED_TRACE(fmt::format("{} cfg {} negative '{}'", row.model.name(), row.cfg.value_or(0),
                              row.negative.value_or("none")));
     EXPECT_EQ(job.true_cfg, row.expected_cfg > 1);
@@ -189,7 +189,7 @@ TEST(PromptWords, UnknownOnesAreNotedOnceAndNeverRefused) {
     Request request;
     request.prompt = prompt;
     request.negative = negative;
-    return decide(request, model).notes;
+    return decide_values(request, model).notes;
   };
   EXPECT_EQ(notes(""), Words{});
   EXPECT_EQ(notes("A RED star, left of: a blue Star!"), Words{});
@@ -206,7 +206,7 @@ TEST(PromptWords, UnknownOnesAreNotedOnceAndNeverRefused) {
   // Models without a list know every word.
   Request request;
   request.prompt = "anything";
-  EXPECT_TRUE(decide(request, Model::dummy("tiny")).notes.empty());
+  EXPECT_TRUE(decide_values(request, Model::dummy("tiny")).notes.empty());
 }
 
 TEST(DecideSheet, TakesTheDecidedSizes) {
@@ -215,18 +215,19 @@ TEST(DecideSheet, TakesTheDecidedSizes) {
   const Model model = Model::open(folder / "m");
   Request request;
   request.count = 8;
-  EXPECT_FALSE(decide(request, model).sheet.has_value());
+  EXPECT_FALSE(decide_values(request, model).sheet.has_value());
   request.sheet = true;
-  EXPECT_EQ(decide(request, model).sheet->columns, 2);
-  EXPECT_EQ(decide(request, model).sheet->width, 2 * 128 + 8);
+  EXPECT_EQ(decide_values(request, model).sheet->columns, 2);
+  EXPECT_EQ(decide_values(request, model).sheet->width, 2 * 128 + 8);
   request.sheet_columns = 4;
-  EXPECT_EQ(decide(request, model).sheet->columns, 4);
+  EXPECT_EQ(decide_values(request, model).sheet->columns, 4);
   request.sheet_columns = 1001;
-  expect_error(ErrorCode::kUsage, "columns is 1001, allowed are 1 to 1000", [&] { decide(request, model); });
+  expect_error(ErrorCode::kUsage, "columns is 1001, allowed are 1 to 1000",
+               [&] { decide_values(request, model); });
   request.sheet_columns = {};
   request.count = 1000;
   request.width = request.height = 1024;
-  expect_error(ErrorCode::kUsage, "draw fewer or smaller pictures", [&] { decide(request, model); });
+  expect_error(ErrorCode::kUsage, "draw fewer or smaller pictures", [&] { decide_values(request, model); });
 }
 
 }  // namespace

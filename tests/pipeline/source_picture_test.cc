@@ -41,9 +41,10 @@ TEST_F(SourcePictures, GiveTheSizeUnlessItIsGiven) {
     request.init_path = picture(width, height);
     request.width = w;
     request.height = h;
-    const Job job = decide(request, dev_);
-    EXPECT_EQ(job.source->image.width, job.width);
-    EXPECT_EQ(job.source->image.height, job.height);
+    const Job job = decide_values(request, dev_);
+    const SourcePicture source = read_source_picture(job);
+    EXPECT_EQ(source.image.width, job.width);
+    EXPECT_EQ(source.image.height, job.height);
     return std::pair(job.width, job.height);
   };
   EXPECT_EQ(size(640, 480, {}, {}), std::pair(int64_t{640}, int64_t{480}));
@@ -65,13 +66,13 @@ TEST_F(SourcePictures, GiveTheSizeUnlessItIsGiven) {
 TEST_F(SourcePictures, StrengthLeavesTheFirstStepsOut) {
   Request request;
   request.steps = 20;
-  const Job whole = decide(request, dev_);
+  const Job whole = decide_values(request, dev_);
   request.init_path = picture(64, 64);
   for (const auto& [strength, taken] : {std::pair(1.0, 20), std::pair(0.6, 12), std::pair(0.58, 12),
                                         std::pair(0.05, 1), std::pair(0.01, 1)}) {
     request.strength = strength;
     request.width = request.height = 1024;
-    const Job job = decide(request, dev_);
+    const Job job = decide_values(request, dev_);
     EXPECT_EQ(job.steps(), taken) << strength;
     EXPECT_EQ(job.asked_steps, 20);
     const std::vector<float> last(whole.schedule.sigmas.end() - taken - 1, whole.schedule.sigmas.end());
@@ -79,7 +80,7 @@ TEST_F(SourcePictures, StrengthLeavesTheFirstStepsOut) {
     EXPECT_EQ(job.guidances.size(), static_cast<std::size_t>(taken));
   }
   request.strength.reset();
-  EXPECT_EQ(decide(request, dev_).steps(), 12);
+  EXPECT_EQ(decide_values(request, dev_).steps(), 12);
 }
 
 TEST_F(SourcePictures, NonsenseIsRefusedWithItsNumbers) {
@@ -102,7 +103,7 @@ TEST_F(SourcePictures, NonsenseIsRefusedWithItsNumbers) {
   EXPECT_NE(refusal(request, tiny_).find("there is no picture"), std::string::npos);
   request.mask_path.clear();
   request.strength = 0.5;
-  const std::vector<std::string> notes = decide(request, tiny_).notes;
+  const std::vector<std::string> notes = decide_values(request, tiny_).notes;
   ASSERT_FALSE(notes.empty());
   EXPECT_NE(notes.back().find("strength has no effect"), std::string::npos);
 }
@@ -132,18 +133,17 @@ TEST_F(SourcePictures, MasksThatDecideNothingAreNoted) {
     const std::filesystem::path path = folder_.path() / "mask.png";
     write_png({64, 64, std::vector<uint8_t>(64 * 64 * 3, level)}, path, {.overwrite = true});
     request.mask_path = path;
-    const std::vector<std::string> notes = decide(request, tiny_).notes;
+    const std::vector<std::string> notes = notes_on(read_source_picture(decide_values(request, tiny_)));
     return notes.empty() ? "" : notes.back();
   };
   EXPECT_NE(note(0).find("leaves nothing to draw"), std::string::npos);
   EXPECT_NE(note(255).find("keeps nothing"), std::string::npos);
   request.mask_path = picture(64, 64);
-  for (const std::string& each : decide(request, tiny_).notes)
-    EXPECT_EQ(each.find("the mask"), std::string::npos);
+  EXPECT_TRUE(notes_on(read_source_picture(decide_values(request, tiny_))).empty());
 }
 
 TEST_F(SourcePictures, AMaskMayHaveAnotherSizeOfTheSameShape) {
-  const auto image = [](int width, int height) { return Image{width, height, {}}; };
+  const auto image = [](int width, int height) { return PictureSize{width, height}; };
   EXPECT_TRUE(have_one_shape(image(1000, 667), image(500, 333)));
   EXPECT_TRUE(have_one_shape(image(64, 64), image(16384, 16384)));
   EXPECT_TRUE(have_one_shape(image(1001, 1000), image(1000, 1000)));
@@ -177,7 +177,7 @@ TEST_F(SourcePictures, AreKeptByEverySampler) {
       std::vector<Picture> drawn;
       Listeners listeners;
       listeners.on_picture = [&](const Picture& each) { drawn.push_back(each); };
-      generate(tiny_, *backend, decide(request, tiny_), listeners, cancel);
+      generate(tiny_, *backend, decide(request, tiny_, machine_of(*backend)), listeners, cancel);
       return drawn;
     };
     const std::vector<Picture> pictures = draw();
@@ -186,7 +186,7 @@ TEST_F(SourcePictures, AreKeptByEverySampler) {
     const std::vector<Picture> guided = draw();
     ASSERT_EQ(pictures.size(), 2u);
     EXPECT_NE(pictures[0].latents, pictures[1].latents) << "each has a seed of its own";
-    const std::vector<float> mask = decide(request, tiny_).source->mask;
+    const std::vector<float> mask = read_source_picture(decide_values(request, tiny_)).mask;
     const std::size_t width = static_cast<std::size_t>(pictures[0].latent_channels);
     int kept = 0, changed = 0;
     for (std::size_t i = 0; i < pictures[0].latents.size(); ++i) {
@@ -210,17 +210,43 @@ TEST_F(SourcePictures, AreEncodedWithinTheBudget) {
   request.width = request.height = 2048;
   const auto plan = [&](const std::string& budget) {
     request.budget = budget;
-    return make_plan(dev_, decide(request, dev_), {});
+    return make_plan(dev_, decide_values(request, dev_), {});
   };
   const Plan rich = plan("12GiB"), poor = plan("1700MiB");
-  EXPECT_EQ(rich.phases.front().name, "vae encode");
+  EXPECT_EQ(rich.phases.front().phase, Phase::kEncodePicture);
   EXPECT_GT(rich.phases.front().flops, 12e12);
   EXPECT_FALSE(rich.encode_strips.in_file);
   EXPECT_TRUE(poor.encode_strips.in_file);
   EXPECT_LT(poor.phases.front().peak_bytes(), std::size_t{400} << 20);
   EXPECT_GE(poor.scratch_bytes, vae::encode_canvas_bytes(dev_.config().vae, 256 * 256, DType::kBF16));
   request.init_path.clear();
-  EXPECT_EQ(plan("12GiB").phases.front().name, "clip");
+  EXPECT_EQ(plan("12GiB").phases.front().phase, Phase::kEncodeClip);
+}
+
+// Planning reads the header alone, so damage shows when the run begins: before any weights are read.
+TEST_F(SourcePictures, PixelsAreReadByTheRunAlone) {
+  const std::string whole = read_text_file(picture(64, 64), 1 << 20);
+  folder_.write("damaged.png", whole.substr(0, whole.size() - 20));
+  Request request;
+  request.init_path = folder_.path() / "damaged.png";
+  const auto backend = make_backend({.name = "reference", .isa = "auto", .threads = 1});
+  const Decision decision = decide(request, tiny_, machine_of(*backend));
+  EXPECT_EQ(decision.job.width, 64);
+  Listeners listeners;
+  listeners.on_progress = [](const Progress&) { FAIL() << "a phase began"; };
+  try {
+    generate(tiny_, *backend, decision, listeners, false);
+    FAIL() << "half a picture was enough";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kUsage);
+    EXPECT_NE(std::string(e.what()).find("init: "), std::string::npos) << e.what();
+  }
+  folder_.write("short.png", whole.substr(0, 20));
+  request.init_path = folder_.path() / "short.png";
+  EXPECT_NE(refusal(request, tiny_).find("short.png"), std::string::npos) << refusal(request, tiny_);
+  folder_.write("huge.png", whole.substr(0, 16) + std::string("\0\0\x40\0\0\0\x40\0", 8) + whole.substr(24));
+  request.init_path = folder_.path() / "huge.png";
+  EXPECT_NE(refusal(request, tiny_).find("16384 x 16384"), std::string::npos) << refusal(request, tiny_);
 }
 
 TEST_F(SourcePictures, TheBudgetChangesNoByte) {
@@ -237,18 +263,18 @@ TEST_F(SourcePictures, TheBudgetChangesNoByte) {
     if (least) {
       request.budget = "1";
       try {
-        make_plan(tiny_, decide(request, tiny_), backend->workspace());
+        make_plan(tiny_, decide_values(request, tiny_), machine_of(*backend));
       } catch (const Error& e) {
         const std::string what = e.what(), mark = "for this request is ";
         request.budget = what.substr(what.find(mark) + mark.size());
         request.budget = request.budget.substr(0, request.budget.find(' '));
       }
     }
-    const Job job = decide(request, tiny_);
-    was_in_file = make_plan(tiny_, job, backend->workspace()).encode_strips.in_file;
+    const Decision decision = decide(request, tiny_, machine_of(*backend));
+    was_in_file = decision.plan.encode_strips.in_file;
     Listeners listeners;
     listeners.on_picture = [&](const Picture& each) { drawn.push_back(each.image.rgb); };
-    generate(tiny_, *backend, job, listeners, cancel);
+    generate(tiny_, *backend, decision, listeners, cancel);
   }
   EXPECT_TRUE(was_in_file);
   ASSERT_EQ(drawn.size(), 2u);

@@ -18,7 +18,7 @@ namespace darkroom {
 namespace {
 
 // More than a small backend needs.
-constexpr Backend::Workspace kWorkspace{.bytes = std::size_t{16} << 20, .conv_bytes = 0};
+const Machine kMachine{.workspace = {.bytes = std::size_t{16} << 20, .conv_bytes = 0}};
 
 Request small_request(const std::string& weights = "as-stored") {
   Request request;
@@ -44,7 +44,7 @@ Drawn draw(const Model& model, const Request& request) {
   Listeners listeners;
   listeners.on_picture = [&](const Picture& picture) { drawn.picture = picture; };
   listeners.on_note = [&](const std::string& note) { drawn.notes.push_back(note); };
-  generate(model, *backend, decide(request, model), listeners, cancel);
+  generate(model, *backend, decide(request, model, machine_of(*backend)), listeners, cancel);
   return drawn;
 }
 
@@ -68,7 +68,7 @@ TEST(StoredWeights, QuantisedFilesDrawNearlyTheSamePicture) {
     const Model model = Model::open(folder / c.name);
     EXPECT_EQ(model.part_dtype(Part::kTransformer), c.dtype);
     EXPECT_EQ(model.part_dtype(Part::kT5), c.dtype);
-    EXPECT_EQ(decide({}, model).precision, DType::kBF16);  // auto
+    EXPECT_EQ(decide_values({}, model).precision, DType::kBF16);  // auto
     const Drawn drawn = draw(model, small_request());
     const double db = psnr(drawn.picture.image.rgb, exact.picture.image.rgb);
     RecordProperty(c.name, std::to_string(db));
@@ -77,14 +77,14 @@ TEST(StoredWeights, QuantisedFilesDrawNearlyTheSamePicture) {
     // Once for each part, not for each tensor.
     EXPECT_EQ(drawn.notes.size(), c.as == WeightStorage::kF8Scaled ? 2u : 0u);
     // What is counted is what lies in the file, without the scales that nobody reads.
-    const Plan plan = make_plan(model, decide(small_request(), model), kWorkspace);
-    EXPECT_EQ(plan.phase("denoise").weight_bytes + plan.phase("modulation").weight_bytes,
+    const Plan plan = make_plan(model, decide_values(small_request(), model), kMachine);
+    EXPECT_EQ(plan.phase(Phase::kDenoise).weight_bytes + plan.phase(Phase::kModulate).weight_bytes,
               part_size(model, Part::kTransformer).bytes);
     EXPECT_LT(part_size(model, Part::kTransformer).bytes,
               part_size(Model::open(folder / "bf16"), Part::kTransformer).bytes * 6 / 10);
     EXPECT_EQ(part_size(model, Part::kTransformer).parameters,
               part_size(Model::open(folder / "bf16"), Part::kTransformer).parameters);
-    EXPECT_EQ(plan.phase("denoise").staging_bytes, 0u);
+    EXPECT_EQ(plan.phase(Phase::kDenoise).staging_bytes, 0u);
   }
   const nlohmann::json info = inspect(folder / "int8");
   EXPECT_EQ(info.at("parts").at(2).at("dtype"), "i8");
@@ -132,15 +132,15 @@ TEST(StoredWeights, ThePlanKnowsTheSmallerSizes) {
   const Model dev = Model::dummy("dev");
   Request request;
   request.budget = "1T";
-  const Plan bf16 = make_plan(dev, decide(request, dev), kWorkspace);
+  const Plan bf16 = make_plan(dev, decide_values(request, dev), kMachine);
   for (const char* weights : {"fp8", "fp8-scaled", "int8"}) {
     request.weights = weights;
-    const Plan plan = make_plan(dev, decide(request, dev), kWorkspace);
-    for (const char* phase : {"modulation", "denoise"}) {
+    const Plan plan = make_plan(dev, decide_values(request, dev), kMachine);
+    for (const Phase phase : {Phase::kModulate, Phase::kDenoise}) {
       const PlannedPhase &small = plan.phase(phase), &large = bf16.phase(phase);
       EXPECT_NEAR(static_cast<double>(small.weight_bytes) / static_cast<double>(large.weight_bytes), 0.5,
                   0.02)
-          << phase;
+          << phase_name(phase);
       // A modulation layer of a double block as the formula gives it, in bf16, is the largest.
       EXPECT_EQ(small.staging_bytes, std::size_t{6 * 3072 * 3072 * 2});
       EXPECT_EQ(small.peak_bytes(), small.resident_bytes + small.slot_bytes + small.staging_bytes +
@@ -148,13 +148,13 @@ TEST(StoredWeights, ThePlanKnowsTheSmallerSizes) {
       EXPECT_EQ(small.activation_bytes, large.activation_bytes);
     }
     EXPECT_LT(plan.peak_bytes(), bf16.peak_bytes() * 6 / 10);
-    EXPECT_EQ(plan.phase("t5").weight_bytes, bf16.phase("t5").weight_bytes);
-    EXPECT_EQ(to_json(dev, decide(request, dev), plan).at("weights"), weights);
+    EXPECT_EQ(plan.phase(Phase::kEncodeT5).weight_bytes, bf16.phase(Phase::kEncodeT5).weight_bytes);
+    EXPECT_EQ(to_json(dev, decide_values(request, dev), plan).at("weights"), weights);
   }
   request.weights = "int4";
   expect_error(ErrorCode::kUsage,
                "weights is 'int4'; there are auto, as-stored, bf16, fp8, fp8-scaled and int8",
-               [&] { decide(request, dev); });
+               [&] { decide_values(request, dev); });
 }
 
 TEST(StoredWeights, AutoTakesInt8WhereThatKeepsTheTransformerInMemory) {
@@ -170,15 +170,13 @@ TEST(StoredWeights, AutoTakesInt8WhereThatKeepsTheTransformerInMemory) {
     SCOPED_TRACE(c.budget);
     Request request = small_request("auto");
     request.budget = c.budget;
-    Job job = decide(request, dev);
-    settle_weights(dev, kWorkspace, job);
+    const auto [job, plan] = decide(request, dev, kMachine);
     EXPECT_EQ(job.weights, c.weights);
     ASSERT_FALSE(job.notes.empty());
     EXPECT_NE(job.notes.back().find(c.note), std::string::npos) << job.notes.back();
-    EXPECT_EQ(make_plan(dev, job, kWorkspace).blocks.streamed_bytes > 0, std::string(c.budget) == "6GiB");
-    const std::size_t notes = job.notes.size();
-    settle_weights(dev, kWorkspace, job);  // once is enough
-    EXPECT_EQ(job.notes.size(), notes);
+    EXPECT_EQ(plan.blocks.streamed_bytes > 0, std::string(c.budget) == "6GiB");
+    // The plan is that of the weights that were chosen.
+    EXPECT_EQ(to_json(dev, job, plan), to_json(dev, job, make_plan(dev, job, kMachine)));
   }
 }
 
@@ -187,18 +185,17 @@ TEST(StoredWeights, AutoTakesInt8WhereNothingElseFits) {
   Request request = small_request("as-stored");
   request.width = request.height = 4096;
   request.budget = "1T";
-  const Plan all = make_plan(dev, decide(request, dev), kWorkspace);
-  const std::size_t least =
-      all.phase("denoise").peak_bytes() + all.process_bytes - all.blocks.bytes() + all.least_block_bytes;
+  const Plan all = make_plan(dev, decide_values(request, dev), kMachine);
+  const std::size_t least = all.phase(Phase::kDenoise).peak_bytes() + all.process_bytes - all.blocks.bytes() +
+                            all.least_block_bytes;
   request.budget = std::to_string(least - 1);
   expect_error(ErrorCode::kOutOfMemory, "less for a smaller picture",
-               [&] { make_plan(dev, decide(request, dev), kWorkspace); });
+               [&] { make_plan(dev, decide_values(request, dev), kMachine); });
   request.weights = "auto";
-  Job job = decide(request, dev);
-  settle_weights(dev, kWorkspace, job);
+  const auto [job, plan] = decide(request, dev, kMachine);
   EXPECT_EQ(job.weights, WeightStorage::kI8);
+  EXPECT_LT(plan.peak_bytes(), least);
   EXPECT_NE(job.notes.back().find("as stored, the budget would be too little"), std::string::npos);
-  make_plan(dev, job, kWorkspace);
 }
 
 // Streamed blocks are requantised again and again, resident ones once: the same picture.
@@ -208,12 +205,12 @@ TEST(StoredWeights, EveryBudgetDrawsTheSamePicture) {
     Request request = small_request(weights);
     request.max_text_tokens = 1024;  // or decoding, which keeps its weights, would need more than denoising
     request.budget = "1T";
-    const Plan all = make_plan(model, decide(request, model), kWorkspace);
+    const Plan all = make_plan(model, decide_values(request, model), kMachine);
     const std::vector<float> expected = draw(model, request).picture.latents;
-    const std::size_t most = all.phase("denoise").peak_bytes() + all.process_bytes;
+    const std::size_t most = all.phase(Phase::kDenoise).peak_bytes() + all.process_bytes;
     request.budget = std::to_string(std::max(most - all.blocks.bytes() + all.least_block_bytes,
-                                             all.phase("vae").peak_bytes() + all.process_bytes));
-    EXPECT_GT(make_plan(model, decide(request, model), kWorkspace).blocks.streamed_bytes, 0u);
+                                             all.phase(Phase::kDecode).peak_bytes() + all.process_bytes));
+    EXPECT_GT(make_plan(model, decide_values(request, model), kMachine).blocks.streamed_bytes, 0u);
     EXPECT_EQ(draw(model, request).picture.latents, expected);
   }
 }

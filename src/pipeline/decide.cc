@@ -1,0 +1,12 @@
+#include "pipeline/decide.h"
+
+namespace darkroom {
+
+Decision decide(const Request& request, const Model& model, const Machine& machine) {
+  Decision decision{decide_values(request, model), {}};
+  decision.plan = request.weights == "auto" ? plan_with_best_weights(model, machine, decision.job)
+                                            : make_plan(model, decision.job, machine);
+  return decision;
+}
+
+}  // namespace darkroom
