@@ -7,3 +7,5 @@ darkroom_test(pipeline_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/parity_test.cc ${C
 darkroom_test(plan_memory_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/memory_test.cc DEPS pipeline backends SHARDS 3)
 darkroom_test(plan_memory_long_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/memory_long_test.cc DEPS pipeline backends LABELS long)
 set_tests_properties(plan_memory_long_test PROPERTIES TIMEOUT 7200)
+# It counts what operator new is asked for.
+darkroom_test(host_bytes_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/host_bytes_test.cc DEPS pipeline backends)
