@@ -89,7 +89,7 @@ TEST_F(CliHelp, FlagsOfOtherProgramsLeadToOurs) {
 TEST_F(CliHelp, OneArgumentTooManySaysWhatTheCommandTakes) {
   expect_refusal({"info", "a", "b"}, 2, "'b' is one argument too many; 'darkroom info' takes one PATH");
   expect_refusal({"convert", "a", "b", "c"}, 2, "'darkroom convert' takes IN and OUT");
-  for (const char* command : {"words", "options", "bench"})
+  for (const char* command : {"words", "bench"})
     expect_refusal({command, "x"}, 2, "takes flags only, such as --model DIR");
   for (const char* command : {"generate", "plan", "tokenize"})
     expect_refusal({command, "a", "b"}, 2, "put quotes around a text of several words");
