@@ -286,7 +286,8 @@ typedef struct darkroom_request {
   /* NULL or "/var/tmp". A folder on a disk, for what does not fit into a small budget. */
   const char* scratch;
   /* Whose random numbers: NULL or "torch-cpu"; "torch-cuda", a GPU with a thread for every number;
-   * "torch-cuda:28x1536" with the multiprocessors of a GPU and the threads of each, or "torch-cuda:rtx3060". */
+   * "torch-cuda:28x1536" with the multiprocessors of a GPU and the threads of each, or "torch-cuda:rtx3060".
+   */
   const char* rng;
   /* NULL, or a .safetensors file with the initial latents: tensor "latents", f32 [1, tokens, channels],
    * packed. */
@@ -349,13 +350,13 @@ static inline void darkroom_request_init(darkroom_request* request) {
   darkroom_request_init_sized(request, sizeof(darkroom_request));
 }
 
-/* The options of a request as a JSON Schema: the type, range, names, default and help of each. Fails only without
- * memory or without a place for the text. Free *text with darkroom_free(). */
+/* The options of a request as a JSON Schema: the type, range, names, default and help of each. Fails only
+ * without memory or without a place for the text. Free *text with darkroom_free(). */
 DARKROOM_API darkroom_status darkroom_request_schema(char** text);
 
-/* Settings that repeat a recipe: all that `settings` says (JSON as in the request; NULL: nothing), and where it
- * says nothing, what `recipe` says (the text of darkroom_read_recipe()). Files that a recipe names are left out.
- * Free *text with darkroom_free(). */
+/* Settings that repeat a recipe: all that `settings` says (JSON as in the request; NULL: nothing), and where
+ * it says nothing, what `recipe` says (the text of darkroom_read_recipe()). Files that a recipe names are
+ * left out. Free *text with darkroom_free(). */
 DARKROOM_API darkroom_status darkroom_with_recipe(darkroom_engine* engine, const char* settings,
                                                   const char* recipe, char** text);
 

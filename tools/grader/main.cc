@@ -10,8 +10,8 @@
 #include "base/printable.h"
 #include "grader/arguments.h"
 #include "grader/report.h"
-#include "image/png.h"
 #include "image/found_recipe.h"
+#include "image/png.h"
 #include "streams.h"
 
 namespace darkroom::grader {
