@@ -66,9 +66,8 @@ class Arguments {
   void add_switch(const Flag& flag, std::function<void()> set);
   void footer(const std::string& text);
 
-  // False when help was asked for and printed, or the command is to be described. What comes after "--" is never a
-  // flag. Throws Failure
-  // (DARKROOM_USAGE).
+  // False when help was asked for and printed, or the command is to be described. What comes after "--" is
+  // never a flag. Throws Failure (DARKROOM_USAGE).
   bool parse(const std::vector<std::string>& arguments);
 
  private:
