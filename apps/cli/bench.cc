@@ -72,7 +72,7 @@ void run_bench(const Command& self, const std::vector<std::string>& arguments) {
   parser.add_switch("--json", as_json, "Print JSON");
   parser.add_text({"--budget", "SIZE", "Also run steps of the transformer within this much memory, or auto"},
                   budget);
-  add_model_flags(parser, chosen);
+  add_model_flags(parser, chosen, "a few full-width blocks with weights from a formula");
   add_cpu_flags(parser, options);
   if (!parser.parse(arguments)) return;
   const bool with_model = chosen.model || chosen.dummy;

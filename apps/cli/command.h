@@ -12,7 +12,7 @@ struct Description;
 struct Command {
   const char* name;
   const char* summary;  // one line, for the list and at the head of its help
-  // The arguments behind the sub-command's name. Throws Failure.
+  // The arguments after the sub-command's name. Throws Failure.
   void (*run)(const Command& self, const std::vector<std::string>& arguments);
   Description* description = nullptr;  // where the command is to describe its flags instead of running
 };

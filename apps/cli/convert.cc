@@ -29,7 +29,7 @@ void add_flags(Arguments& arguments, ConvertOptions& options) {
                      options.dummy);
   arguments.add_text({"--weights", "KIND", "Of the transformer: bf16, fp8, fp8-scaled or int8"},
                      options.weights);
-  arguments.add_text({"--text-weights", "KIND", "Of the text encoders, likewise (default bf16)"},
+  arguments.add_text({"--text-weights", "KIND", "Of the text encoders; the same kinds", "bf16"},
                      options.text_weights);
   arguments.add_text({"--shard-size", "SIZE", "At most so much in a file, such as 2GiB (default 5GB)"},
                      options.shard_size);
@@ -46,7 +46,7 @@ void settle(ConvertOptions& options) {
     options.out = std::exchange(options.in, std::nullopt);
   }
   if (!options.in && !options.dummy) fail(DARKROOM_USAGE, "there is no model to convert; pass IN and OUT");
-  if (!options.out) fail(DARKROOM_USAGE, "there is no name for the new folder; pass OUT behind the model");
+  if (!options.out) fail(DARKROOM_USAGE, "there is no name for the new folder; pass OUT after the model");
   require_file_name("OUT", *options.out);
   if (!options.weights) {
     fail(DARKROOM_USAGE, "there is no kind of weights; pass --weights bf16, fp8, fp8-scaled or int8");

@@ -17,15 +17,18 @@ std::optional<std::string> environment(const char* name) {
 }  // namespace
 
 void add_threads_flag(Arguments& arguments, EngineOptions& options) {
-  arguments.add_integer({"-t,--threads", "N", "0 (default): one per processor; else $DARKROOM_THREADS"},
-                        options.threads, kThreads);
+  arguments.add_integer(
+      {"-t,--threads", "N", "Threads, 0 to 1024; 0: one per processor", "$DARKROOM_THREADS, else 0"},
+      options.threads, kThreads);
 }
 
 void add_cpu_flags(Arguments& arguments, EngineOptions& options) {
   arguments.group("Machine");
   add_threads_flag(arguments, options);
-  arguments.add_text({"--isa", "NAME", "Force an instruction set (default auto); else $DARKROOM_ISA"},
-                     options.isa);
+  arguments.add_text(
+      {"--isa", "NAME", "Instruction set: auto, scalar, sse4, avx2, avx512, avx512bf16, or neon (64-bit ARM)",
+       "$DARKROOM_ISA, else auto"},
+      options.isa);
 }
 
 void add_engine_flags(Arguments& arguments, EngineOptions& options) {
@@ -36,10 +39,10 @@ void add_engine_flags(Arguments& arguments, EngineOptions& options) {
 
 void add_embed_cache_flags(Arguments& arguments, EngineOptions& options) {
   arguments.group("Embedding cache");
-  arguments.add_text(
-      {"--embed-cache", "FOLDER", "Where texts' embeddings are kept (default: the user's cache)"},
-      options.embed_cache);
-  arguments.add_text({"--embed-cache-size", "SIZE", "At most so much of them (default 256MiB)"},
+  arguments.add_text({"--embed-cache", "FOLDER", "Where texts' embeddings are kept",
+                      "$XDG_CACHE_HOME/darkroom/embeddings, else ~/.cache/darkroom/embeddings"},
+                     options.embed_cache);
+  arguments.add_text({"--embed-cache-size", "SIZE", "At most so much of them", "256MiB"},
                      options.embed_cache_size);
   arguments.add_switch("--no-embed-cache", options.no_embed_cache, "Neither look there nor keep anything");
 }

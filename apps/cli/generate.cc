@@ -39,20 +39,21 @@ void add_flags(Arguments& arguments, GenerateOptions& options) {
   arguments.group("Prompt");
   arguments.add_text({"--prompt-file", "FILE", "Read the prompt from a file; - is standard input"},
                      options.prompt_file);
-  arguments.add_text({"--like", "FILE.png", "Repeat a picture's recipe; flags that are given win"},
+  arguments.add_text({"--like", "FILE", "Repeat the recipe of a picture; flags that are given win"},
                      options.like);
   add_model_flags(arguments, options.model);
   add_request_flags(arguments, options.settings);
   arguments.group("Results");
+  arguments.add_text({"-o,--output", "FILE.png", "Name or existing folder; {seed} and {index} are replaced",
+                      "darkroom-{seed}.png; of a sheet darkroom-{seed}-sheet.png"},
+                     options.output);
   arguments.add_text(
-      {"-o,--output", "FILE.png", "Name or folder; {seed} and {index} (default darkroom-{seed}.png)"},
-      options.output);
-  arguments.add_text({"--save-latents", "FILE.safetensors", "Also write the final latents, named likewise"},
-                     options.save_latents);
+      {"--save-latents", "FILE.safetensors", "Also write the final latents; named like the picture"},
+      options.save_latents);
   arguments.add_text(
-      {"--preview", "TARGET", "Rough pictures while it is drawn: on the terminal, or in a FILE.png"},
+      {"--preview", "TARGET", "Rough pictures while it is drawn: terminal, or the name of a FILE.png"},
       options.preview);
-  arguments.add_integer({"--preview-every", "N", "Steps from one preview to the next (default 1)"},
+  arguments.add_integer({"--preview-every", "N", "Steps from one preview to the next, 1 to 1000", "1"},
                         options.preview_every, {1, 1000});
   arguments.add_switch("--overwrite", options.overwrite,
                        "Replace existing files instead of adding -2, -3, ..");

@@ -73,11 +73,13 @@ fs::path find_default() {
 
 }  // namespace
 
-void add_model_flags(Arguments& arguments, ModelOptions& options) {
+void add_model_flags(Arguments& arguments, ModelOptions& options, const std::string& otherwise) {
   arguments.group("Model");
-  arguments.add_text({"-m,--model", "DIR",
-                      "A FLUX.1 folder in diffusers layout, or an installed model's name (default: pinhole)"},
-                     options.model);
+  arguments.add_text(
+      {"-m,--model", "DIR",
+       "A FLUX.1 folder in diffusers layout or huggingface_hub's cache, or an installed model's name",
+       otherwise},
+      options.model);
   arguments.add_text({"--dummy", "NAME", "Weights from a formula, no files: tiny, dev or schnell"},
                      options.dummy);
 }

@@ -14,7 +14,8 @@ struct ModelOptions {
   std::optional<std::string> dummy;  // --dummy
 };
 
-void add_model_flags(Arguments& arguments, ModelOptions& options);
+// `otherwise`: what the command uses without these flags.
+void add_model_flags(Arguments& arguments, ModelOptions& options, const std::string& otherwise = "pinhole");
 
 // Opens it. Throws Failure; DARKROOM_MODEL, with the places that were searched, when none is found.
 ModelHandle open_model(const Engine& engine, const ModelOptions& options);

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "arguments.h"
 #include "command.h"
@@ -57,18 +58,63 @@ std::string replaced(std::string text, std::string_view from, std::string_view t
 
 std::string markdown_cell(const std::string& text) { return replaced(text, "|", "\\|"); }
 
-// A table for docs/CLI.md: the flags of a command.
-std::string markdown(const Command& command) {
-  std::string out = "| flag | meaning | default |\n|---|---|---|\n";
-  std::string group;
-  const Description description = describe(command);
-  for (const Flag& flag : description.flags) {
-    if (flag.group != group && flag.group != "Options") out += fmt::format("| **{}** | | |\n", flag.group);
-    group = flag.group;
-    out += fmt::format("| `{}` | {} | {} |\n", markdown_cell(shown_flag(flag)), markdown_cell(flag.help),
-                       markdown_cell(flag.otherwise));
+// The flags under one heading are together, headings in the order in which they come first.
+std::vector<Flag> grouped(const std::vector<Flag>& flags) {
+  std::vector<Flag> out;
+  std::vector<std::string> groups;
+  for (const Flag& flag : flags) {
+    if (std::ranges::find(groups, flag.group) == groups.end()) groups.push_back(flag.group);
+  }
+  for (const std::string& group : groups) {
+    std::ranges::copy_if(flags, std::back_inserter(out),
+                         [&](const Flag& flag) { return flag.group == group; });
   }
   return out;
+}
+
+std::string markdown_row(const std::string& flag, const std::string& meaning, const std::string& otherwise) {
+  const std::string end = otherwise.empty() ? "|" : markdown_cell(otherwise) + " |";
+  return fmt::format("| {} | {} | {}\n", markdown_cell(flag), markdown_cell(meaning), end);
+}
+
+std::string markdown_rows(const std::vector<Flag>& flags) {
+  std::string out, group;
+  for (const Flag& flag : flags) {
+    if (flag.group != group && flag.group != "Options") out += fmt::format("| **{}** | | |\n", flag.group);
+    group = flag.group;
+    out += markdown_row(fmt::format("`{}`", shown_flag(flag)), flag.help, flag.otherwise);
+  }
+  return out;
+}
+
+// What `command` has in common with generate, as one row, and the rest of its flags.
+std::string markdown_beside_generate(const std::vector<Flag>& flags) {
+  const std::vector<Flag> all = grouped(describe(commands().front()).flags);
+  const auto has = [](const std::vector<Flag>& list, const Flag& flag) {
+    return std::ranges::find(list, flag.names, &Flag::names) != list.end();
+  };
+  std::vector<Flag> rest = flags;
+  std::erase_if(rest, [&](const Flag& flag) { return has(all, flag); });
+  std::vector<std::string> groups, missing;
+  for (const Flag& flag : all) {
+    const bool shared =
+        std::ranges::any_of(flags, [&](const Flag& own) { return own.group == flag.group && has(all, own); });
+    if (!shared) continue;
+    if (groups.empty() || groups.back() != flag.group) groups.push_back(flag.group);
+    if (!has(flags, flag)) missing.push_back(fmt::format("`{}`", fmt::join(dashed_names(flag), ", ")));
+  }
+  const std::string except = missing.empty() ? "" : fmt::format(", except {}", fmt::join(missing, ", "));
+  return markdown_row("flags of `generate`", fmt::format("All under: {}{}", fmt::join(groups, "; "), except),
+                      "") +
+         markdown_rows(rest);
+}
+
+// A table for docs/CLI.md: the flags of a command. plan has nearly all of generate's, which are not repeated.
+std::string markdown(const Command& command) {
+  const std::vector<Flag> flags = grouped(describe(command).flags);
+  const bool repeats = std::string_view(command.name) == "plan";
+  return "| flag | meaning | default |\n|---|---|---|\n" +
+         (repeats ? markdown_beside_generate(flags) : markdown_rows(flags));
 }
 
 std::string all_markdown() {
@@ -81,14 +127,15 @@ std::string all_markdown() {
 
 // Text that roff takes for text.
 std::string roff(const std::string& text) {
-  const std::string escaped = replaced(replaced(text, "\\", "\\e"), "-", "\\-");
+  std::string escaped = replaced(replaced(text, "\\", "\\e"), "-", "\\-");
+  escaped = replaced(replaced(escaped, "^", "\\(ha"), "~", "\\(ti");
   return escaped.starts_with('.') || escaped.starts_with('\'') ? "\\&" + escaped : escaped;
 }
 
 std::string manual_of(const Command& command) {
   std::string out = fmt::format(".SS darkroom {}\n{}.\n", roff(command.name), roff(command.summary));
   const Description description = describe(command);
-  for (const Flag& flag : description.flags) {
+  for (const Flag& flag : grouped(description.flags)) {
     out += fmt::format(".TP\n.B {}\n{}{}\n", roff(shown_flag(flag)), roff(flag.help + "."),
                        flag.otherwise.empty() ? "" : roff(fmt::format(" Default: {}.", flag.otherwise)));
   }

@@ -14,6 +14,9 @@ export XDG_CACHE_HOME=$folder/cache
 for file in bin/darkroom lib/libdarkroom.so include/darkroom/darkroom.h share/doc/darkroom/LICENSE; do
   [ -e "$prefix/$file" ] || fail "$file is not installed"
 done
+for file in man/man1/darkroom.1 bash-completion/completions/darkroom zsh/site-functions/_darkroom; do
+  grep -q generate "$prefix/share/$file" || fail "share/$file is not installed, or empty"
+done
 mkdir "$folder/work"
 cd "$folder/work"
 
