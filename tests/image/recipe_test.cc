@@ -219,8 +219,8 @@ TEST(RecipeA1111, FewerThanThreePairsArePromptText) {
   EXPECT_EQ(from_a1111_text(" \n \n", "x").recipe, Recipe{});
 }
 
+// A reader of quadratic time would need 10^13 steps for one of these texts, and run into ctest's time limit.
 TEST(RecipeA1111, HostileLinesTakeLinearTime) {
-  const auto start = std::chrono::steady_clock::now();
   const std::size_t size = 4 << 20;
   std::string escapes = "a: \"";
   while (escapes.size() < size) escapes += "\\\"";
@@ -239,7 +239,6 @@ TEST(RecipeA1111, HostileLinesTakeLinearTime) {
     } catch (const Error&) {
     }
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
   EXPECT_THROW(from_a1111_text(std::string(9 << 20, 'a'), "x"), Error);
 }
 
