@@ -26,6 +26,34 @@ std::string_view dtype_name(DType dtype) {
       return "u8";
     case DType::kI8:
       return "i8";
+    case DType::kQ8_0:
+      return "q8_0";
+    case DType::kQ4_0:
+      return "q4_0";
+    case DType::kQ4_1:
+      return "q4_1";
+    case DType::kQ5_0:
+      return "q5_0";
+    case DType::kQ5_1:
+      return "q5_1";
+    case DType::kQ2K:
+      return "q2_k";
+    case DType::kQ3K:
+      return "q3_k";
+    case DType::kQ4K:
+      return "q4_k";
+    case DType::kQ5K:
+      return "q5_k";
+    case DType::kQ6K:
+      return "q6_k";
+    case DType::kIQ4NL:
+      return "iq4_nl";
+    case DType::kIQ4XS:
+      return "iq4_xs";
+    case DType::kNF4:
+      return "nf4";
+    case DType::kFP4:
+      return "fp4";
   }
   return "unknown";
 }
@@ -61,11 +89,10 @@ std::string Shape::str() const {
 
 namespace {
 
-// A view that starts `elements` further on. Tensors without data stay without data.
+// A view that starts `elements` further on, a whole number of blocks. Tensors without data stay without data.
 Tensor advanced(const Tensor& tensor, int64_t elements) {
   Tensor out = tensor;
-  if (out.data)
-    out.data = static_cast<char*>(out.data) + elements * static_cast<int64_t>(dtype_bytes(out.dtype));
+  if (out.data) out.data = static_cast<std::byte*>(out.data) + row_bytes(out.dtype, elements);
   return out;
 }
 
@@ -95,6 +122,9 @@ Tensor Tensor::slice_rows(int64_t first, int64_t count) const {
 Tensor Tensor::slice_cols(int64_t first, int64_t count) const {
   require(shape.rank() == 2 && first >= 0 && count >= 0 && count <= cols() - first, ErrorCode::kFailure,
           "{} columns from {} of {}", count, first, *this);
+  const int64_t block = block_size(dtype).elements;
+  require(first % block == 0 && count % block == 0, ErrorCode::kFailure,
+          "{} columns from {} of {}, whose blocks have {}", count, first, *this, block);
   Tensor out = advanced(*this, first);
   out.shape = {rows(), count};
   return out;
@@ -102,7 +132,8 @@ Tensor Tensor::slice_cols(int64_t first, int64_t count) const {
 
 Tensor Tensor::reshape(const Shape& new_shape) const {
   const bool scales_fit = scale_count <= 1 || new_shape.rows() == rows();
-  require(dense() && new_shape.numel() == shape.numel() && scales_fit, ErrorCode::kFailure,
+  const bool blocks_fit = new_shape.cols() % block_size(dtype).elements == 0;
+  require(dense() && new_shape.numel() == shape.numel() && scales_fit && blocks_fit, ErrorCode::kFailure,
           "cannot reshape {} to {}", *this, new_shape);
   Tensor out = *this;
   out.shape = new_shape;

@@ -69,21 +69,26 @@ struct Tensor {
   int64_t rows() const { return shape.rows(); }
   int64_t cols() const { return shape.cols(); }
   bool dense() const { return row_stride == cols() || rows() <= 1; }
-  std::size_t bytes() const { return static_cast<std::size_t>(shape.numel()) * dtype_bytes(dtype); }
-  // One block of memory for the elements and, behind them, the scales: its size, where the scales begin in
+  // Of the elements of a dense tensor. Rows of a block type hold whole blocks: cols() is a multiple.
+  std::size_t bytes() const { return row_bytes(dtype, shape.numel()); }
+  // One piece of memory for the elements and, after them, the scales: its size, where the scales begin in
   // it, and how the tensor is laid into one that is aligned as a Buffer is (null: without data).
   std::size_t bytes_with_scales() const;
   std::size_t scales_offset() const { return (bytes() + sizeof(float) - 1) / sizeof(float) * sizeof(float); }
   void lay_into(std::byte* memory);
 
-  // Rows [first, first + count) of a rank-2 tensor, with their scales; columns likewise. Errors: kFailure
-  // when out of range.
+  // Rows [first, first + count) of a rank-2 tensor, with their scales; or columns, of a block type in whole
+  // blocks. Errors: kFailure when out of range.
   Tensor slice_rows(int64_t first, int64_t count) const;
   Tensor slice_cols(int64_t first, int64_t count) const;
   // The same numbers under another shape. Errors: kFailure when not dense, the counts differ, or each row has
   // its scale and the rows differ.
   Tensor reshape(const Shape& new_shape) const;
 
+  // Row r as bytes, of any dtype.
+  std::byte* row_data(int64_t r) const {
+    return static_cast<std::byte*>(data) + row_bytes(dtype, r * row_stride);
+  }
   // Row r as elements of T; T must be the C++ type of dtype (not checked here: backends checked it once).
   template <typename T>
   T* row(int64_t r) const {
