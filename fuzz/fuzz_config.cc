@@ -12,7 +12,7 @@
 #include "models/flux/flux.h"
 #include "models/t5/t5.h"
 #include "models/vae/vae.h"
-#include "pipeline/model_settings.h"
+#include "checkpoint/model_settings.h"
 #include "pipeline/prompt_words.h"
 #include "sampling/schedule.h"
 #include "weights/weight_files.h"
@@ -56,9 +56,9 @@ void read_fields(const nlohmann::json& object) {
 template <typename Weights, typename Config>
 void count_parameters(const Config& config) {
   int64_t parameters = 0;
-  Weights().visit(config, [&](const std::string&, darkroom::Tensor&, const darkroom::Shape& shape) {
-    if (shape.numel() <= 0 || __builtin_add_overflow(parameters, shape.numel(), &parameters))
-      __builtin_trap();
+  Weights().visit(config, [&](const darkroom::Param& param, darkroom::Tensor&) {
+    const int64_t count = param.shape.numel();
+    if (count <= 0 || __builtin_add_overflow(parameters, count, &parameters)) __builtin_trap();
   });
   if (parameters > INT64_MAX / 4) __builtin_trap();  // they are counted in bytes, too
 }

@@ -11,7 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "weights/safetensors.h"
+#include "base/error.h"
+#include "weights/tensor_file.h"
 
 namespace darkroom {
 
@@ -24,16 +25,16 @@ class Expected {
  public:
   explicit Expected(const std::filesystem::path& path) : file_(path) {}
 
-  Tensor tensor(const std::string& name) const {
+  OwnedTensor load(const std::string& name) const {
     const StoredTensor* stored = file_.find(name);
     require(stored != nullptr, ErrorCode::kFailure, "{}: no tensor {}", file_.where(), name);
-    return file_.view(*stored);
+    return file_.load(*stored);
   }
   template <typename T>
   std::vector<T> values(const std::string& name) const {
-    const Tensor t = tensor(name);
-    const T* first = static_cast<const T*>(t.data);
-    return {first, first + t.shape.numel()};
+    const OwnedTensor owned = load(name);
+    const T* first = static_cast<const T*>(owned.tensor.data);
+    return {first, first + owned.tensor.shape.numel()};
   }
   std::vector<float> floats(const std::string& name) const { return values<float>(name); }
   std::vector<int32_t> ids(const std::string& name) const { return values<int32_t>(name); }
@@ -41,7 +42,7 @@ class Expected {
   bool has(const std::string& name) const { return file_.find(name) != nullptr; }
 
  private:
-  SafetensorsFile file_;
+  TensorFile file_;
 };
 
 // Cosine of the angle between two vectors; 1 for the same direction.

@@ -56,8 +56,8 @@ inline void make_large_model(const std::filesystem::path& folder, int64_t rows, 
   for (const StoredTensor& tensor : tensors) {
     const std::size_t begin = head.size() + tensor.begin;
     if (tensor.name != kLargeName) {
-      const Tensor view = *small.find(tensor.name);
-      pwrite_all(file, view.data, view.bytes(), begin);
+      const OwnedTensor stored = small.load(tensor.name).value();
+      pwrite_all(file, stored.tensor.data, stored.tensor.bytes(), begin);
       continue;
     }
     for (int64_t row = 0; row < rows; ++row) {

@@ -6,9 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "models/flux/flux.h"
-#include "models/t5/t5.h"
-#include "pipeline/model.h"
+#include "checkpoint/checkpoint.h"
+#include "weights/loaded.h"
 #include "weights/quantize.h"
 #include "weights/safetensors.h"
 #include "weights/storage.h"
@@ -56,7 +55,7 @@ inline void write_stored_model(const std::filesystem::path& folder, WeightStorag
   const fs::path checkpoint = DARKROOM_SOURCE_DIR "/tests/fixtures/pipelines/dev_small";
   fs::create_directories(folder);
   fs::copy_file(checkpoint / "model_index.json", folder / "model_index.json");
-  const Model shapes = Model::open(checkpoint);
+  const Checkpoint shapes = Checkpoint::open(checkpoint);
   for (const auto& entry : fs::directory_iterator(checkpoint)) {
     const std::string name = entry.path().filename().string();
     if (!entry.is_directory()) continue;
@@ -69,13 +68,11 @@ inline void write_stored_model(const std::filesystem::path& folder, WeightStorag
     const bool transformer = name == "transformer";
     DummySource numbers(DType::kBF16);
     TensorList list;
-    shapes.visit(transformer ? Part::kTransformer : Part::kT5, [&](const std::string& tensor, Tensor&,
-                                                                   const Shape& shape) {
-      const bool matrix = shape.rank() == 2 && (transformer ? flux::is_quantizable_weight(tensor)
-                                                            : t5_too && t5::layer_of(tensor) >= 0);
-      const Tensor values = numbers.get(tensor, shape);
-      if (matrix) return list.add_matrix(tensor, values, as);
-      quantize_rows(values, {}, list.make(tensor, DType::kBF16, shape));
+    shapes.visit(transformer ? Part::kTransformer : Part::kT5, [&](const Param& param, Tensor&) {
+      const OwnedTensor values = load(numbers, param);
+      if (param.quantizable() && (transformer || t5_too))
+        return list.add_matrix(param.name, values.tensor, as);
+      quantize_rows(values.tensor, {}, list.make(param.name, DType::kBF16, param.shape));
     });
     list.write(folder / name / (transformer ? "diffusion_pytorch_model.safetensors" : "model.safetensors"));
   }

@@ -1,5 +1,6 @@
 #include "model_choice.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <vector>
 
@@ -57,17 +58,18 @@ fs::path find_model(const std::string& given) {
   if (fs::exists(given, ignored)) return given;
   const fs::path name = given;
   const bool is_name = name.is_relative() && !given.empty() && given.front() != '.';
-  if (!is_name) fail(DARKROOM_MODEL, "{}: there is no such folder", given);
+  if (!is_name) fail(DARKROOM_MODEL, "{}: there is no such file or folder", given);
   if (const auto folder = find_installed(name)) return *folder;
-  fail(DARKROOM_MODEL, "{}: there is no such folder, and no model of that name (looked in {})", given,
+  if (std::count(given.begin(), given.end(), '/') == 1) return given;  // ORG/NAME, which the library knows
+  fail(DARKROOM_MODEL, "{}: there is no such file or folder, and no model of that name (looked in {})", given,
        searched_places());
 }
 
 fs::path find_default() {
   if (const auto folder = find_installed(kDefaultModel)) return *folder;
   fail(DARKROOM_MODEL,
-       "no model is given, and no {} is installed (looked in {}); pass --model DIR (a FLUX.1 folder in "
-       "diffusers layout), or set DARKROOM_ASSETS to the folder that holds {}/",
+       "no model is given, and no {} is installed (looked in {}); pass --model PATH (FLUX.1 as a folder or a "
+       "file), or set DARKROOM_ASSETS to the folder that holds {}/",
        kDefaultModel, searched_places(), kDefaultModel);
 }
 
@@ -75,11 +77,15 @@ fs::path find_default() {
 
 void add_model_flags(Arguments& arguments, ModelOptions& options, const std::string& otherwise) {
   arguments.group("Model");
-  arguments.add_text(
-      {"-m,--model", "DIR",
-       "A FLUX.1 folder in diffusers layout or huggingface_hub's cache, or an installed model's name",
-       otherwise},
-      options.model);
+  arguments.add_text({"-m,--model", "PATH",
+                      "FLUX.1 as a folder (diffusers), a .safetensors or .gguf file, a name in "
+                      "huggingface_hub's cache, or an "
+                      "installed model's name",
+                      otherwise},
+                     options.model);
+  arguments.add_text({"--clip", "PATH", "CLIP-L from this file or folder"}, options.clip);
+  arguments.add_text({"--t5", "PATH", "T5 from this file or folder"}, options.t5);
+  arguments.add_text({"--vae", "PATH", "The VAE from this file or folder"}, options.vae);
   arguments.add_text({"--dummy", "NAME", "Weights from a formula, no files: tiny, dev or schnell"},
                      options.dummy);
 }
@@ -91,8 +97,17 @@ ModelHandle open_model(const Engine& engine, const ModelOptions& options) {
   if (options.dummy) {
     engine.check(darkroom_open_dummy(engine.get(), options.dummy->c_str(), &model));
   } else {
-    const fs::path folder = options.model ? find_model(*options.model) : find_default();
-    engine.check(darkroom_open(engine.get(), folder.c_str(), &model));
+    const fs::path path = options.model ? find_model(*options.model) : find_default();
+    const auto text = [](const std::optional<std::string>& given) {
+      return given ? given->c_str() : nullptr;
+    };
+    darkroom_model_files files;
+    darkroom_model_files_init(&files);
+    files.model = path.c_str();
+    files.clip = text(options.clip);
+    files.t5 = text(options.t5);
+    files.vae = text(options.vae);
+    engine.check(darkroom_open_files(engine.get(), &files, &model));
   }
   return ModelHandle(model);
 }

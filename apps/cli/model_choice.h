@@ -10,8 +10,9 @@
 namespace cli {
 
 struct ModelOptions {
-  std::optional<std::string> model;  // --model: a folder, or the name of one that is installed
-  std::optional<std::string> dummy;  // --dummy
+  std::optional<std::string> model = {};  // --model: a path, or the name of one that is installed or cached
+  std::optional<std::string> dummy = {};  // --dummy
+  std::optional<std::string> clip = {}, t5 = {}, vae = {};  // parts from elsewhere
 };
 
 // `otherwise`: what the command uses without these flags.

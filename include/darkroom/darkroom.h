@@ -139,9 +139,32 @@ DARKROOM_API void darkroom_free(char* text);
 
 /* ---- models ---- */
 
-/* Opens a folder in diffusers layout. Reads the configs and the headers of the weight files now, tokenizers
- * and weights when they are needed. Engines may share a model. Close it before the engine that opened it is
- * destroyed. */
+/* Where the files of a model are. */
+typedef struct darkroom_model_files {
+  size_t struct_size;
+  /* A folder in diffusers layout; a repository in the cache of huggingface_hub, by its path or its name
+   * ("black-forest-labs/FLUX.1-schnell"); a .safetensors or .gguf file with a transformer, alone or with other
+   * parts; a folder with one such file. What a file is shows in its content; its name does not matter. */
+  const char* model;
+  /* A part from another file or folder. NULL: the one of the model, or else one that is found beside the
+   * transformer, in the folders of the ComfyUI or Forge tree that it lies in, or in the cache of
+   * huggingface_hub. Nothing is downloaded. */
+  const char* clip;
+  const char* t5;
+  const char* vae;
+} darkroom_model_files;
+
+DARKROOM_API void darkroom_model_files_init_sized(darkroom_model_files* files, size_t struct_size);
+static inline void darkroom_model_files_init(darkroom_model_files* files) {
+  darkroom_model_files_init_sized(files, sizeof(darkroom_model_files));
+}
+
+/* Opens a model. Reads the configs and the headers of the weight files now, tokenizers and weights when they
+ * are needed. A part that is not found is an error once it is needed. Engines may share a model. Close it before
+ * the engine that opened it is destroyed. */
+DARKROOM_API darkroom_status darkroom_open_files(darkroom_engine* engine, const darkroom_model_files* files,
+                                                 darkroom_model** model);
+/* The same with no more than darkroom_model_files.model. */
 DARKROOM_API darkroom_status darkroom_open(darkroom_engine* engine, const char* path, darkroom_model** model);
 /* Opens a model whose weights come from a formula, without files: "tiny", or "dev" and "schnell" with the
  * sizes of the real ones. */

@@ -38,7 +38,7 @@ using darkroom::ThreadPool;
 using darkroom::api::whole;
 
 struct darkroom_model {
-  darkroom::Model model;
+  darkroom::Checkpoint model;
   std::string folder;  // where it was opened; empty for a dummy
 };
 
@@ -358,19 +358,34 @@ int darkroom_clear_cancel(darkroom_engine* engine) {
 
 void darkroom_free(char* text) { std::free(text); }
 
-darkroom_status darkroom_open(darkroom_engine* engine, const char* path, darkroom_model** model) {
+darkroom_status darkroom_open_files(darkroom_engine* engine, const darkroom_model_files* files,
+                                    darkroom_model** model) {
   return guarded(engine, [&] {
-    require_argument(path && model, "the path or the place for the model");
+    require_argument(model, "the place for the model");
     *model = nullptr;
-    *model = new darkroom_model{darkroom::Model::open(path), path};
+    const darkroom_model_files given = whole(files, "darkroom_model_files");
+    require_argument(given.model, "the path of the model");
+    const auto path = [](const char* text) {
+      return text ? std::optional<std::filesystem::path>(text) : std::nullopt;
+    };
+    *model = new darkroom_model{
+        darkroom::Checkpoint::open({given.model, path(given.clip), path(given.t5), path(given.vae)}),
+        given.model};
   });
+}
+
+darkroom_status darkroom_open(darkroom_engine* engine, const char* path, darkroom_model** model) {
+  darkroom_model_files files;
+  darkroom_model_files_init(&files);
+  files.model = path;
+  return darkroom_open_files(engine, &files, model);
 }
 
 darkroom_status darkroom_open_dummy(darkroom_engine* engine, const char* name, darkroom_model** model) {
   return guarded(engine, [&] {
     require_argument(name && model, "the name or the place for the model");
     *model = nullptr;
-    *model = new darkroom_model{darkroom::Model::dummy(name), {}};
+    *model = new darkroom_model{darkroom::Checkpoint::dummy(name), {}};
   });
 }
 

@@ -25,6 +25,10 @@ void darkroom_options_init_sized(darkroom_options* options, size_t struct_size) 
   darkroom::api::init_sized(options, struct_size);
 }
 
+void darkroom_model_files_init_sized(darkroom_model_files* files, size_t struct_size) {
+  darkroom::api::init_sized(files, struct_size);
+}
+
 void darkroom_request_init_sized(darkroom_request* request, size_t struct_size) {
   darkroom::api::init_sized(request, struct_size);
 }

@@ -29,14 +29,15 @@
 
 namespace darkroom {
 
-class Model;
+class Checkpoint;
 
 struct BenchOptions {
   bool quick = false;                      // a subset that ends within 40 s on 2 slow cores, else 10 minutes
   int threads = 0;                         // 0: one per available processor
   std::string isa = "auto";                // "auto" (or "") or a name of supported_isa_names()
   std::optional<std::string> budget = {};  // steps run within it, too: "auto" or bytes, as a request's
-  const Model* model = nullptr;  // whose steps those are; absent: full-width blocks of a formula's weights
+  const Checkpoint* model =
+      nullptr;  // whose steps those are; absent: full-width blocks of a formula's weights
   const std::atomic<bool>* cancel = nullptr;   // set from any thread to stop
   std::function<void(std::string)> note = {};  // if set, called with one line per finished or left-out row
 };

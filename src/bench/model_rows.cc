@@ -20,13 +20,12 @@ std::vector<float> random_values(int64_t count, float scale) {
 
 // The weights of the plan's blocks from one double and one single block: all double blocks share memory, and
 // so do all single ones. What runs before and after the blocks, and the modulations, stay unbound.
-flux::Weights block_weights(const flux::Config& config, WeightSource& source) {
+flux::Weights block_weights(const flux::Config& config, const VisitFn& bind) {
   flux::Config one = config;
   one.num_layers = one.num_single_layers = 1;
   flux::Weights weights;
-  weights.visit(one, [&](const std::string& name, Tensor& tensor, const Shape& shape) {
-    const bool in_block = name.find("transformer_blocks.") != std::string::npos;
-    if (in_block && !flux::is_modulation_weight(name)) tensor = source.get(name, shape);
+  weights.visit(one, [&](const Param& param, Tensor& field) {
+    if (param.unit.stage == Stage::kBlock) bind(param, field);
   });
   weights.double_blocks.resize(static_cast<std::size_t>(config.num_layers), weights.double_blocks.front());
   weights.single_blocks.resize(static_cast<std::size_t>(config.num_single_layers),
@@ -54,7 +53,7 @@ std::size_t step_bytes(const flux::Config& config, const TokenShape& s, DType ac
   DryRunBackend dry;
   Arena arena = Arena::counting();
   PlanSource source(DType::kBF16);
-  const flux::Weights weights = block_weights(config, source);
+  const flux::Weights weights = block_weights(config, describe_from(source));
   const Context ctx{dry, arena, activation};
   const StepInputs in = step_inputs(ctx, config, s);
   flux::run_blocks(ctx, config, weights, in.modulation, in.rope, in.hidden, 0, config.num_blocks());
@@ -123,7 +122,7 @@ void measure_decoder(Meter& meter, const vae::Config& config, const vae::Decoder
   Arena counted = Arena::counting();
   PlanSource nothing(DType::kBF16);
   vae::DecoderWeights planned;
-  planned.visit(config, bind_from(nothing));
+  planned.visit(config, describe_from(nothing));
   decode_random({dry, counted, activation}, config, planned, size, values);
 
   const Buffer memory(counted.peak());
@@ -137,16 +136,18 @@ void measure_decoder(Meter& meter, const vae::Config& config, const vae::Decoder
 void measure_models(Meter& meter, const Plan& plan, Rows& rows) {
   {
     DummySource source(DType::kBF16);
+    LoadedWeights loaded(source);
     vae::DecoderWeights weights;
-    weights.visit(plan.vae, bind_from(source));
+    weights.visit(plan.vae, loaded.binder());
     for (const int64_t pixels : plan.vae_pixels) {
       for (const DType a : kActivations) measure_decoder(meter, plan.vae, weights, pixels, a, rows);
     }
   }
   if (plan.steps.empty()) return;
   // Memory of its own for every tensor of a block: weights come from memory, as they do in a run.
-  DummySource source({.dtype = DType::kBF16, .materialise = true});
-  const flux::Weights weights = block_weights(plan.transformer, source);
+  DummySource source(DType::kBF16);
+  LoadedWeights loaded(source);
+  const flux::Weights weights = block_weights(plan.transformer, loaded.binder());
   for (const TokenShape& s : plan.steps) {
     for (const DType a : kActivations) measure_step(meter, plan.transformer, weights, s, a, rows);
   }

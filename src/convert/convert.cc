@@ -28,7 +28,7 @@ void write_small_files(const SmallFiles& files, NewFolder& folder) {
   folder.write(kLastFile, files.at(std::string(kLastFile)));
 }
 
-std::vector<PartPlan> plan_parts(const Model& model, const ConvertOptions& options, const auto& note) {
+std::vector<PartPlan> plan_parts(const Checkpoint& model, const ConvertOptions& options, const auto& note) {
   const WeightStorage weights = parse_form(options.weights, "the kind of weights"),
                       text_weights =
                           parse_form(options.text_weights, "the kind of the text encoders' weights");
@@ -75,7 +75,7 @@ void check_out(const fs::path& in, const fs::path& out) {
 
 }  // namespace
 
-void convert(const Model& model, const ConvertOptions& options, const ConvertListeners& listeners,
+void convert(const Checkpoint& model, const ConvertOptions& options, const ConvertListeners& listeners,
              const std::atomic<bool>& cancel) {
   const auto note = [&](const std::string& text) {
     if (listeners.on_note) listeners.on_note(text);

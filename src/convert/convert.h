@@ -11,7 +11,7 @@
 #include <functional>
 #include <string>
 
-#include "pipeline/model.h"
+#include "checkpoint/checkpoint.h"
 
 namespace darkroom {
 
@@ -43,7 +43,7 @@ struct ConvertListeners {
 // conversion leaves nothing, or what abandoned_folders() finds if the process is killed. Errors: kUsage for
 // options; kModel for what is read, with the file and the tensor; kOutput for what is written; kCancelled
 // once `cancel` is true, within one block.
-void convert(const Model& model, const ConvertOptions& options, const ConvertListeners& listeners,
+void convert(const Checkpoint& model, const ConvertOptions& options, const ConvertListeners& listeners,
              const std::atomic<bool>& cancel);
 
 }  // namespace darkroom

@@ -5,12 +5,12 @@
 #include <map>
 #include <string>
 
-#include "pipeline/model.h"
+#include "checkpoint/checkpoint.h"
 
 namespace darkroom {
 
-// The content of each file by its place in the folder, "vae/config.json". Model::open() reads the configs
-// back as `config`. The tokenizers know printable ASCII, each character a token.
+// The content of each file by its place in the folder, "vae/config.json". Checkpoint::open() reads the
+// configs back as `config`. The tokenizers know printable ASCII, each character a token.
 std::map<std::string, std::string> dummy_files(const ModelConfig& config);
 
 }  // namespace darkroom

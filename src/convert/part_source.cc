@@ -6,7 +6,6 @@
 #include <memory>
 
 #include "base/error.h"
-#include "base/file_map.h"
 #include "base/printable.h"
 #include "tensor/buffer.h"
 #include "weights/catalog.h"
@@ -18,10 +17,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kWeight = ".weight";
+// Of a tensor that darkroom does not use; the second name of T5's embedding is no matrix.
+bool looks_like_matrix(const StoredTensor& tensor) {
+  return tensor.extents.size() == 2 && tensor.name.ends_with(".weight") &&
+         !tensor.name.ends_with("embed_tokens.weight") && !tensor.name.ends_with("shared.weight");
+}
+
 void check_scale(const SourceTensor& tensor) {
   const StoredTensor& scale = *tensor.scale;
-  const bool fits = is_matrix(tensor.stored) && is_scale_shape(scale.extents, tensor.stored.extents[0]);
+  const bool fits = tensor.matrix && is_scale_shape(scale.extents, tensor.stored.extents[0]);
   if (fits && scale.dtype && is_float(*scale.dtype)) return;
   fail(ErrorCode::kModel,
        "{} is {} and its scale '{}' {}; a scale must be one number or one for each row, in "
@@ -29,43 +33,16 @@ void check_scale(const SourceTensor& tensor) {
        tensor.place(), tensor.stored.describe(), printable(scale.name), scale.describe());
 }
 
-// A file's header, and its bytes as pread() gives them: unlike the catalog's views they cost no memory, and a
-// file that is cut short meanwhile is an error.
-class PartFile {
- public:
-  explicit PartFile(const std::string& path) : map_(path), header_(map_.bytes(), path) {
-    const std::vector<StoredTensor>& tensors = header_.tensors();
-    const std::size_t data_bytes = tensors.empty() ? 0 : tensors.back().begin + tensors.back().bytes;
-    data_begin_ = map_.bytes().size() - data_bytes;
-  }
-  const StoredTensor& stored(const std::string& name) const {
-    const StoredTensor* found = header_.find(name);
-    if (!found) fail(ErrorCode::kModel, "{}: replaced while in use; start again", header_.where());
-    return *found;
-  }
-  void read(const StoredTensor& tensor, std::size_t offset, std::span<std::byte> out) const {
-    map_.read(data_begin_ + tensor.begin + offset, out);
-  }
-
- private:
-  FileMap map_;
-  SafetensorsFile header_;
-  std::size_t data_begin_ = 0;
-};
-
-std::vector<SourceTensor> list_files(const Model& model, const fs::path& folder, Part part) {
-  const CatalogSource source{Catalog(folder)};
-  model.visit(part,
-              [&](const std::string& name, Tensor&, const Shape& shape) { source.locate(name, shape); });
-  const Catalog& catalog = source.catalog();
-  std::map<std::string, std::shared_ptr<const PartFile>> files;
-  for (const SafetensorsFile& file : catalog.files()) {
-    files[file.where()] = std::make_shared<const PartFile>(file.where());
-  }
+std::vector<SourceTensor> list_files(const Checkpoint& model, const fs::path& folder, Part part) {
+  const auto source = std::make_shared<const CatalogSource>(Catalog(folder));
+  std::map<std::string, Param> params;  // by their names in the files
+  const VisitFn note = [&](const Param& param, Tensor&) { params[source->locate(param).name] = param; };
+  model.visit(part, note);
+  const Catalog& catalog = source->catalog();
   const auto reader = [&](const std::string& name) -> ReadFn {
-    const std::shared_ptr<const PartFile> file = files.at(catalog.where(name));
-    const StoredTensor* stored = &file->stored(name);
-    return [file, stored](std::size_t offset, std::span<std::byte> out) { file->read(*stored, offset, out); };
+    return [source, name](std::size_t offset, std::span<std::byte> out) {
+      source->catalog().read(name, offset, out);
+    };
   };
   std::vector<SourceTensor> tensors;
   for (const std::string_view view : catalog.names()) {
@@ -75,9 +52,13 @@ std::vector<SourceTensor> list_files(const Model& model, const fs::path& folder,
            where, printable(name));
     }
     if (is_scale_name(name)) continue;
-    SourceTensor tensor{where, files.at(where)->stored(name), reader(name)};
+    SourceTensor tensor{where, *catalog.stored(name), reader(name)};
+    const auto param = params.find(name);
+    tensor.matrix =
+        param == params.end() ? looks_like_matrix(tensor.stored) : param->second.role == Role::kMatrix;
+    tensor.sensitive = param != params.end() && param->second.sensitive;
     if (const auto scale = scale_name(catalog, name)) {
-      tensor.scale = files.at(catalog.where(*scale))->stored(*scale);
+      tensor.scale = *catalog.stored(*scale);
       tensor.read_scale = reader(*scale);
       check_scale(tensor);
     }
@@ -94,29 +75,32 @@ struct MadeTensor {
   Buffer bytes;
 };
 
-std::vector<SourceTensor> list_dummy(const Model& model, Part part) {
+std::vector<SourceTensor> list_dummy(const Checkpoint& model, Part part) {
   const DType dtype = model.part_dtype(part);
   const auto made = std::make_shared<MadeTensor>(dtype);
   std::vector<SourceTensor> tensors;
-  const VisitFn add = [&](const std::string& name, Tensor&, const Shape& shape) {
+  const VisitFn add = [&](const Param& param, Tensor&) {
+    const Shape& shape = param.shape;
     StoredTensor stored;
-    stored.name = name;
+    stored.name = param.name;
     stored.type = stored_type_name(dtype);
     stored.dtype = dtype;
     for (int i = 0; i < shape.rank(); ++i) stored.extents.push_back(shape[i]);
     stored.elements = shape.numel();
     stored.bytes = static_cast<std::size_t>(shape.numel()) * dtype_bytes(dtype);
-    const auto read = [made, name, shape, bytes = stored.bytes](std::size_t offset,
-                                                                std::span<std::byte> out) {
-      if (made->name != name) {
+    const auto read = [made, param, bytes = stored.bytes](std::size_t offset, std::span<std::byte> out) {
+      if (made->name != param.name) {
         made->bytes = Buffer();  // before the next one is there
         made->bytes = Buffer(bytes);
-        made->source.read(name, shape, {made->bytes.data(), bytes});
-        made->name = name;
+        made->source.read(param, {made->bytes.data(), bytes});
+        made->name = param.name;
       }
       std::memcpy(out.data(), made->bytes.data() + offset, out.size());
     };
-    tensors.push_back({model.name(), std::move(stored), read});
+    SourceTensor tensor{model.name(), std::move(stored), read};
+    tensor.matrix = param.role == Role::kMatrix;
+    tensor.sensitive = param.sensitive;
+    tensors.push_back(std::move(tensor));
   };
   model.visit(part, add);
   if (part == Part::kVae) model.visit_encoder(add);
@@ -127,15 +111,7 @@ std::vector<SourceTensor> list_dummy(const Model& model, Part part) {
 
 std::string SourceTensor::place() const { return where + ": tensor '" + printable(stored.name) + "'"; }
 
-bool is_matrix(const StoredTensor& tensor) {
-  static constexpr std::array<std::string_view, 4> kEmbeddings = {
-      "embed_tokens.weight", "shared.weight", "embedding.weight", "relative_attention_bias.weight"};
-  return tensor.extents.size() == 2 && tensor.name.ends_with(kWeight) &&
-         std::ranges::none_of(kEmbeddings,
-                              [&](std::string_view ending) { return tensor.name.ends_with(ending); });
-}
-
-std::vector<SourceTensor> list_tensors(const Model& model, const fs::path& folder, Part part) {
+std::vector<SourceTensor> list_tensors(const Checkpoint& model, const fs::path& folder, Part part) {
   std::vector<SourceTensor> tensors;
   if (folder.empty()) {
     tensors = list_dummy(model, part);

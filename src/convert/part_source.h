@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "pipeline/model.h"
+#include "checkpoint/checkpoint.h"
 #include "weights/safetensors_header.h"
 
 namespace darkroom {
@@ -20,6 +20,8 @@ struct SourceTensor {
   std::string where;    // the file it lies in, for messages
   StoredTensor stored;  // as the file has it; `begin` is without meaning
   ReadFn read;
+  bool matrix = false;     // of a linear layer: may be converted
+  bool sensitive = false;  // such a matrix that is never quantised (Param::sensitive)
   // The scale of a quantised matrix: a number, or one for each row. In the file it is a tensor of its own,
   // here it is not.
   std::optional<StoredTensor> scale = {};
@@ -32,9 +34,7 @@ struct SourceTensor {
 // Sorted by name. `folder` is where the model was opened, empty for a dummy. The files stay open as long as
 // one of the tensors lives. Of a dummy, one tensor at a time is in memory. Errors: kModel when a file is
 // missing or invalid, or lacks a tensor that the config asks for.
-std::vector<SourceTensor> list_tensors(const Model& model, const std::filesystem::path& folder, Part part);
-
-// The matrix of a Linear, by its name: the embeddings, which are rank 2 as well, are not.
-bool is_matrix(const StoredTensor& tensor);
+std::vector<SourceTensor> list_tensors(const Checkpoint& model, const std::filesystem::path& folder,
+                                       Part part);
 
 }  // namespace darkroom

@@ -28,16 +28,15 @@ std::size_t bytes_of(const Converted& tensor) {
 }
 
 // Fewer bits only where the same kind of weights on load has them (Model::open_weights).
-WeightStorage form_of(Part part, const std::string& name, WeightStorage form) {
-  const bool whole = part != Part::kTransformer || form == WeightStorage::kBF16;
-  return whole || flux::is_quantizable_weight(name) ? form : WeightStorage::kAsStored;
+WeightStorage form_of(const SourceTensor& tensor, WeightStorage form) {
+  return tensor.sensitive && form != WeightStorage::kBF16 ? WeightStorage::kAsStored : form;
 }
 
-std::vector<Shard> fill_shards(Part part, const std::vector<SourceTensor>& tensors, WeightStorage form,
+std::vector<Shard> fill_shards(const std::vector<SourceTensor>& tensors, WeightStorage form,
                                std::size_t shard_bytes) {
   std::vector<Shard> shards(1);
   for (const SourceTensor& source : tensors) {
-    Converted tensor = plan_tensor(source, form_of(part, source.stored.name, form));
+    Converted tensor = plan_tensor(source, form_of(source, form));
     if (!shards.back().tensors.empty() && shards.back().data_bytes + bytes_of(tensor) > shard_bytes) {
       shards.emplace_back();
     }
@@ -96,7 +95,7 @@ std::size_t PartPlan::bytes() const {
 PartPlan plan_part(Part part, std::vector<SourceTensor> tensors, WeightStorage form,
                    std::size_t shard_bytes) {
   PartPlan plan{part, std::move(tensors), {}};
-  plan.shards = fill_shards(part, plan.tensors, form, shard_bytes);
+  plan.shards = fill_shards(plan.tensors, form, shard_bytes);
   const std::size_t count = plan.shards.size();
   if (count > kMaxShards) {
     fail(ErrorCode::kUsage, "files of {} make {} of {}, at most {} can be read; larger ones make fewer",

@@ -1,2 +1,2 @@
 darkroom_room(convert SOURCES convert.cc part_source.cc part_writer.cc requantize.cc dummy_files.cc small_files.cc
-  DEPS pipeline models memory weights)
+  DEPS checkpoint pipeline models memory weights)

@@ -9,7 +9,7 @@
 #include "base/file_map.h"
 #include "base/foreign_file.h"
 #include "base/printable.h"
-#include "pipeline/model_folder.h"
+#include "checkpoint/model_folder.h"
 
 namespace darkroom {
 namespace {

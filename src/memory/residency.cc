@@ -13,27 +13,29 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+void add(const Param& param, Tensor& field, WeightSource& source, WeightUnit& unit) {
+  field = source.describe(param);
+  unit.entries.push_back({param, &field, unit.bytes});
+  unit.bytes += (field.bytes_with_scales() + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
+}
+
 }  // namespace
 
-std::vector<WeightUnit> group_units(std::size_t count,
-                                    const std::function<std::size_t(const std::string&)>& unit_of,
+std::vector<WeightUnit> group_units(Stage stage, std::size_t count,
                                     const std::function<void(const VisitFn&)>& visit_all,
                                     WeightSource& source) {
   std::vector<WeightUnit> units(count);
-  visit_all([&](const std::string& name, Tensor& field, const Shape& shape) {
-    const std::size_t index = unit_of(name);
-    if (index == kNoUnit) return;
-    field = source.describe(name, shape);
-    WeightUnit& unit = units.at(index);
-    unit.entries.push_back({name, &field, unit.bytes});
-    unit.bytes += (field.bytes_with_scales() + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
+  visit_all([&](const Param& param, Tensor& field) {
+    if (param.unit.stage != stage) return;
+    add(param, field, source, units.at(static_cast<std::size_t>(param.unit.index)));
   });
   return units;
 }
 
 std::vector<WeightUnit> one_unit(const std::function<void(const VisitFn&)>& visit_all, WeightSource& source) {
-  return group_units(
-      1, [](const std::string&) { return std::size_t{0}; }, visit_all, source);
+  std::vector<WeightUnit> units(1);
+  visit_all([&](const Param& param, Tensor& field) { add(param, field, source, units[0]); });
+  return units;
 }
 
 std::vector<std::size_t> sizes_of(const std::vector<WeightUnit>& units) {
@@ -144,7 +146,7 @@ std::byte* Residency::memory_of(std::size_t unit) {
 
 void Residency::read_unit(std::size_t unit, std::byte* memory) {
   for (const WeightUnit::Entry& entry : units_[unit].entries) {
-    source_.read(entry.name, entry.field->shape, {memory + entry.offset, entry.field->bytes_with_scales()});
+    source_.read(entry.param, {memory + entry.offset, entry.field->bytes_with_scales()});
   }
 }
 

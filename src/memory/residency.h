@@ -14,7 +14,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -27,7 +26,7 @@ namespace darkroom::memory {
 // Tensors that enter and leave memory together.
 struct WeightUnit {
   struct Entry {
-    std::string name;
+    Param param;
     Tensor* field;       // of the model's weights; gets its data while the unit is in memory
     std::size_t offset;  // in the unit's memory, a multiple of kBufferAlignment
   };
@@ -37,14 +36,12 @@ struct WeightUnit {
 
 inline constexpr std::size_t kNoUnit = SIZE_MAX;
 
-// Sorts what `visit_all` names into `count` units by unit_of(name); kNoUnit leaves a tensor out. Every listed
-// field gets its dtype and shape as `source` describes it, without data. The fields must stay where they are.
-// Errors: kModel.
-std::vector<WeightUnit> group_units(std::size_t count,
-                                    const std::function<std::size_t(const std::string&)>& unit_of,
+// Sorts what `visit_all` names of a stage into its `count` units. Every listed field gets its dtype and shape
+// as `source` describes it, without data. The fields must stay where they are. Errors: kModel.
+std::vector<WeightUnit> group_units(Stage stage, std::size_t count,
                                     const std::function<void(const VisitFn&)>& visit_all,
                                     WeightSource& source);
-// All in one unit.
+// All stages in one unit.
 std::vector<WeightUnit> one_unit(const std::function<void(const VisitFn&)>& visit_all, WeightSource& source);
 
 std::vector<std::size_t> sizes_of(const std::vector<WeightUnit>& units);

@@ -2,21 +2,27 @@
 
 namespace darkroom {
 
-void visit_linear(const VisitFn& visit, const std::string& name, Linear& w, int64_t in, int64_t out,
-                  Bias bias) {
-  visit(name + ".weight", w.weight, {out, in});
-  if (bias == Bias::kYes) visit(name + ".bias", w.bias, {out});
+void ParamVisitor::linear(const std::string& name, Linear& w, int64_t in, int64_t out, Bias bias) const {
+  visit_({name + ".weight", {out, in}, Role::kMatrix, unit_, sensitive_}, w.weight);
+  if (bias == Bias::kYes) vector(name + ".bias", w.bias, out);
 }
 
-void visit_norm(const VisitFn& visit, const std::string& name, NormWeights& w, int64_t channels) {
-  visit(name + ".weight", w.weight, {channels});
-  visit(name + ".bias", w.bias, {channels});
+void ParamVisitor::norm(const std::string& name, NormWeights& w, int64_t channels) const {
+  vector(name + ".weight", w.weight, channels);
+  vector(name + ".bias", w.bias, channels);
 }
 
-void visit_conv(const VisitFn& visit, const std::string& name, Conv2d& w, int64_t in, int64_t out,
-                int64_t kernel) {
-  visit(name + ".weight", w.weight, {out, in, kernel, kernel});
-  visit(name + ".bias", w.bias, {out});
+void ParamVisitor::conv(const std::string& name, Conv2d& w, int64_t in, int64_t out, int64_t kernel) const {
+  visit_({name + ".weight", {out, in, kernel, kernel}, Role::kConv, unit_, sensitive_}, w.weight);
+  vector(name + ".bias", w.bias, out);
+}
+
+void ParamVisitor::vector(const std::string& name, Tensor& field, int64_t count) const {
+  visit_({name, {count}, Role::kVector, unit_, sensitive_}, field);
+}
+
+void ParamVisitor::table(const std::string& name, Tensor& field, int64_t rows, int64_t cols) const {
+  visit_({name, {rows, cols}, Role::kTable, unit_, sensitive_}, field);
 }
 
 Tensor mlp(const Context& ctx, const Tensor& x, const Mlp& w, Activation activation) {

@@ -1,8 +1,7 @@
 // Parameter structs shared by the models, and how each is visited.
 //
-// A model is a struct of these with one visit() function that names every tensor once. Visiting binds, checks
-// shapes, counts and prints: what a visit does is the VisitFn's business (weights/source.h). There are no
-// module classes; forward functions are free functions over ops.
+// A model is a struct of these with one visit() function that names every parameter once: what a visit does
+// is the VisitFn's business (weights/param.h). Forward functions are free functions over ops.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +10,7 @@
 #include <string>
 
 #include "ops/ops.h"
-#include "weights/source.h"
+#include "weights/param.h"
 
 namespace darkroom {
 
@@ -31,12 +30,25 @@ struct NormWeights {
 
 enum class Bias : uint8_t { kYes, kNo };
 
-// Each visits "name.weight" and, with a bias, "name.bias".
-void visit_linear(const VisitFn& visit, const std::string& name, Linear& w, int64_t in, int64_t out,
-                  Bias bias = Bias::kYes);
-void visit_norm(const VisitFn& visit, const std::string& name, NormWeights& w, int64_t channels);
-void visit_conv(const VisitFn& visit, const std::string& name, Conv2d& w, int64_t in, int64_t out,
-                int64_t kernel);
+// Visits layers, one after the other, whose parameters share a unit.
+class ParamVisitor {
+ public:
+  explicit ParamVisitor(const VisitFn& visit, Unit unit = {}, bool sensitive = false)
+      : visit_(visit), unit_(unit), sensitive_(sensitive) {}
+
+  // Each visits "name.weight" and, with a bias, "name.bias".
+  void linear(const std::string& name, Linear& w, int64_t in, int64_t out, Bias bias = Bias::kYes) const;
+  void norm(const std::string& name, NormWeights& w, int64_t channels) const;
+  void conv(const std::string& name, Conv2d& w, int64_t in, int64_t out, int64_t kernel) const;
+  // One parameter of that very name.
+  void vector(const std::string& name, Tensor& field, int64_t count) const;
+  void table(const std::string& name, Tensor& field, int64_t rows, int64_t cols) const;
+
+ private:
+  const VisitFn& visit_;
+  Unit unit_;
+  bool sensitive_;
+};
 
 // Two linear layers with an activation between them: out(act(in(x))).
 struct Mlp {

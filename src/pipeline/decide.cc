@@ -2,7 +2,7 @@
 
 namespace darkroom {
 
-Decision decide(const Request& request, const Model& model, const Machine& machine) {
+Decision decide(const Request& request, const Checkpoint& model, const Machine& machine) {
   Decision decision{decide_values(request, model), {}};
   decision.plan = request.weights == "auto" ? plan_with_best_weights(model, machine, decision.job)
                                             : make_plan(model, decision.job, machine);

@@ -13,6 +13,6 @@ struct Decision {
 
 // Decides every value and what of the model stays in memory. Of a picture to start from only the header is
 // read. Errors: those of decide_values() and make_plan().
-Decision decide(const Request& request, const Model& model, const Machine& machine);
+Decision decide(const Request& request, const Checkpoint& model, const Machine& machine);
 
 }  // namespace darkroom

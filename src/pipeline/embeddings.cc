@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string encoder_identity(const Model& model) {
+std::string encoder_identity(const Checkpoint& model) {
   std::string out;
   for (const Part part : {Part::kClip, Part::kT5}) {
     out += std::string(part_folder(part)) + "\n";
@@ -92,7 +92,7 @@ EmbedCacheOptions embed_cache_options(const std::string& folder, const std::stri
   return {folder, *bytes};
 }
 
-EmbeddingCache::EmbeddingCache(const EmbedCacheOptions& options, const Model& model, const Job& job,
+EmbeddingCache::EmbeddingCache(const EmbedCacheOptions& options, const Checkpoint& model, const Job& job,
                                const std::string& backend, std::function<void(const std::string&)> on_note)
     : model_(model), job_(job) {
   if (options.folder.empty()) return;

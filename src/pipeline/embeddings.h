@@ -13,7 +13,7 @@
 #include <string>
 
 #include "cache/disk_cache.h"
-#include "pipeline/model.h"
+#include "checkpoint/checkpoint.h"
 #include "pipeline/phases.h"
 
 namespace darkroom {
@@ -34,7 +34,7 @@ class EmbeddingCache {
  public:
   // Looks at the encoders' files. `model` and `job` must outlive this. It never fails: what keeps it from
   // working is said by `on_note`, or later by the encoders that then run.
-  EmbeddingCache(const EmbedCacheOptions& options, const Model& model, const Job& job,
+  EmbeddingCache(const EmbedCacheOptions& options, const Checkpoint& model, const Job& job,
                  const std::string& backend, std::function<void(const std::string&)> on_note);
 
   std::optional<Conditioning> find(const Tokens& tokens) const;
@@ -43,7 +43,7 @@ class EmbeddingCache {
  private:
   Digest key_of(const Tokens& tokens) const;
 
-  const Model& model_;
+  const Checkpoint& model_;
   const Job& job_;
   std::string facts_;  // what a key depends on besides the ids
   std::optional<cache::DiskCache> entries_;

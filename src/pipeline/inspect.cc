@@ -7,10 +7,10 @@
 #include "base/file_map.h"
 #include "base/foreign_file.h"
 #include "base/json.h"
+#include "checkpoint/model_folder.h"
 #include "image/found_recipe.h"
 #include "image/picture_texts.h"
 #include "image/sheet.h"
-#include "pipeline/model_folder.h"
 #include "weights/scales.h"
 
 namespace darkroom {
@@ -22,44 +22,51 @@ namespace fs = std::filesystem;
 // As an integer where JSON readers have one that large.
 json whole_number(double value) { return value < 9e15 ? json(static_cast<int64_t>(value)) : json(value); }
 
-void add_weight_files(const fs::path& part_path, json& out) {
-  out["weights"] = "missing";
+// What lies in the files of a part, and what is wrong with it.
+void add_weight_files(const PartFiles& files, json& out) {
+  out["weights"] = files.catalog ? "found" : "missing";
   out["files"] = json::array();
   try {
-    if (!holds_weights(part_path)) return;
-    const WeightFiles files = find_weight_files(part_path);
-    for (const fs::path& file : files.present) out["files"].push_back(file.filename().string());
-    if (files.missing.empty()) {
-      const Catalog catalog(files);
-      out["dtypes"] = catalog.bytes_by_type();
-      out["scales"] = std::ranges::count_if(catalog.names(), is_scale_name);
-      out["weights"] = "found";
-      check_companions(catalog);
-    } else {
-      out["missing"] = files.missing.front().filename().string();
-    }
+    const WeightFiles found = find_weight_files(files.where);
+    for (const fs::path& file : found.present) out["files"].push_back(file.filename().string());
+    if (!found.missing.empty()) out["missing"] = found.missing.front().filename().string();
+  } catch (const Error& e) {
+    if (holds_weights(files.where)) out["problem"] = e.what();
+    return;
+  }
+  if (!files.catalog) return;
+  out["dtypes"] = files.catalog->bytes_by_type();
+  out["scales"] = std::ranges::count_if(files.catalog->names(), is_scale_name);
+  try {
+    check_companions(*files.catalog);
   } catch (const Error& e) {
     out["problem"] = e.what();
   }
 }
 
-json describe_part(const fs::path& folder, const Model& model, Part part) {
-  const fs::path part_path = folder / part_folder(part);
-  json out = {{"name", part_folder(part)}, {"folder", part_folder(part)}, {"present", model.has_part(part)}};
-  if (!model.has_part(part)) return out;
+json describe_part(const Checkpoint& model, Part part) {
+  const PartFiles* files = model.part_files(part);
+  json out = {{"name", part_folder(part)}, {"folder", part_folder(part)}, {"present", files != nullptr}};
+  if (!files) {
+    out["problem"] = model.missing(part);
+    return out;
+  }
   const PartSize size = part_size(model, part);
   out["parameters"] = size.parameters;
   out["bytes"] = size.bytes;
   out["dtype"] = dtype_name(model.part_dtype(part));
-  out["config"] = read_json_file(part_path / "config.json", kMaxConfigBytes);
-  add_weight_files(part_path, out);
+  out["where"] = files->where.string();
+  out["names"] = names_title(files->names);
+  if (!files->prefix.empty()) out["prefix"] = files->prefix;
+  if (!files->config.empty()) out["config"] = read_json_file(files->config, kMaxConfigBytes);
+  add_weight_files(*files, out);
   return out;
 }
 
 json inspect_model(const fs::path& path) {
-  const Model model = Model::open(path);
+  const Checkpoint model = Checkpoint::open(path);
   json parts = json::array();
-  for (const Part part : kParts) parts.push_back(describe_part(model.folder(), model, part));
+  for (const Part part : kParts) parts.push_back(describe_part(model, part));
   return {{"type", "model"},
           {"name", model.name()},
           {"kind", model.config().is_dev() ? "dev" : "schnell"},
@@ -148,7 +155,7 @@ json inspect(const fs::path& given) {
   return inspect_picture(path);
 }
 
-json to_json(const Model& model, const Job& job, const Plan& plan) {
+json to_json(const Checkpoint& model, const Job& job, const Plan& plan) {
   json phases = json::array();
   for (const PlannedPhase& phase : plan.phases) {
     phases.push_back({{"name", phase_name(phase.phase)},

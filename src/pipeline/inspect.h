@@ -14,7 +14,7 @@ namespace darkroom {
 // invalid picture, one of another kind, or a damaged recipe of darkroom's own.
 nlohmann::json inspect(const std::filesystem::path& path);
 
-nlohmann::json to_json(const Model& model, const Job& job, const Plan& plan);
+nlohmann::json to_json(const Checkpoint& model, const Job& job, const Plan& plan);
 
 // {"clip": [ids], "t5": [ids]}.
 nlohmann::json to_json(const Tokens& tokens);

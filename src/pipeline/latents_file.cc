@@ -11,7 +11,7 @@ constexpr const char* kTensorName = "latents";
 }  // namespace
 
 std::vector<float> read_latents(const std::filesystem::path& path, int64_t tokens, int64_t channels) {
-  const SafetensorsFile file(path);
+  const TensorFile file(path);
   const StoredTensor* stored = file.find(kTensorName);
   require(stored != nullptr, ErrorCode::kModel, "{}: there is no tensor '{}'", file.where(), kTensorName);
   require(stored->dtype == DType::kF32, ErrorCode::kModel,

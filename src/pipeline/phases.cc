@@ -73,27 +73,16 @@ std::size_t prompts_at(const Job& job, int level) {
 
 std::vector<memory::WeightUnit> t5_layer_units(t5::Weights& weights, const t5::Config& config,
                                                WeightSource& source) {
-  return memory::group_units(
-      static_cast<std::size_t>(config.num_layers),
-      [](const std::string& name) {
-        const int64_t layer = t5::layer_of(name);
-        return layer < 0 ? memory::kNoUnit : static_cast<std::size_t>(layer);
-      },
-      visitor_of(weights, config), source);
+  return memory::group_units(Stage::kBlock, static_cast<std::size_t>(config.num_layers),
+                             visitor_of(weights, config), source);
 }
 
 std::vector<memory::WeightUnit> transformer_units(flux::Weights& weights, const flux::Config& config,
-                                                  WeightSource& source, flux::WeightRole role) {
-  const int64_t count = role == flux::WeightRole::kEnds    ? 1
-                        : role == flux::WeightRole::kBlock ? config.num_blocks()
-                                                           : flux::modulation_units(config);
-  return memory::group_units(
-      static_cast<std::size_t>(count),
-      [&](const std::string& name) {
-        const flux::WeightPlace place = flux::place_of(config, name);
-        return place.role == role ? static_cast<std::size_t>(place.unit) : memory::kNoUnit;
-      },
-      visitor_of(weights, config), source);
+                                                  WeightSource& source, Stage stage) {
+  const int64_t count = stage == Stage::kEnds    ? 1
+                        : stage == Stage::kBlock ? config.num_blocks()
+                                                 : flux::modulation_units(config);
+  return memory::group_units(stage, static_cast<std::size_t>(count), visitor_of(weights, config), source);
 }
 
 std::vector<std::vector<float>> encode_clip(const Context& ctx, const ModelConfig& config,
@@ -113,11 +102,8 @@ std::vector<std::vector<float>> encode_t5(const Context& ctx, const ModelConfig&
                                           std::span<const std::vector<int32_t>> prompts) {
   t5::Weights weights;
   std::vector<memory::WeightUnit> layers = t5_layer_units(weights, config.t5, source);
-  const Loaded ends(
-      ctx, source,
-      memory::group_units(
-          1, [](const std::string& name) { return t5::layer_of(name) < 0 ? 0 : memory::kNoUnit; },
-          visitor_of(weights, config.t5), source));
+  const Loaded ends(ctx, source,
+                    memory::group_units(Stage::kEnds, 1, visitor_of(weights, config.t5), source));
   const std::unique_ptr<memory::Residency> residency = pass_through(ctx, source, std::move(layers));
   const Arena::Scope scope(ctx.arena);
   std::vector<std::vector<float>> states;
@@ -134,10 +120,8 @@ DenoisePhase::DenoisePhase(const Context& ctx, const ModelConfig& config, Weight
   modulate(prompts);
   make_room_for_cache();
   rope_ = flux::rope_tables(ctx, config_, job.max_text_tokens, job.token_rows, job.token_cols);
-  std::vector<memory::WeightUnit> ends =
-      transformer_units(weights_, config_, source, flux::WeightRole::kEnds);
-  std::vector<memory::WeightUnit> units =
-      transformer_units(weights_, config_, source, flux::WeightRole::kBlock);
+  std::vector<memory::WeightUnit> ends = transformer_units(weights_, config_, source, Stage::kEnds);
+  std::vector<memory::WeightUnit> units = transformer_units(weights_, config_, source, Stage::kBlock);
   if (ctx.counts_only()) return;
   memory::Placement all = memory::all_resident(memory::sizes_of(ends));
   ends_ = std::make_unique<memory::Residency>(source, std::move(ends), std::move(all));
@@ -148,8 +132,8 @@ DenoisePhase::DenoisePhase(const Context& ctx, const ModelConfig& config, Weight
 DenoisePhase::~DenoisePhase() = default;
 
 void DenoisePhase::modulate(std::span<const Conditioning> prompts) {
-  const std::unique_ptr<memory::Residency> units = pass_through(
-      ctx_, source_, transformer_units(weights_, config_, source_, flux::WeightRole::kModulation));
+  const std::unique_ptr<memory::Residency> units =
+      pass_through(ctx_, source_, transformer_units(weights_, config_, source_, Stage::kModulation));
   std::vector<float> pooled;
   for (const Conditioning& prompt : prompts)
     pooled.insert(pooled.end(), prompt.pooled.begin(), prompt.pooled.end());

@@ -12,10 +12,10 @@
 #include <span>
 #include <vector>
 
+#include "checkpoint/checkpoint.h"
 #include "image/image.h"
 #include "memory/residency.h"
 #include "ops/context.h"
-#include "pipeline/model.h"
 #include "pipeline/request.h"
 #include "sampling/sampler.h"
 #include "sampling/step_cache.h"
@@ -38,7 +38,7 @@ struct PictureMoments {
 std::vector<memory::WeightUnit> t5_layer_units(t5::Weights& weights, const t5::Config& config,
                                                WeightSource& source);
 std::vector<memory::WeightUnit> transformer_units(flux::Weights& weights, const flux::Config& config,
-                                                  WeightSource& source, flux::WeightRole role);
+                                                  WeightSource& source, Stage stage);
 
 // Pooled CLIP vectors, one per list of ids.
 std::vector<std::vector<float>> encode_clip(const Context& ctx, const ModelConfig& config,

@@ -28,7 +28,7 @@ struct Workspace {
 // One run: what every phase needs, and its progress.
 class Run {
  public:
-  Run(const Model& model, Backend& backend, const Decision& decision, const Listeners& listeners,
+  Run(const Checkpoint& model, Backend& backend, const Decision& decision, const Listeners& listeners,
       const std::atomic<bool>& cancel, const EmbedCacheOptions& embeddings)
       : model_(model),
         backend_(backend),
@@ -82,7 +82,7 @@ class Run {
     if (listeners_.on_note) listeners_.on_note(text);
   }
 
-  const Model& model_;
+  const Checkpoint& model_;
   Backend& backend_;
   const Job& job_;
   const Listeners& listeners_;
@@ -293,7 +293,7 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
   return waiting;
 }
 
-Recipe recipe_of(const Model& model, const Job& job, uint64_t seed) {
+Recipe recipe_of(const Checkpoint& model, const Job& job, uint64_t seed) {
   Recipe recipe{job.settled};
   recipe.seed = seed;
   recipe.weights = storage_name(job.weights);  // what "auto" came to
@@ -303,7 +303,7 @@ Recipe recipe_of(const Model& model, const Job& job, uint64_t seed) {
 }
 
 // A sheet of one picture is that picture, and has its recipe.
-Picture sheet_picture(const Model& model, const Job& job, Image image) {
+Picture sheet_picture(const Checkpoint& model, const Job& job, Image image) {
   Picture picture;
   picture.image = std::move(image);
   picture.recipe = recipe_of(model, job, job.seed);
@@ -355,7 +355,7 @@ void Run::draw() {
 
 }  // namespace
 
-void generate(const Model& model, Backend& backend, const Decision& decision, const Listeners& listeners,
+void generate(const Checkpoint& model, Backend& backend, const Decision& decision, const Listeners& listeners,
               const std::atomic<bool>& cancel, const EmbedCacheOptions& embeddings) {
   Run(model, backend, decision, listeners, cancel, embeddings).draw();
 }

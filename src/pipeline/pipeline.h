@@ -8,12 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/checkpoint.h"
 #include "image/image.h"
 #include "image/recipe.h"
 #include "ops/backend.h"
 #include "pipeline/decide.h"
 #include "pipeline/embeddings.h"
-#include "pipeline/model.h"
 #include "pipeline/phase.h"
 #include "pipeline/preview.h"
 
@@ -64,7 +64,7 @@ struct Listeners {
 // from and for given noise, before weights are read; kModel for weights, kOutput for the scratch file,
 // kFailure when the arithmetic leaves the finite numbers, kCancelled once `cancel` is true; whatever a
 // listener throws passes through.
-void generate(const Model& model, Backend& backend, const Decision& decision, const Listeners& listeners,
+void generate(const Checkpoint& model, Backend& backend, const Decision& decision, const Listeners& listeners,
               const std::atomic<bool>& cancel, const EmbedCacheOptions& embeddings = {});
 
 }  // namespace darkroom

@@ -12,18 +12,16 @@ namespace {
 // Bytes of the tensors that `visit` names, as they come into memory from `source`.
 std::size_t bytes_as_read(WeightSource& source, const std::function<void(const VisitFn&)>& visit) {
   std::size_t bytes = 0;
-  visit([&](const std::string& name, Tensor&, const Shape& shape) {
-    bytes += source.describe(name, shape).bytes_with_scales();
-  });
+  visit([&](const Param& param, Tensor&) { bytes += source.describe(param).bytes_with_scales(); });
   return bytes;
 }
 
-std::size_t weight_bytes(const Model& model, Part part) {
+std::size_t weight_bytes(const Checkpoint& model, Part part) {
   return bytes_as_read(*model.weights_for_planning(part),
                        [&](const VisitFn& visit) { model.visit(part, visit); });
 }
 
-std::size_t encoder_bytes(const Model& model) {
+std::size_t encoder_bytes(const Checkpoint& model) {
   return bytes_as_read(*model.weights_for_planning(Part::kVae),
                        [&](const VisitFn& visit) { model.visit_encoder(visit); });
 }
@@ -36,7 +34,7 @@ void set_placement(PlannedPhase& phase, const memory::Placement& placement, std:
 
 // What every phase is planned from.
 struct Inputs {
-  const Model& model;
+  const Checkpoint& model;
   const Job& job;
   const Machine& machine;
   std::size_t host(Phase phase) const { return host_bytes(phase, model.config(), job, machine.workspace); }
@@ -209,8 +207,8 @@ TransformerPlan place_transformer(const flux::Config& config, WeightSource& sour
                                   const TransformerWork& work, const TransformerHost& host,
                                   std::optional<std::size_t> limit, std::size_t process_bytes) {
   flux::Weights weights;
-  const auto sizes = [&](flux::WeightRole role) {
-    return memory::sizes_of(transformer_units(weights, config, source, role));
+  const auto sizes = [&](Stage stage) {
+    return memory::sizes_of(transformer_units(weights, config, source, stage));
   };
   TransformerPlan plan{.modulation = {.phase = Phase::kModulate,
                                       .activation_bytes = work.modulation.activation_bytes,
@@ -223,15 +221,15 @@ TransformerPlan place_transformer(const flux::Config& config, WeightSource& sour
                        .blocks = {},
                        .least_block_bytes = 0};
   std::size_t staging = 0;  // weights are read one after the other
-  weights.visit(config, [&](const std::string& name, Tensor&, const Shape& shape) {
-    PlannedPhase& phase = flux::is_modulation_weight(name) ? plan.modulation : plan.denoise;
-    phase.weight_bytes += source.describe(name, shape).bytes_with_scales();
-    staging = std::max(staging, source.staging_bytes(name, shape));
+  weights.visit(config, [&](const Param& param, Tensor&) {
+    PlannedPhase& phase = param.unit.stage == Stage::kModulation ? plan.modulation : plan.denoise;
+    phase.weight_bytes += source.describe(param).bytes_with_scales();
+    staging = std::max(staging, source.staging_bytes(param));
   });
   plan.modulation.staging_bytes = plan.denoise.staging_bytes = staging;
-  set_placement(plan.modulation, memory::all_streamed(sizes(flux::WeightRole::kModulation)), 0);
-  const std::vector<std::size_t> blocks = sizes(flux::WeightRole::kBlock);
-  const std::size_t ends = sizes(flux::WeightRole::kEnds).at(0);
+  set_placement(plan.modulation, memory::all_streamed(sizes(Stage::kModulation)), 0);
+  const std::vector<std::size_t> blocks = sizes(Stage::kBlock);
+  const std::size_t ends = sizes(Stage::kEnds).at(0);
   plan.blocks = memory::all_resident(blocks);
   plan.least_block_bytes = memory::least(blocks).bytes();
   if (limit) {
@@ -255,7 +253,7 @@ struct Draft {
 };
 
 Draft draft_plan(const Inputs& in) {
-  const Model& model = in.model;
+  const Checkpoint& model = in.model;
   Draft draft;
   Plan& plan = draft.plan;
   plan.process_bytes = kProgramBytes + model.tokenizer_bytes() + in.machine.workspace.bytes;
@@ -331,14 +329,14 @@ std::size_t Plan::peak_bytes() const {
   return peak;
 }
 
-Plan make_plan(const Model& model, const Job& job, const Machine& machine) {
+Plan make_plan(const Checkpoint& model, const Job& job, const Machine& machine) {
   const Inputs in{model, job, machine};
   Plan plan = finish_plan(in, draft_plan(in), job.weights);
   require_fits(in, plan);
   return plan;
 }
 
-Plan plan_with_best_weights(const Model& model, const Machine& machine, Job& job) {
+Plan plan_with_best_weights(const Checkpoint& model, const Machine& machine, Job& job) {
   const Inputs in{model, job, machine};
   const Draft draft = draft_plan(in);
   Plan stored = finish_plan(in, draft, WeightStorage::kAsStored);
@@ -357,13 +355,13 @@ Plan plan_with_best_weights(const Model& model, const Machine& machine, Job& job
   return use ? small : stored;
 }
 
-int64_t part_parameters(const Model& model, Part part) {
+int64_t part_parameters(const Checkpoint& model, Part part) {
   int64_t parameters = 0;
-  model.visit(part, [&](const std::string&, Tensor&, const Shape& shape) { parameters += shape.numel(); });
+  model.visit(part, [&](const Param& param, Tensor&) { parameters += param.shape.numel(); });
   return parameters;
 }
 
-PartSize part_size(const Model& model, Part part) {
+PartSize part_size(const Checkpoint& model, Part part) {
   return {part_parameters(model, part), weight_bytes(model, part)};
 }
 

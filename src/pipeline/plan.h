@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "backends/dry_run/dry_run.h"
+#include "checkpoint/checkpoint.h"
 #include "memory/placement.h"
 #include "ops/context.h"
-#include "pipeline/model.h"
 #include "pipeline/phase.h"
 #include "pipeline/request.h"
 
@@ -87,20 +87,20 @@ struct Plan {
 
 // Decides what stays in memory and what is streamed. Errors: those of the models for impossible shapes;
 // kOutOfMemory when the budget cannot work, with the phase, its bytes and the smallest budget that would.
-Plan make_plan(const Model& model, const Job& job, const Machine& machine);
+Plan make_plan(const Checkpoint& model, const Job& job, const Machine& machine);
 
 // The same with the weights that serve the budget best, which it puts into the job, and says so in the job's
 // notes: int8 where the transformer then stays in memory and as stored it would not, or where only int8 fits
 // at all, else as stored. Errors: as make_plan().
-Plan plan_with_best_weights(const Model& model, const Machine& machine, Job& job);
+Plan plan_with_best_weights(const Checkpoint& model, const Machine& machine, Job& job);
 
-int64_t part_parameters(const Model& model, Part part);
+int64_t part_parameters(const Checkpoint& model, Part part);
 
 // Parameters of a part, and its bytes as stored.
 struct PartSize {
   int64_t parameters = 0;
   std::size_t bytes = 0;
 };
-PartSize part_size(const Model& model, Part part);
+PartSize part_size(const Checkpoint& model, Part part);
 
 }  // namespace darkroom

@@ -4,7 +4,7 @@
 #include <cstddef>
 
 #include "base/error.h"
-#include "pipeline/model.h"
+#include "checkpoint/checkpoint.h"
 
 namespace darkroom {
 
@@ -30,7 +30,7 @@ const PreviewMap& flux_preview_map() {
   return map;
 }
 
-const PreviewMap* preview_map(const Model& model) {
+const PreviewMap* preview_map(const Checkpoint& model) {
   if (model.settings().preview) return &*model.settings().preview;
   const ModelConfig& config = model.config();
   const bool is_flux = config.vae.latent_channels == static_cast<int64_t>(flux_preview_map().rgb.size()) &&

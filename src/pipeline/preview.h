@@ -1,7 +1,6 @@
 // A rough picture of what a step predicts, without the VAE: every latent pixel through one linear map to RGB.
 //
-// The map is the model's (darkroom.json), or FLUX.1's own. On the host: less than 0.1 % of a step. Called by
-// the run.
+// The map is the model's (darkroom.json), or FLUX.1's own. On the host: less than 0.1 % of a step.
 #pragma once
 
 #include <array>
@@ -9,17 +8,10 @@
 #include <span>
 #include <vector>
 
+#include "checkpoint/checkpoint.h"
 #include "image/image.h"
 
 namespace darkroom {
-
-class Model;
-
-// From latents as the sampler has them, shifted and scaled, to RGB in [-1, 1].
-struct PreviewMap {
-  std::vector<std::array<float, 3>> rgb;  // of each latent channel
-  std::array<float, 3> bias{};
-};
 
 // What a step predicts, one pixel per latent pixel (picture / 8).
 struct Preview {
@@ -33,7 +25,7 @@ const PreviewMap& flux_preview_map();
 
 // The model's own map, FLUX.1's for a transformer of its kind without one, or null. Lives as long as the
 // model.
-const PreviewMap* preview_map(const Model& model);
+const PreviewMap* preview_map(const Checkpoint& model);
 
 // The predicted clean latents, latents - sigma · velocity, as a picture of 2 · token_rows × 2 · token_cols
 // pixels; both are packed (sampling/latents.h). What is not a number becomes black. Errors: kUsage when the

@@ -50,7 +50,7 @@ Size size_from_picture(const PictureSize& image, const Request& request, const S
   return {edge(across * factor), edge(down * factor)};
 }
 
-void decide_size(const Request& request, const Model& model, Job& job) {
+void decide_size(const Request& request, const Checkpoint& model, Job& job) {
   const ModelConfig& config = model.config();
   const ModelSettings& own = model.settings();
   const int64_t pixels = config.token_pixels();
@@ -104,7 +104,7 @@ std::vector<double> without_closing_zero(std::vector<double> sigmas) {
   return sigmas;
 }
 
-void decide_schedule(const Request& request, const Model& model, Job& job) {
+void decide_schedule(const Request& request, const Checkpoint& model, Job& job) {
   const ModelConfig& config = model.config();
   const int64_t own_steps = model.settings().steps.value_or(config.is_dev() ? 28 : 4);
   const int64_t steps = request.steps.value_or(own_steps);
@@ -150,7 +150,7 @@ void decide_cfg(const Request& request, const ModelSettings& own, Job& job) {
   }
 }
 
-void decide_guidance(const Request& request, const Model& model, Job& job) {
+void decide_guidance(const Request& request, const Checkpoint& model, Job& job) {
   const double guidance = request.guidance.value_or(model.settings().guidance.value_or(3.5));
   if (model.config().is_dev()) {
     job.guidance = static_cast<float>(guidance);
@@ -191,7 +191,7 @@ void decide_guided_steps(const Request& request, Job& job) {
   }
 }
 
-void decide_text_length(const Request& request, const Model& model, Job& job) {
+void decide_text_length(const Request& request, const Checkpoint& model, Job& job) {
   const int64_t own = model.settings().max_text_tokens.value_or(model.config().is_dev() ? 512 : 256);
   job.max_text_tokens = request.max_text_tokens.value_or(own);
 }
@@ -227,7 +227,7 @@ void note_unknown_words(const ModelSettings& own, Job& job) {
                   unknown.size() == 1 ? "" : "s:", shown));
 }
 
-DType decide_precision(const std::string& name, const Model& model) {
+DType decide_precision(const std::string& name, const Checkpoint& model) {
   if (name == "f32") return DType::kF32;
   if (name == "bf16") return DType::kBF16;
   return model.part_dtype(Part::kTransformer) == DType::kF32 ? DType::kF32 : DType::kBF16;
@@ -309,7 +309,7 @@ std::optional<std::size_t> decide_budget(const std::string& text) {
   return bytes;
 }
 
-int64_t decide_text_tokens(const Request& request, const Model& model) {
+int64_t decide_text_tokens(const Request& request, const Checkpoint& model) {
   check_ranges(request);
   Job job;
   take_texts(request, job);
@@ -317,7 +317,7 @@ int64_t decide_text_tokens(const Request& request, const Model& model) {
   return job.max_text_tokens;
 }
 
-Job decide_values(const Request& request, const Model& model) {
+Job decide_values(const Request& request, const Checkpoint& model) {
   check_ranges(request);
   Job job;
   job.notes = model.notes();

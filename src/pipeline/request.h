@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/checkpoint.h"
 #include "image/sheet.h"
 #include "options/request.h"
-#include "pipeline/model.h"
 #include "sampling/guidance.h"
 #include "sampling/noise.h"
 #include "sampling/sampler.h"
@@ -69,9 +69,9 @@ std::optional<std::size_t> decide_budget(const std::string& text);
 // Decides every value that the machine has no say in: weights "auto" are as stored here (decide.h settles
 // them). Of a picture to start from only the header is read. A seed that was not given is drawn from the
 // system. Errors: kUsage, naming the option, its value and what is allowed.
-Job decide_values(const Request& request, const Model& model);
+Job decide_values(const Request& request, const Checkpoint& model);
 
 // Of these values the one that tokenizing needs, T5's tokens; the prompt is checked. Errors: kUsage.
-int64_t decide_text_tokens(const Request& request, const Model& model);
+int64_t decide_text_tokens(const Request& request, const Checkpoint& model);
 
 }  // namespace darkroom

@@ -1,8 +1,8 @@
 darkroom_room(pipeline
-  SOURCES model_settings.cc preview.cc prompt_words.cc model.cc model_folder.cc request.cc phases.cc embeddings.cc host_bytes.cc
+  SOURCES preview.cc prompt_words.cc request.cc phases.cc embeddings.cc host_bytes.cc
           plan.cc decide.cc pipeline.cc
           latents_file.cc source_picture.cc inspect.cc
-  DEPS memory cache models options sampling image text backends/dry_run)
+  DEPS checkpoint memory cache models options sampling image text backends/dry_run)
 
 # Cached embeddings are those of one state of the code: a kernel that adds in another order gives other bytes.
 file(GLOB_RECURSE library_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*.h ${PROJECT_SOURCE_DIR}/src/*.cc)

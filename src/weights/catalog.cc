@@ -9,29 +9,36 @@ namespace darkroom {
 
 Catalog::Catalog(const WeightFiles& files) {
   if (!files.missing.empty()) fail(ErrorCode::kModel, "{}", missing_message(files));
-  std::map<std::string, std::size_t> file_numbers;
+  std::map<std::string, const TensorFile*> shards;
   for (const std::filesystem::path& path : files.present) {
-    file_numbers[path.filename().string()] = files_.size();
-    files_.emplace_back(path);
+    files_.push_back(std::make_shared<const TensorFile>(path));
+    shards[path.filename().string()] = files_.back().get();
   }
-  const auto number_of = [&](const StoredTensor* stored, std::size_t file) {
-    return static_cast<std::size_t>(stored - files_[file].tensors().data());
-  };
   if (files.index_path.empty()) {
-    where_ = files_.at(0).where();
-    for (const StoredTensor& stored : files_[0].tensors()) entries_[stored.name] = {0, number_of(&stored, 0)};
+    const TensorFile* file = files_.at(0).get();
+    where_ = file->where();
+    for (const StoredTensor& stored : file->tensors()) entries_[stored.name] = {file, stored};
     return;
   }
   where_ = files.index_path.string();
   for (const auto& [name, shard] : files.index.shard_of) {
-    const std::size_t file = file_numbers.at(shard);
-    const StoredTensor* stored = files_[file].find(name);
+    const TensorFile* file = shards.at(shard);
+    const StoredTensor* stored = file->find(name);
     if (!stored) {
       fail(ErrorCode::kModel,
            "{}: tensor '{}' is not in this file, where {} puts it; the files do not belong together",
-           files_[file].where(), printable(name), where_);
+           file->where(), printable(name), where_);
     }
-    entries_[name] = {file, number_of(stored, file)};
+    entries_[name] = {file, *stored};
+  }
+}
+
+Catalog::Catalog(const Catalog& whole, std::string_view prefix) : where_(whole.where_), files_(whole.files_) {
+  for (auto it = whole.entries_.lower_bound(prefix); it != whole.entries_.end(); ++it) {
+    const auto& [name, found] = *it;
+    if (!name.starts_with(prefix)) break;
+    Entry& own = entries_[name.substr(prefix.size())] = found;
+    own.stored.name = name.substr(prefix.size());
   }
 }
 
@@ -48,46 +55,41 @@ const Catalog::Entry* Catalog::entry(std::string_view name) const {
 
 const StoredTensor* Catalog::stored(std::string_view name) const {
   const Entry* found = entry(name);
-  return found ? &files_[found->file].tensors()[found->tensor] : nullptr;
+  return found ? &found->stored : nullptr;
 }
 
 const std::string& Catalog::where(std::string_view name) const {
   const Entry* found = entry(name);
-  return found ? files_[found->file].where() : where_;
+  return found ? found->file->where() : where_;
 }
 
-std::optional<Tensor> Catalog::find(std::string_view name) const {
+std::optional<OwnedTensor> Catalog::load(std::string_view name) const {
   const Entry* found = entry(name);
   if (!found) return std::nullopt;
-  const SafetensorsFile& file = files_[found->file];
-  return file.view(file.tensors()[found->tensor]);
+  return found->file->load(found->stored);
 }
 
-void Catalog::read(std::string_view name, std::span<std::byte> out) const {
+void Catalog::read(std::string_view name, std::size_t offset, std::span<std::byte> out) const {
   const Entry* found = entry(name);
   require(found, ErrorCode::kModel, "{}: there is no tensor '{}'", where_, printable(std::string(name)));
-  const SafetensorsFile& file = files_[found->file];
-  file.read(file.tensors()[found->tensor], out);
+  found->file->read(found->stored, offset, out);
 }
 
 std::size_t Catalog::total_bytes() const {
   std::size_t total = 0;
-  for (const auto& [name, found] : entries_) total += files_[found.file].tensors()[found.tensor].bytes;
+  for (const auto& [name, found] : entries_) total += found.stored.bytes;
   return total;
 }
 
 std::map<std::string, std::size_t> Catalog::bytes_by_type() const {
   std::map<std::string, std::size_t> out;
-  for (const auto& [name, found] : entries_) {
-    const StoredTensor& tensor = files_[found.file].tensors()[found.tensor];
-    out[std::string(tensor.type)] += tensor.bytes;
-  }
+  for (const auto& [name, found] : entries_) out[std::string(found.stored.type)] += found.stored.bytes;
   return out;
 }
 
 int64_t Catalog::parameters() const {
   int64_t total = 0;
-  for (const auto& [name, found] : entries_) total += files_[found.file].tensors()[found.tensor].elements;
+  for (const auto& [name, found] : entries_) total += found.stored.elements;
   return total;
 }
 

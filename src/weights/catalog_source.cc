@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
@@ -57,80 +58,83 @@ bool same_shape(const std::vector<int64_t>& stored, const std::vector<int64_t>& 
 
 }  // namespace
 
-CatalogSource::CatalogSource(Catalog catalog, std::vector<std::string> optional_prefixes)
-    : catalog_(std::move(catalog)), optional_prefixes_(std::move(optional_prefixes)) {
+CatalogSource::CatalogSource(Catalog catalog, Spelling spelling)
+    : catalog_(std::move(catalog)), spelling_(std::move(spelling)) {
   check_companions(catalog_);
 }
 
-std::string CatalogSource::resolve(const std::string& name) const {
-  std::vector<std::string> spellings = {name};
-  for (const auto& [a, b] : {std::pair("shared.weight", "encoder.embed_tokens.weight"),
-                             std::pair("encoder.embed_tokens.weight", "shared.weight")}) {
-    if (name.ends_with(a)) spellings.push_back(name.substr(0, name.size() - std::string_view(a).size()) + b);
-  }
-  for (const std::string& spelling : spellings) {
-    if (catalog_.stored(spelling)) return spelling;
-    for (const std::string& prefix : optional_prefixes_) {
-      if (catalog_.stored(prefix + spelling)) return prefix + spelling;
-      if (spelling.starts_with(prefix) && catalog_.stored(spelling.substr(prefix.size()))) {
-        return spelling.substr(prefix.size());
-      }
-    }
-  }
-  return "";
-}
-
-bool CatalogSource::has(const std::string& name) const { return !resolve(name).empty(); }
-
-std::string CatalogSource::locate(const std::string& name, const Shape& shape) const {
-  std::string found = resolve(name);
-  if (found.empty()) {
-    fail(ErrorCode::kModel, "{}: there is no tensor '{}'{}", catalog_.where(), name,
+StoredPlace CatalogSource::locate(const Param& param) const {
+  std::vector<StoredPlace> places = spelling_(param);
+  const auto found = std::ranges::find_if(
+      places, [&](const StoredPlace& place) { return catalog_.stored(place.name) != nullptr; });
+  if (found == places.end()) {
+    const std::string& name = places.front().name;
+    fail(ErrorCode::kModel, "{}: there is no tensor '{}'{}", catalog_.where(), printable(name),
          nearest_names(catalog_, name));
   }
-  const StoredTensor& stored = *catalog_.stored(found);
+  const StoredTensor& stored = *catalog_.stored(found->name);
   std::vector<int64_t> wanted;
-  for (int i = 0; i < shape.rank(); ++i) wanted.push_back(shape[i]);
-  if (!same_shape(stored.extents, wanted)) {
-    fail(ErrorCode::kModel, "{}: tensor '{}' is {}, the config asks for {}", catalog_.where(found),
-         printable(found), stored.describe(), shape.str());
+  for (int i = 0; i < param.shape.rank(); ++i) wanted.push_back(param.shape[i]);
+  if (!found->rows.empty()) wanted.at(0) = found->all_rows;
+  if (!same_shape(extents_of(catalog_, found->name), wanted)) {
+    fail(ErrorCode::kModel, "{}: tensor '{}' is {}, the config asks for {}", catalog_.where(found->name),
+         printable(found->name), stored.describe(), Shape(wanted));
+  }
+  return std::move(*found);
+}
+
+CatalogSource::Found CatalogSource::find(const Param& param) const {
+  Found found{locate(param), DType::kF32, {}, {}};
+  const StoredTensor& stored = *catalog_.stored(found.place.name);
+  found.packed = find_packed(catalog_, found.place.name);
+  if (found.packed) {
+    found.dtype = found.packed->dtype;
+    return found;
+  }
+  if (!stored.dtype || !is_matrix_storage(*stored.dtype)) {
+    fail(ErrorCode::kModel, "{}: tensor '{}' is {}: weights of this type are not supported",
+         catalog_.where(found.place.name), printable(found.place.name), stored.describe());
+  }
+  found.dtype = *stored.dtype;
+  const std::optional<StoredScales> scales = find_scales(catalog_, stored, param.shape.rank() == 2);
+  if (!scales) return found;
+  if (scales->values.size() == 1 || found.place.rows.empty()) {
+    found.scales = scales->values;
+    return found;
+  }
+  for (const RowRange& rows : found.place.rows) {
+    const auto first = scales->values.begin() + rows.first;
+    found.scales.insert(found.scales.end(), first, first + rows.count);
   }
   return found;
 }
 
-CatalogSource::Found CatalogSource::find(const std::string& name, const Shape& shape) const {
-  std::string found = locate(name, shape);
-  const StoredTensor& stored = *catalog_.stored(found);
-  if (!stored.dtype || !is_matrix_storage(*stored.dtype)) {
-    fail(ErrorCode::kModel, "{}: tensor '{}' is {}: weights of this type are not supported",
-         catalog_.where(found), printable(found), stored.describe());
-  }
-  return {found, *stored.dtype, find_scales(catalog_, stored, shape.rank() == 2)};
-}
-
-Tensor CatalogSource::get(const std::string& name, const Shape& shape) {
-  const Found found = find(name, shape);
-  Tensor tensor = catalog_.find(found.name)->reshape(shape);
-  if (found.scales) {
-    tensor.scale_count = static_cast<int64_t>(found.scales->values.size());
-    tensor.scales = catalog_.find(found.scales->name)->row<float>(0);
-  }
+Tensor CatalogSource::describe(const Param& param) {
+  const Found found = find(param);
+  Tensor tensor(nullptr, found.dtype, param.shape, Device::kNone);
+  tensor.scale_count = static_cast<int64_t>(found.scales.size());
   return tensor;
 }
 
-Tensor CatalogSource::describe(const std::string& name, const Shape& shape) {
-  const Found found = find(name, shape);
-  Tensor tensor(nullptr, found.dtype, shape, Device::kNone);
-  if (found.scales) tensor.scale_count = static_cast<int64_t>(found.scales->values.size());
-  return tensor;
+void CatalogSource::read_rows(const Found& found, const RowRange& rows, std::size_t row,
+                              std::span<std::byte> out) const {
+  if (found.packed) return read_packed(catalog_, *found.packed, rows, out);
+  catalog_.read(found.place.name, static_cast<std::size_t>(rows.first) * row, out);
 }
 
-void CatalogSource::read(const std::string& name, const Shape& shape, std::span<std::byte> out) {
-  const Found found = find(name, shape);
-  Tensor tensor(nullptr, found.dtype, shape, Device::kNone);
-  catalog_.read(found.name, out.first(tensor.bytes()));
-  if (!found.scales) return;
-  std::ranges::copy(std::as_bytes(std::span(found.scales->values)),
+void CatalogSource::read(const Param& param, std::span<std::byte> out) {
+  const Found found = find(param);
+  const Tensor tensor(nullptr, found.dtype, param.shape, Device::kNone);
+  const int64_t count = param.shape[0];
+  const std::size_t row = row_bytes(found.dtype, count == 0 ? 0 : param.shape.numel() / count);
+  const std::vector<RowRange> all = {{0, count}};
+  std::size_t at = 0;
+  for (const RowRange& rows : found.place.rows.empty() ? all : found.place.rows) {
+    const std::size_t bytes = static_cast<std::size_t>(rows.count) * row;
+    read_rows(found, rows, row, out.subspan(at, bytes));
+    at += bytes;
+  }
+  std::ranges::copy(std::as_bytes(std::span(found.scales)),
                     out.begin() + static_cast<std::ptrdiff_t>(tensor.scales_offset()));
 }
 

@@ -57,7 +57,7 @@ std::vector<std::string_view> layers_of(std::string_view name) {
 std::string text_of(const Catalog& catalog, const StoredTensor& tensor) {
   const bool fits = tensor.dtype == DType::kU8 && tensor.bytes <= kMaxFormatBytes;
   std::string text(fits ? tensor.bytes : 0, '\0');
-  if (fits) catalog.read(tensor.name, std::as_writable_bytes(std::span(text)));
+  if (fits) catalog.read(tensor.name, 0, std::as_writable_bytes(std::span(text)));
   return text;
 }
 
@@ -77,7 +77,7 @@ void check_format(const json& format, const std::string& where) {
 }
 
 // The same in a file's metadata, for all its layers.
-void check_metadata(const SafetensorsFile& file) {
+void check_metadata(const TensorFile& file) {
   const auto it = file.metadata().find(std::string(kFormatsInMetadata));
   if (it == file.metadata().end()) return;
   const std::string where = file.where() + ": " + std::string(kFormatsInMetadata);
@@ -120,7 +120,7 @@ void check_quantised(const Catalog& catalog, const StoredTensor& weight) {
 }  // namespace
 
 void check_companions(const Catalog& catalog) {
-  for (const SafetensorsFile& file : catalog.files()) check_metadata(file);
+  for (const auto& file : catalog.files()) check_metadata(*file);
   bool quantised = false;
   const std::vector<std::string_view> names = catalog.names();
   for (const std::string_view name : names) {

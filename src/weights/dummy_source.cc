@@ -11,12 +11,9 @@
 namespace darkroom {
 namespace {
 
-constexpr std::size_t kWindow = 1 << 20;      // tensors begin at one of these elements of a pattern,
-constexpr std::size_t kStep = 64;             // at multiples of this: aligned to 128 bytes and more
-constexpr std::size_t kFirstBlock = 4 << 20;  // elements: enough for the tiny models
-constexpr std::size_t kLargeBlock =
-    256 << 20;                     // elements: address space for the largest tensors of FLUX.1 and T5-XXL
-constexpr std::size_t kGroup = 8;  // elements made from one 64-bit number
+constexpr std::size_t kWindow = 1 << 20;  // tensors begin at one of these elements of a pattern,
+constexpr std::size_t kStep = 64;         // at multiples of this: aligned to 128 bytes and more
+constexpr std::size_t kGroup = 8;         // elements made from one 64-bit number
 
 // splitmix64's output function (Steele, Lea, Flood 2014): every input bit reaches every output bit.
 uint64_t scrambled(uint64_t x) {
@@ -91,74 +88,24 @@ void fill(std::byte* out, DType dtype, int pattern, std::size_t first, std::size
 // Where in its pattern a tensor begins.
 std::size_t first_element(const std::string& name) { return hash_of(name) % (kWindow / kStep) * kStep; }
 
-std::size_t whole_groups(std::size_t elements) { return (elements + kGroup - 1) / kGroup * kGroup; }
-
 }  // namespace
 
-// A pattern's beginning, filled as far as tensors have reached. Outgrown blocks stay, for views point into
-// them.
-struct DummySource::Pattern {
-  std::vector<Buffer> blocks;  // the last one is in use
-  std::size_t capacity = 0;    // elements of the last block
-  std::size_t filled = 0;      // elements of the last block
-  std::size_t outgrown = 0;    // elements filled in the blocks before it
-};
-
-DummySource::DummySource(const DummyOptions& options) : options_(options) {
-  require(options.dtype == DType::kBF16 || options.dtype == DType::kF32, ErrorCode::kFailure,
-          "dummy weights are f32 or bf16, not {}", dtype_name(options.dtype));
+DummySource::DummySource(DType dtype) : dtype_(dtype) {
+  require(dtype == DType::kBF16 || dtype == DType::kF32, ErrorCode::kFailure,
+          "dummy weights are f32 or bf16, not {}", dtype_name(dtype));
 }
 
-DummySource::~DummySource() = default;
-
-Tensor DummySource::get(const std::string& name, const Shape& shape) {
-  const std::size_t element = dtype_bytes(options_.dtype);
-  const std::size_t count = whole_groups(static_cast<std::size_t>(shape.numel()));
-  const std::size_t first = first_element(name);
-  const int key = pattern_for(name, shape);
-  if (options_.materialise) {
-    Buffer& own = owned_.emplace_back(count * element);
-    fill(own.data(), options_.dtype, key, first, first + count);
-    return Tensor(own.data(), options_.dtype, shape);
-  }
-  std::unique_ptr<Pattern>& slot = patterns_[key];
-  if (!slot) slot = std::make_unique<Pattern>();
-  Pattern& pattern = *slot;
-  const std::size_t end = first + count;
-  if (end > pattern.capacity) {
-    const std::size_t capacity = end <= kFirstBlock ? kFirstBlock : std::max(kLargeBlock, std::bit_ceil(end));
-    pattern.blocks.emplace_back(capacity * element);
-    pattern.capacity = capacity;
-    pattern.outgrown += std::exchange(pattern.filled, 0);
-  }
-  std::byte* const block = pattern.blocks.back().data();
-  if (end > pattern.filled) {
-    fill(block + pattern.filled * element, options_.dtype, key, pattern.filled, end);
-    pattern.filled = end;
-  }
-  return Tensor(block + first * element, options_.dtype, shape);
-}
-
-void DummySource::read(const std::string& name, const Shape& shape, std::span<std::byte> out) {
-  const std::size_t element = dtype_bytes(options_.dtype), count = static_cast<std::size_t>(shape.numel());
+void DummySource::read(const Param& param, std::span<std::byte> out) {
+  const std::size_t element = dtype_bytes(dtype_), count = static_cast<std::size_t>(param.shape.numel());
   require(out.size() == count * element, ErrorCode::kFailure,
-          "dummy tensor '{}' has {} bytes, {} were asked for", name, count * element, out.size());
-  const std::size_t first = first_element(name), whole = count / kGroup * kGroup;
-  const int key = pattern_for(name, shape);
-  fill(out.data(), options_.dtype, key, first, first + whole);
+          "dummy tensor '{}' has {} bytes, {} were asked for", param.name, count * element, out.size());
+  const std::size_t first = first_element(param.name), whole = count / kGroup * kGroup;
+  const int key = pattern_for(param.name, param.shape);
+  fill(out.data(), dtype_, key, first, first + whole);
   if (whole == count) return;
   std::array<float, kGroup> rest{};  // the last group is not all inside the tensor
-  fill(reinterpret_cast<std::byte*>(rest.data()), options_.dtype, key, first + whole, first + whole + kGroup);
+  fill(reinterpret_cast<std::byte*>(rest.data()), dtype_, key, first + whole, first + whole + kGroup);
   std::memcpy(out.data() + whole * element, rest.data(), (count - whole) * element);
-}
-
-std::size_t DummySource::filled_bytes() const {
-  std::size_t total = 0;
-  for (const auto& [key, pattern] : patterns_) {
-    total += (pattern->outgrown + pattern->filled) * dtype_bytes(options_.dtype);
-  }
-  for (const Buffer& buffer : owned_) total += buffer.size();
-  return total;
 }
 
 }  // namespace darkroom

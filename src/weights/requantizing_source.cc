@@ -52,12 +52,8 @@ void requantize(const Tensor& from, const Tensor& to, std::span<float> scales) {
 
 }  // namespace
 
-RequantizingSource::RequantizingSource(std::unique_ptr<WeightSource> base, WeightStorage storage,
-                                       std::function<bool(const std::string&)> chosen)
-    : base_(std::move(base)), storage_(storage), chosen_(std::move(chosen)) {}
-
-bool RequantizingSource::changes(const std::string& name, const Tensor& stored) const {
-  if (stored.shape.rank() != 2 || !chosen_(name)) return false;
+bool RequantizingSource::changes(const Param& param, const Tensor& stored) const {
+  if (!param.quantizable()) return false;
   switch (storage_) {
     case WeightStorage::kAsStored:
       return false;
@@ -72,20 +68,20 @@ bool RequantizingSource::changes(const std::string& name, const Tensor& stored) 
   return false;
 }
 
-Tensor RequantizingSource::describe(const std::string& name, const Shape& shape) {
-  Tensor tensor = base_->describe(name, shape);
-  if (!changes(name, tensor)) return tensor;
+Tensor RequantizingSource::describe(const Param& param) {
+  Tensor tensor = base_->describe(param);
+  if (!changes(param, tensor)) return tensor;
   tensor.dtype = storage_dtype(storage_);
   tensor.scale_count = storage_scales(storage_, tensor.rows());
   return tensor;
 }
 
-void RequantizingSource::read(const std::string& name, const Shape& shape, std::span<std::byte> out) {
-  Tensor from = base_->describe(name, shape);
-  if (!changes(name, from)) return base_->read(name, shape, out);
-  Tensor to = describe(name, shape);
+void RequantizingSource::read(const Param& param, std::span<std::byte> out) {
+  Tensor from = base_->describe(param);
+  if (!changes(param, from)) return base_->read(param, out);
+  Tensor to = describe(param);
   require(out.size() == to.bytes_with_scales(), ErrorCode::kFailure, "'{}' has {} bytes, {} were asked for",
-          name, to.bytes_with_scales(), out.size());
+          param.name, to.bytes_with_scales(), out.size());
   float* const scales = reinterpret_cast<float*>(out.data() + to.scales_offset());
   const std::span<float> own(scales, static_cast<std::size_t>(to.scale_count));
   to.scale_count = 0;  // while it is written: the numbers alone
@@ -96,28 +92,18 @@ void RequantizingSource::read(const std::string& name, const Shape& shape, std::
     staging_ = Buffer();  // given back before the larger one is asked for
     staging_ = Buffer(bytes);
   }
-  base_->read(name, shape, {staging_.data(), bytes});
+  base_->read(param, {staging_.data(), bytes});
   from.lay_into(staging_.data());
   try {
     requantize(from, to, own);
   } catch (const Error& e) {
-    fail(e.code(), "'{}' as {}: {}", name, storage_name(storage_), e.what());
+    fail(e.code(), "'{}' as {}: {}", param.name, storage_name(storage_), e.what());
   }
 }
 
-Tensor RequantizingSource::get(const std::string& name, const Shape& shape) {
-  Tensor tensor = describe(name, shape);
-  if (!changes(name, base_->describe(name, shape))) return base_->get(name, shape);
-  Buffer& own = owned_.emplace_back(tensor.bytes_with_scales());
-  read(name, shape, {own.data(), tensor.bytes_with_scales()});
-  tensor.lay_into(own.data());
-  tensor.device = Device::kHost;
-  return tensor;
-}
-
-std::size_t RequantizingSource::staging_bytes(const std::string& name, const Shape& shape) {
-  const Tensor stored = base_->describe(name, shape);
-  if (!changes(name, stored)) return base_->staging_bytes(name, shape);
+std::size_t RequantizingSource::staging_bytes(const Param& param) {
+  const Tensor stored = base_->describe(param);
+  if (!changes(param, stored)) return base_->staging_bytes(param);
   const int64_t widened =
       is_plain_float(stored) ? 0 : std::min(piece_rows(stored), stored.rows()) * stored.cols();
   return stored.bytes_with_scales() + static_cast<std::size_t>(widened) * sizeof(float);

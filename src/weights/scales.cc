@@ -71,7 +71,7 @@ std::optional<StoredScales> find_scales(const Catalog& catalog, const StoredTens
          catalog.where(stored.name), printable(stored.name), stored.describe(), rows);
   }
   scales.values.resize(static_cast<std::size_t>(stored.elements));
-  catalog.read(stored.name, std::as_writable_bytes(std::span(scales.values)));
+  catalog.read(stored.name, 0, std::as_writable_bytes(std::span(scales.values)));
   for (std::size_t i = 0; i < scales.values.size(); ++i) {
     const float value = scales.values[i];
     if (std::isnormal(value) && value > 0 && value <= kLargestScale) continue;

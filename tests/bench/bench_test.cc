@@ -14,7 +14,7 @@
 #include "bench/meter.h"
 #include "bench/plan.h"
 #include "bench/work.h"
-#include "pipeline/model.h"
+#include "checkpoint/checkpoint.h"
 #include "weights/source.h"
 
 namespace darkroom::bench {
@@ -159,7 +159,7 @@ TEST(Bench, ABudgetRunsStepsThatStream) {
               seconds, 1e-9);
 
   // A model of one's own: its transformer, whole.
-  const Model tiny = Model::dummy("tiny");
+  const Checkpoint tiny = Checkpoint::dummy("tiny");
   options.model = &tiny;
   options.budget = "1GiB";
   const nlohmann::json of_model = run_plan(options, plan).at("budget");
@@ -255,7 +255,7 @@ TEST(Work, BlocksAgreeWithTheDryRun) {
   const Context ctx{dry, arena, DType::kBF16};
   PlanSource source(DType::kBF16);
   flux::Weights weights;
-  weights.visit(config, bind_from(source));
+  weights.visit(config, describe_from(source));
   const Tensor modulation(nullptr, DType::kF32, {1, flux::modulation_width(config)}, Device::kNone);
   const flux::Rope rope = flux::rope_tables(ctx, config, 256, 16, 16);
   const flux::Hidden hidden{ctx.allocate({512, config.inner_dim()}), 256};
@@ -274,7 +274,7 @@ double dry_decode_flops(const vae::Config& config, int64_t size) {
   const Context ctx{dry, arena, DType::kF32};
   PlanSource source(DType::kBF16);
   vae::DecoderWeights weights;
-  weights.visit(config, bind_from(source));
+  weights.visit(config, describe_from(source));
   vae::decode(ctx, config, weights, ctx.allocate({size, size, config.latent_channels}), {}, nullptr,
               [](int64_t, const Tensor&) {});
   return static_cast<double>(dry.work().flops);

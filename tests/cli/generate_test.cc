@@ -11,7 +11,7 @@
 #include "image/pictures.h"
 #include "image/png.h"
 #include "image/read_picture.h"
-#include "weights/safetensors.h"
+#include "weights/tensor_file.h"
 
 namespace cli_test {
 namespace {
@@ -273,11 +273,11 @@ TEST_F(CliGenerate, LikeSaysWhenTheModelIsAnother) {
 
 TEST_F(CliGenerate, LatentsAreSavedPackedAndServeAsNoise) {
   draw({"a", "-s", "1", "-o", "a.png", "--save-latents", "l.safetensors"});
-  const darkroom::SafetensorsFile file(folder() / "l.safetensors");
+  const darkroom::TensorFile file(folder() / "l.safetensors");
   ASSERT_EQ(file.tensors().size(), 1u);
-  const darkroom::Tensor latents = file.view(*file.find("latents"));
-  EXPECT_EQ(latents.dtype, darkroom::DType::kF32);
-  EXPECT_EQ(latents.shape, (darkroom::Shape{1, 4, 64}));
+  const darkroom::OwnedTensor latents = file.load(*file.find("latents"));
+  EXPECT_EQ(latents.tensor.dtype, darkroom::DType::kF32);
+  EXPECT_EQ(latents.tensor.shape, (darkroom::Shape{1, 4, 64}));
   // The noise decides; the seed does not.
   const Words from_file = {"b",     "--noise", "l.safetensors", "--save-latents", "m.safetensors", "-o",
                            "b.png", "-s"};

@@ -14,6 +14,7 @@
 #include "large_model.h"
 #include "memory/budget.h"
 #include "process_peak.h"
+#include "weights/loaded.h"
 #include "weights/quantize.h"
 
 namespace darkroom {
@@ -26,14 +27,16 @@ const std::atomic<bool> kGoOn{false};
 
 void convert(const fs::path& in, ConvertOptions options, const ConvertListeners& listeners = {}) {
   options.in = in;
-  convert(Model::open(in), options, listeners, kGoOn);
+  convert(Checkpoint::open(in), options, listeners, kGoOn);
 }
 
 std::string bytes_of(const Tensor& tensor) {
   return tensor.bytes() == 0 ? "" : std::string(static_cast<const char*>(tensor.data), tensor.bytes());
 }
 
-std::string bytes_of(const Catalog& catalog, std::string_view name) { return bytes_of(*catalog.find(name)); }
+std::string bytes_of(const Catalog& catalog, std::string_view name) {
+  return bytes_of(catalog.load(name).value().tensor);
+}
 
 // What becomes of a matrix, made of it in one piece.
 struct Quantized {
@@ -70,7 +73,8 @@ int expect_part(const fs::path& in, const fs::path& out, const std::string& kind
   for (const std::string_view view : before.names()) {
     SCOPED_TRACE(view);
     const std::string name(view);
-    const Tensor tensor = *before.find(name);
+    const OwnedTensor stored = before.load(name).value();
+    const Tensor& tensor = stored.tensor;
     if (!after.stored(name)) {
       ADD_FAILURE() << "is missing";
       continue;
@@ -121,26 +125,26 @@ TEST_F(Convert, EachKindIsWhatQuantizeMakesOfEachMatrix) {
     EXPECT_GT(expect_part(kFixture / "text_encoder", out(kind) / "text_encoder", "bf16"), 0);
     EXPECT_GT(expect_part(kFixture / "text_encoder_2", out(kind) / "text_encoder_2", "bf16"), 0);
     expect_part(kFixture / "vae", out(kind) / "vae", "");
-    const Model model = Model::open(out(kind));
+    const Checkpoint model = Checkpoint::open(out(kind));
     EXPECT_EQ(model.name(), kind);
   }
 }
 
 TEST_F(Convert, TheTransformerIsWhatTheSameKindOnLoadIs) {
-  const Model plain = Model::open(kFixture);
+  const Checkpoint plain = Checkpoint::open(kFixture);
   for (const char* kind : {"fp8", "fp8-scaled", "int8"}) {
     convert(kFixture, {.out = out(kind), .weights = kind});
-    const Model converted = Model::open(out(kind));
+    const Checkpoint converted = Checkpoint::open(out(kind));
     const auto made = plain.open_weights(Part::kTransformer, *parse_storage(kind));
     const auto stored = converted.open_weights(Part::kTransformer);
-    converted.visit(Part::kTransformer, [&](const std::string& name, Tensor&, const Shape& shape) {
-      SCOPED_TRACE(fmt::format("{} {}", kind, name));
-      const std::size_t bytes = stored->describe(name, shape).bytes_with_scales();
-      ASSERT_EQ(made->describe(name, shape).dtype, stored->describe(name, shape).dtype);
-      ASSERT_EQ(made->describe(name, shape).bytes_with_scales(), bytes);
+    converted.visit(Part::kTransformer, [&](const Param& param, Tensor&) {
+      SCOPED_TRACE(fmt::format("{} {}", kind, param.name));
+      const std::size_t bytes = stored->describe(param).bytes_with_scales();
+      ASSERT_EQ(made->describe(param).dtype, stored->describe(param).dtype);
+      ASSERT_EQ(made->describe(param).bytes_with_scales(), bytes);
       std::vector<std::byte> a(bytes), b(bytes);
-      made->read(name, shape, a);
-      stored->read(name, shape, b);
+      made->read(param, a);
+      stored->read(param, b);
       EXPECT_EQ(a, b);
     });
   }
@@ -179,9 +183,9 @@ TEST_F(Convert, ShardsHoldAtMostTheirSizeAndAnIndexListsThem) {
             fmt::format("diffusion_pytorch_model-00001-of-{:05}.safetensors", files.present.size()));
   std::size_t total = 0;
   for (const fs::path& path : files.present) {
-    const SafetensorsFile file(path);
+    const TensorFile file(path);
     EXPECT_EQ(file.metadata().at("format"), "pt");
-    EXPECT_EQ(file.misaligned_bytes(), 0u);
+    EXPECT_EQ(misaligned_bytes(path), 0u);
     std::size_t bytes = 0;
     for (const StoredTensor& tensor : file.tensors()) {
       bytes += tensor.bytes;
@@ -195,7 +199,7 @@ TEST_F(Convert, ShardsHoldAtMostTheirSizeAndAnIndexListsThem) {
   expect_part(kFixture / "transformer", folder, "int8");
   EXPECT_TRUE(fs::exists(out() / "text_encoder_2" / "model.safetensors.index.json"));
   expect_error(ErrorCode::kUsage, "files of 1 B make", [&] {
-    darkroom::convert(Model::dummy("dev"), {.out = out("b"), .weights = "fp8", .shard_bytes = 1}, {}, kGoOn);
+    darkroom::convert(Checkpoint::dummy("dev"), {.out = out("b"), .weights = "fp8", .shard_bytes = 1}, {}, kGoOn);
   });
 }
 
@@ -218,27 +222,26 @@ TEST_F(Convert, QuantisedMatricesAreWidenedWithTheirScales) {
   convert(out("scaled"), {.out = out("wide"), .weights = "bf16"});
   const Catalog scaled(out("scaled") / "transformer"), wide(out("wide") / "transformer");
   const std::string name = "single_transformer_blocks.1.proj_mlp.weight";
-  const Tensor stored = *scaled.find(name);
-  std::vector<float> values(static_cast<std::size_t>(stored.shape.numel()));
-  const Tensor dense(values.data(), DType::kF32, stored.shape);
-  const float scale = scaled.find(name + "_scale")->row<float>(0)[0];
-  dequantize_rows(stored, {&scale, 1}, dense);
+  const OwnedTensor stored = scaled.load(name).value(), scale = scaled.load(name + "_scale").value();
+  std::vector<float> values(static_cast<std::size_t>(stored.tensor.shape.numel()));
+  const Tensor dense(values.data(), DType::kF32, stored.tensor.shape);
+  dequantize_rows(stored.tensor, {scale.tensor.row<float>(0), 1}, dense);
   EXPECT_TRUE(bytes_of(wide, name) == quantized(dense, "bf16").bytes);
   EXPECT_EQ(wide.stored(name + "_scale"), nullptr);
 }
 
 TEST_F(Convert, ADummyBecomesAFolderLikeAnyOther) {
-  const Model dummy = Model::dummy("tiny");
+  const Checkpoint dummy = Checkpoint::dummy("tiny");
   darkroom::convert(dummy, {.out = out(), .weights = "bf16"}, {}, kGoOn);
-  const Model model = Model::open(out());
+  const Checkpoint model = Checkpoint::open(out());
   for (const Part part : kParts) {
     std::map<std::string, Shape> wanted;
-    dummy.visit(part, [&](const std::string& name, Tensor&, const Shape& shape) { wanted[name] = shape; });
+    dummy.visit(part, [&](const Param& param, Tensor&) { wanted[param.name] = param.shape; });
     const auto made = dummy.open_weights(part), read = model.open_weights(part);
-    model.visit(part, [&](const std::string& name, Tensor&, const Shape& shape) {
-      EXPECT_EQ(wanted.at(name), shape) << name;
-      EXPECT_TRUE(bytes_of(made->get(name, shape)) == bytes_of(read->get(name, shape))) << name;
-      wanted.erase(name);
+    model.visit(part, [&](const Param& param, Tensor&) {
+      EXPECT_EQ(wanted.at(param.name), param.shape) << param.name;
+      EXPECT_TRUE(bytes_of(load(*made, param).tensor) == bytes_of(load(*read, param).tensor)) << param.name;
+      wanted.erase(param.name);
     });
     EXPECT_TRUE(wanted.empty()) << part_folder(part);
   }
@@ -277,7 +280,9 @@ TEST_F(Convert, AMatrixLargerThanMemoryPassesThroughInBlocks) {
 #endif
   const Catalog catalog(out() / "transformer");
   EXPECT_GT(last, catalog.total_bytes());
-  const Tensor matrix = *catalog.find(kLargeName), scales = *catalog.find(std::string(kLargeName) + "_scale");
+  const OwnedTensor stored = catalog.load(kLargeName).value(),
+                    stored_scales = catalog.load(std::string(kLargeName) + "_scale").value();
+  const Tensor &matrix = stored.tensor, &scales = stored_scales.tensor;
   for (int64_t row = 0; row < kRows; ++row) {
     ASSERT_EQ(scales.row<float>(0)[row], i8_scale(large_value(row))) << row;
     ASSERT_EQ(matrix.row<int8_t>(row)[0], 127) << row;
@@ -289,12 +294,10 @@ TEST_F(Convert, ValuesBeyondF8AreClampedAndSaid) {
   std::vector<std::string> notes;
   make_large_model(folder_ / "large", 8, 8);
   const fs::path file = folder_ / "large/transformer/diffusion_pytorch_model.safetensors";
-  const SafetensorsFile before(file);
-  const Tensor view = before.view(*before.find(kLargeName));
-  const std::size_t offset =
-      fs::file_size(file) - (static_cast<std::size_t>(before.tensors().back().begin) +
-                             before.tensors().back().bytes - before.find(kLargeName)->begin);
-  ASSERT_EQ(to_float(view.row<BFloat16>(1)[0]), large_value(1));
+  const TensorFile before(file);
+  const OwnedTensor large = before.load(*before.find(kLargeName));
+  const std::size_t offset = data_begin(file) + before.find(kLargeName)->begin;
+  ASSERT_EQ(to_float(large.tensor.row<BFloat16>(1)[0]), large_value(1));
   const BFloat16 huge = to_bfloat16(-512);
   const int writable = ::open(file.c_str(), O_WRONLY);
   pwrite_all(writable, &huge, 2, offset);
@@ -305,7 +308,8 @@ TEST_F(Convert, ValuesBeyondF8AreClampedAndSaid) {
   ASSERT_EQ(notes.size(), 1u);
   EXPECT_NE(notes[0].find("beyond 448 became 448 in 1 tensor(s), first in "), std::string::npos) << notes[0];
   EXPECT_NE(notes[0].find(kLargeName), std::string::npos) << notes[0];
-  EXPECT_EQ(to_float(Catalog(out() / "transformer").find(kLargeName)->row<Float8E4M3>(0)[0]), -448.0f);
+  const OwnedTensor clamped = Catalog(out() / "transformer").load(kLargeName).value();
+  EXPECT_EQ(to_float(clamped.tensor.row<Float8E4M3>(0)[0]), -448.0f);
   notes.clear();
   convert(folder_ / "large", {.out = out("s"), .weights = "fp8-scaled"}, listeners);
   EXPECT_TRUE(notes.empty());

@@ -10,6 +10,8 @@
 #include "base/temp_folder.h"
 #include "convert/convert.h"
 #include "large_model.h"
+#include "weights/loaded.h"
+#include "weights/safetensors.h"
 
 namespace darkroom {
 namespace {
@@ -20,7 +22,7 @@ class ConvertFaults : public testing::Test {
  protected:
   ConvertFaults() { make_large_model(in_, 64, 64); }
   void convert_in(const ConvertListeners& listeners = {}, const std::string& kind = "int8") {
-    convert(Model::open(in_), {.in = in_, .out = out_, .weights = kind}, listeners, cancel_);
+    convert(Checkpoint::open(in_), {.in = in_, .out = out_, .weights = kind}, listeners, cancel_);
   }
   // Demands this error, and that the model is all that is in the folder then.
   void expect_nothing(ErrorCode code, const std::string& part, const ConvertListeners& listeners = {}) {
@@ -30,17 +32,18 @@ class ConvertFaults : public testing::Test {
   // Writes the transformer's file: what was in it before, and one tensor more.
   void write_with(const Catalog& before, const std::string& name, const Tensor& tensor) const {
     std::vector<NamedTensor> tensors = {{name, tensor}};
-    for (const std::string_view other : before.names())
-      tensors.push_back({std::string(other), *before.find(other)});
+    std::vector<OwnedTensor> others;
+    for (const std::string_view other : before.names()) {
+      others.push_back(before.load(other).value());
+      tensors.push_back({std::string(other), others.back().tensor});
+    }
     write_safetensors(weights_, tensors, {.overwrite = true});
   }
   // Overwrites bytes of the large matrix.
   void spoil(const void* bytes, std::size_t count, std::size_t offset) const {
-    const SafetensorsFile file(weights_);
-    const std::size_t data =
-        fs::file_size(weights_) - file.tensors().back().begin - file.tensors().back().bytes;
+    const TensorFile file(weights_);
     const int writable = ::open(weights_.c_str(), O_WRONLY);
-    pwrite_all(writable, bytes, count, data + file.find(kLargeName)->begin + offset);
+    pwrite_all(writable, bytes, count, data_begin(weights_) + file.find(kLargeName)->begin + offset);
     ::close(writable);
   }
 
@@ -54,7 +57,7 @@ TEST_F(ConvertFaults, OptionsAreCheckedFirst) {
   expect_error(ErrorCode::kUsage, "the kind of weights is 'fp4'; there are bf16, fp8, fp8-scaled and int8",
                [&] { convert_in({}, "fp4"); });
   const auto into = [&](const fs::path& out) {
-    return [this, out] { convert(Model::open(in_), {.in = in_, .out = out, .weights = "fp8"}, {}, cancel_); };
+    return [this, out] { convert(Checkpoint::open(in_), {.in = in_, .out = out, .weights = "fp8"}, {}, cancel_); };
   };
   expect_error(ErrorCode::kUsage, "this is the model itself", into(in_ / "transformer" / ".."));
   expect_error(ErrorCode::kUsage, "the name of the new folder is empty", into(""));
@@ -64,7 +67,7 @@ TEST_F(ConvertFaults, OptionsAreCheckedFirst) {
                into(folder_ / "absent/out"));
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 2);
   into(folder_ / "slash/")();
-  EXPECT_NO_THROW(Model::open(folder_ / "slash"));
+  EXPECT_NO_THROW(Checkpoint::open(folder_ / "slash"));
 }
 
 TEST_F(ConvertFaults, ABrokenModelIsRefusedInOneLine) {
@@ -125,7 +128,7 @@ TEST_F(ConvertFaults, StoppingLeavesNothing) {
   expect_nothing(ErrorCode::kCancelled, "stopped on request", listeners);
   cancel_ = false;
   convert_in();
-  EXPECT_NO_THROW(Model::open(out_));
+  EXPECT_NO_THROW(Checkpoint::open(out_));
 }
 
 TEST_F(ConvertFaults, AnOutThatAppearsMeanwhileIsKept) {
@@ -166,14 +169,14 @@ TEST_F(ConvertFaults, AKilledProcessLeavesNoModelAndIsNoticed) {
     ASSERT_EQ(abandoned.size(), ++left);
     for (const AbandonedFolder& folder : abandoned) {
       expect_error(ErrorCode::kModel, "there is no transformer/config.json",
-                   [&] { Model::open(folder.path); });
+                   [&] { Checkpoint::open(folder.path); });
     }
   }
   std::vector<std::string> notes;
   convert_in({.on_progress = {}, .on_note = [&](const std::string& note) { notes.push_back(note); }});
   ASSERT_EQ(notes.size(), 3u);
   EXPECT_NE(notes[2].find("left behind by a run that was killed"), std::string::npos) << notes[2];
-  EXPECT_NO_THROW(Model::open(out_));
+  EXPECT_NO_THROW(Checkpoint::open(out_));
 }
 
 }  // namespace

@@ -10,39 +10,47 @@
 
 #include "base/expect_error.h"
 #include "base/temp_folder.h"
-#include "weights/files.h"
+#include "weights/loaded.h"
+#include "weights/safetensors.h"
 
 namespace darkroom::memory {
 namespace {
 
 constexpr std::size_t kUnits = 7;
 
+Param param_of(std::size_t unit, const std::string& name, const Shape& shape) {
+  return {"layer." + std::to_string(unit) + name,
+          shape,
+          Role::kVector,
+          {Stage::kBlock, static_cast<int64_t>(unit)}};
+}
+
 // A model of kUnits layers with a matrix and a vector each, and a tensor that belongs to none.
 struct Model {
   Tensor matrices[kUnits], vectors[kUnits], other;
   std::function<void(const VisitFn&)> visitor() {
     return [this](const VisitFn& visit) {
-      visit("other.weight", other, {3});
+      visit({"other.weight", {3}}, other);
       for (std::size_t i = 0; i < kUnits; ++i) {
-        visit("layer." + std::to_string(i) + ".weight", matrices[i], {40 + static_cast<int64_t>(i), 16});
-        visit("layer." + std::to_string(i) + ".bias", vectors[i], {5});
+        visit(param_of(i, ".weight", {40 + static_cast<int64_t>(i), 16}), matrices[i]);
+        visit(param_of(i, ".bias", {5}), vectors[i]);
       }
     };
   }
 };
 
-std::size_t unit_of(const std::string& name) {
-  return name.starts_with("layer.") ? static_cast<std::size_t>(name[6] - '0') : kNoUnit;
+std::vector<WeightUnit> layers_of(Model& model, WeightSource& source) {
+  return group_units(Stage::kBlock, kUnits, model.visitor(), source);
 }
 
 // Counts what is read, and fails at will.
 class CountingSource : public DummySource {
  public:
   CountingSource() : DummySource(DType::kF32) {}
-  void read(const std::string& name, const Shape& shape, std::span<std::byte> out) override {
+  void read(const Param& param, std::span<std::byte> out) override {
     ++reads;
-    if (name == failing) fail(ErrorCode::kModel, "{}: cut short", name);
-    DummySource::read(name, shape, out);
+    if (param.name == failing) fail(ErrorCode::kModel, "{}: cut short", param.name);
+    DummySource::read(param, out);
   }
   std::atomic<int> reads = 0;
   std::string failing;
@@ -53,8 +61,8 @@ void expect_right_values(const Model& model, std::size_t unit) {
   for (const auto& [name, tensor] :
        {std::pair(".weight", model.matrices[unit]), std::pair(".bias", model.vectors[unit])}) {
     ASSERT_NE(tensor.data, nullptr);
-    const Tensor want = expected.get("layer." + std::to_string(unit) + name, tensor.shape);
-    EXPECT_EQ(std::memcmp(tensor.data, want.data, tensor.bytes()), 0) << unit << name;
+    const OwnedTensor want = load(expected, param_of(unit, name, tensor.shape));
+    EXPECT_EQ(std::memcmp(tensor.data, want.tensor.data, tensor.bytes()), 0) << unit << name;
   }
 }
 
@@ -71,7 +79,7 @@ std::vector<Placement> placements(const std::vector<WeightUnit>& units) {
 TEST(Group, SortsByUnitAndDescribes) {
   Model model;
   CountingSource source;
-  const std::vector<WeightUnit> units = group_units(kUnits, unit_of, model.visitor(), source);
+  const std::vector<WeightUnit> units = layers_of(model, source);
   ASSERT_EQ(units.size(), kUnits);
   EXPECT_EQ(units[2].entries.size(), 2u);
   EXPECT_EQ(units[2].bytes, 42u * 64 + 64);
@@ -84,12 +92,12 @@ TEST(Group, SortsByUnitAndDescribes) {
 TEST(Residency, GivesEveryUnitInEveryPassUnderEveryPlacement) {
   Model layout;
   CountingSource first;
-  for (const Placement& placement : placements(group_units(kUnits, unit_of, layout.visitor(), first))) {
+  for (const Placement& placement : placements(layers_of(layout, first))) {
     Model model;
     CountingSource source;
     constexpr int kPasses = 3;
     {
-      Residency residency(source, group_units(kUnits, unit_of, model.visitor(), source), placement, kPasses);
+      Residency residency(source, layers_of(model, source), placement, kPasses);
       for (int pass = 0; pass < kPasses; ++pass) {
         for (std::size_t unit = 0; unit < kUnits; ++unit) {
           const Residency::Lease lease = residency.lease(unit);
@@ -107,10 +115,10 @@ TEST(Residency, GivesEveryUnitInEveryPassUnderEveryPlacement) {
 TEST(Residency, AnyOrderIsRightAndOnlyCostsReading) {
   Model layout;
   CountingSource first;
-  for (const Placement& placement : placements(group_units(kUnits, unit_of, layout.visitor(), first))) {
+  for (const Placement& placement : placements(layers_of(layout, first))) {
     Model model;
     CountingSource source;
-    Residency residency(source, group_units(kUnits, unit_of, model.visitor(), source), placement, 2);
+    Residency residency(source, layers_of(model, source), placement, 2);
     for (const std::size_t unit : {3u, 3u, 0u, 6u, 5u, 4u, 1u, 2u, 3u, 4u, 0u, 1u, 6u, 0u}) {
       const Residency::Lease lease = residency.lease(unit);
       expect_right_values(model, unit);
@@ -121,7 +129,7 @@ TEST(Residency, AnyOrderIsRightAndOnlyCostsReading) {
 TEST(Residency, MorePassesThanAnnouncedAreServed) {
   Model model;
   CountingSource source;
-  std::vector<WeightUnit> units = group_units(kUnits, unit_of, model.visitor(), source);
+  std::vector<WeightUnit> units = layers_of(model, source);
   const Placement placement = all_streamed(sizes_of(units));
   Residency residency(source, std::move(units), placement, 1);
   for (std::size_t i = 0; i < 3 * kUnits; ++i) {
@@ -134,7 +142,7 @@ TEST(Residency, StreamedUnitsHaveNoDataOutsideTheirLease) {
   Model model;
   CountingSource source;
   const std::vector<std::size_t> sizes(kUnits, 1);
-  std::vector<WeightUnit> units = group_units(kUnits, unit_of, model.visitor(), source);
+  std::vector<WeightUnit> units = layers_of(model, source);
   const Placement placement = all_streamed(sizes_of(units));
   Residency residency(source, std::move(units), placement);
   { const Residency::Lease lease = residency.lease(0); }
@@ -146,7 +154,7 @@ TEST(Residency, AFailedReadReachesTheLease) {
     Model model;
     CountingSource source;
     source.failing = "layer.4.bias";
-    std::vector<WeightUnit> units = group_units(kUnits, unit_of, model.visitor(), source);
+    std::vector<WeightUnit> units = layers_of(model, source);
     const std::vector<std::size_t> sizes = sizes_of(units);
     Residency residency(source, std::move(units), streamed ? all_streamed(sizes) : all_resident(sizes));
     expect_error(ErrorCode::kModel, "layer.4.bias: cut short", [&] {
@@ -159,7 +167,7 @@ TEST(Residency, CanBeLeftAtAnyMoment) {
   for (std::size_t leases = 0; leases < kUnits; ++leases) {
     Model model;
     CountingSource source;
-    std::vector<WeightUnit> units = group_units(kUnits, unit_of, model.visitor(), source);
+    std::vector<WeightUnit> units = layers_of(model, source);
     const Placement placement = all_streamed(sizes_of(units));
     Residency residency(source, std::move(units), placement, 1000);
     for (std::size_t unit = 0; unit < leases; ++unit) residency.lease(unit);
@@ -178,10 +186,10 @@ TEST(Residency, AFileThatShrinksOrChangesIsAnErrorNotASignal) {
     std::filesystem::last_write_time(folder / "model.safetensors", hour_ago);
     CatalogSource source{Catalog(folder / "model.safetensors")};
     std::vector<WeightUnit> units = group_units(
-        2, [](const std::string& name) { return name == "a" ? std::size_t{0} : std::size_t{1}; },
+        Stage::kBlock, 2,
         [&](const VisitFn& visit) {
-          visit("a", a, {1 << 20});
-          visit("b", b, {1 << 20});
+          visit({"a", {1 << 20}, Role::kVector, {Stage::kBlock, 0}}, a);
+          visit({"b", {1 << 20}, Role::kVector, {Stage::kBlock, 1}}, b);
         },
         source);
     const Placement placement = least(sizes_of(units));

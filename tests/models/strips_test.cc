@@ -82,8 +82,8 @@ class Strips : public testing::TestWithParam<std::string> {
       : backend_(make_backend({.name = "cpu", .isa = GetParam(), .threads = 2})),
         memory_(kArenaBytes),
         source_(DType::kBF16) {
-    weights_.visit(config_, bind_from(source_));
-    encoder_.visit(config_, bind_from(source_));
+    weights_.visit(config_, loaded_.binder());
+    encoder_.visit(config_, loaded_.binder());
   }
 
   std::vector<float> host(const Tensor& t) {
@@ -131,6 +131,7 @@ class Strips : public testing::TestWithParam<std::string> {
   std::unique_ptr<Backend> backend_;
   Buffer memory_;
   DummySource source_;
+  LoadedWeights loaded_{source_};
   vae::DecoderWeights weights_;
   vae::EncoderWeights encoder_;
   TempFolder folder_;
@@ -187,7 +188,7 @@ std::size_t planned_bytes(int64_t height, int64_t width, const vae::StripPlan& p
   const vae::Config config;
   PlanSource source(DType::kBF16);
   vae::DecoderWeights weights;
-  weights.visit(config, bind_from(source));
+  weights.visit(config, describe_from(source));
   const Tensor z = ctx.allocate({height / 8, width / 8, config.latent_channels});
   vae::decode(ctx, config, weights, z, plan, nullptr, [](int64_t, const Tensor&) {});
   return arena.peak();

@@ -38,7 +38,7 @@ class Embeddings : public testing::Test {
   }
   Drawn draw(const fs::path& folder, const fs::path& checkpoint = kCheckpoint,
              const std::string& backend = "cpu") {
-    const Model model = Model::open(checkpoint);
+    const Checkpoint model = Checkpoint::open(checkpoint);
     const auto engine = make_backend({.name = backend, .isa = "auto", .threads = 1});
     const std::atomic<bool> cancel{false};
     Drawn drawn;
@@ -98,7 +98,7 @@ TEST_F(Embeddings, TheSamePictureFromTheCacheAndWithoutOne) {
 
 TEST_F(Embeddings, WhatIsCachedIsUsedInsteadOfTheEncoders) {
   const Drawn expected = draw({});
-  const Model model = Model::open(kCheckpoint);
+  const Checkpoint model = Checkpoint::open(kCheckpoint);
   const Job job = decide_values(request_, model);
   const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 1});
   const EmbeddingCache embeddings({.folder = cache()}, model, job, backend->name(), {});
@@ -125,7 +125,7 @@ TEST_F(Embeddings, EverythingThatChangesTheBytesMakesAnotherKey) {
   misses([&] { request_.max_text_tokens = 41; });
   misses([&] {
     request_.precision =
-        Model::open(kCheckpoint).part_dtype(Part::kTransformer) == DType::kF32 ? "bf16" : "f32";
+        Checkpoint::open(kCheckpoint).part_dtype(Part::kTransformer) == DType::kF32 ? "bf16" : "f32";
   });
   EXPECT_EQ(draw(cache(), kCheckpoint, "reference").cached, 0);
   request_.seed = 4;
@@ -158,11 +158,11 @@ TEST_F(Embeddings, ModelsAreKnownByTheirEncodersContents) {
 
 // Models of a formula have no files, and must not be taken for each other.
 TEST_F(Embeddings, DummiesAreKnownByTheirNames) {
-  const Job job = decide_values(request_, Model::dummy("tiny"));
+  const Job job = decide_values(request_, Checkpoint::dummy("tiny"));
   const Conditioning found{std::vector<float>(768), std::vector<float>(40 * 4096)};
   Tokens tokens;
   tokens.clip = tokens.t5 = {1, 2, 3};
-  const Model dev = Model::dummy("dev"), schnell = Model::dummy("schnell");
+  const Checkpoint dev = Checkpoint::dummy("dev"), schnell = Checkpoint::dummy("schnell");
   EmbeddingCache({.folder = cache()}, dev, job, "cpu", {}).store(tokens, found);
   EXPECT_TRUE(EmbeddingCache({.folder = cache()}, dev, job, "cpu", {}).find(tokens));
   EXPECT_FALSE(EmbeddingCache({.folder = cache()}, schnell, job, "cpu", {}).find(tokens));

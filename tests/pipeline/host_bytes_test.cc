@@ -41,7 +41,7 @@ struct Way {
 };
 
 TEST(HostBytes, OfDenoisingAreThoseOfTheRun) {
-  const Model model = Model::dummy("tiny");
+  const Checkpoint model = Checkpoint::dummy("tiny");
   const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 1});
   for (const Way& way :
        {Way{"euler"}, Way{"heun"}, Way{"dpm++2m"}, Way{"ipndm"}, Way{"euler-a"}, Way{"euler", "plain"},

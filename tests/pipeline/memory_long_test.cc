@@ -14,7 +14,7 @@ namespace darkroom {
 namespace {
 
 TEST(PlanIsRealityAtFullSize, EveryPhaseOfDevWithinTwoGibibytes) {
-  const Model model = Model::dummy("dev");
+  const Checkpoint model = Checkpoint::dummy("dev");
   const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
   Request request;
   request.prompt = "anything";

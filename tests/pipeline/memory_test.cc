@@ -49,7 +49,7 @@ TEST_F(PlanIsReality, TokenizersAreWithinFivePercentOfTheProcess) {
   int measured = 0;
   for (const auto& folder : {source / "assets/pinhole", source / "../shared/flux1/dev"}) {
     if (!std::filesystem::exists(folder)) continue;
-    const Model model = Model::open(folder);
+    const Checkpoint model = Checkpoint::open(folder);
     const std::size_t before = memory::resident_bytes();
     model.tokenize("a lighthouse in the fog", 512);
     const std::size_t process = kProgramBytes + backend_->workspace().bytes;
@@ -94,7 +94,7 @@ TEST_F(PlanIsReality, TheTransformersPeakIsWithinFivePercent) {
 
 // FLUX.1's autoencoder at 256×256; of the decoder's peak 95 MiB are weights and 64 MiB activations.
 TEST_F(PlanIsReality, TheAutoencodersPeaksAreWithinFivePercent) {
-  const Model model = Model::dummy("dev");
+  const Checkpoint model = Checkpoint::dummy("dev");
   Job job = small_job();
   job.width = job.height = 256;
   job.token_rows = job.token_cols = 16;
@@ -124,11 +124,11 @@ TEST_F(PlanIsReality, TheAutoencodersPeaksAreWithinFivePercent) {
 }
 
 TEST(PlannedProcess, ThreadsAndTokenizersCount) {
-  const Model dummy = Model::dummy("tiny");
-  const Model real = Model::open(DARKROOM_SOURCE_DIR "/assets/pinhole");
+  const Checkpoint dummy = Checkpoint::dummy("tiny");
+  const Checkpoint real = Checkpoint::open(DARKROOM_SOURCE_DIR "/assets/pinhole");
   EXPECT_EQ(dummy.tokenizer_bytes(), 0u);
   EXPECT_GT(real.tokenizer_bytes(), std::size_t{1} << 20);
-  const auto process = [](const Model& model, int threads) {
+  const auto process = [](const Checkpoint& model, int threads) {
     const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = threads});
     return make_plan(model, decide_values({}, model), machine_of(*backend)).process_bytes;
   };

@@ -1,5 +1,5 @@
 // Where a model is found and what it is called; what is said when a part of it is not there.
-#include "pipeline/model_folder.h"
+#include "checkpoint/model_folder.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 #include "base/temp_folder.h"
 #include "model_folder.h"
 #include "pipeline/inspect.h"
-#include "pipeline/model.h"
+#include "checkpoint/checkpoint.h"
 
 namespace darkroom {
 namespace {
@@ -36,7 +36,7 @@ TEST_F(ModelFolder, ASnapshotHasTheNameOfItsRepository) {
   const fs::path snapshot = repository / "snapshots" / kCommit;
   fs::create_directory_symlink(snapshot, folder_ / "link");
   for (const fs::path& path : {snapshot, snapshot / "", folder_ / "link"}) {
-    EXPECT_EQ(Model::open(path).name(), "FLUX.1-dev") << path;
+    EXPECT_EQ(Checkpoint::open(path).name(), "FLUX.1-dev") << path;
   }
   EXPECT_EQ(model_name(make_repository("models--tiny") / "snapshots" / kCommit), "tiny");
   EXPECT_EQ(model_name(make_repository("models--a--b--c") / "snapshots" / kCommit), "b--c");
@@ -51,14 +51,14 @@ TEST_F(ModelFolder, ARepositoryIsItsMainSnapshot) {
   const fs::path repository = make_repository("models--org--name");
   make_model_folder(repository / "snapshots" / "other", "{}");
   for (const fs::path& path : {repository, repository / ""}) {
-    const Model model = Model::open(path);
+    const Checkpoint model = Checkpoint::open(path);
     EXPECT_EQ(model.name(), "name");
     EXPECT_EQ(model.folder(), path / "snapshots" / kCommit);
     EXPECT_EQ(inspect(path).at("name"), "name");
     EXPECT_EQ(inspect(path).at("parts").at(0).at("weights"), "found");
   }
   const auto expect = [&](const std::string& message) {
-    expect_error(ErrorCode::kModel, message, [&] { Model::open(repository); });
+    expect_error(ErrorCode::kModel, message, [&] { Checkpoint::open(repository); });
   };
   std::ofstream(repository / "refs" / "main") << "absent\n";
   expect("its refs/main is the snapshot absent, which is not there");
@@ -69,7 +69,7 @@ TEST_F(ModelFolder, ARepositoryIsItsMainSnapshot) {
   fs::remove(repository / "refs" / "main");
   expect("snapshots: 2 snapshots and no refs/main that names one; pass the folder of one");
   fs::remove_all(repository / "snapshots" / "other");
-  EXPECT_EQ(Model::open(repository).name(), "name");
+  EXPECT_EQ(Checkpoint::open(repository).name(), "name");
 }
 
 TEST_F(ModelFolder, AMissingPartOfASmallModelIsNamed) {
@@ -79,15 +79,15 @@ TEST_F(ModelFolder, AMissingPartOfASmallModelIsNamed) {
     fs::remove(model / part);
     const std::string message =
         fmt::format("there is no {}/config.json, so this part of the model is missing", part);
-    expect_error(ErrorCode::kModel, message, [&] { Model::open(model); });
+    expect_error(ErrorCode::kModel, message, [&] { Checkpoint::open(model); });
     fs::create_directory_symlink("gone", model / part);
     expect_error(ErrorCode::kModel, std::string(part) + " is a link to gone, which is not there",
-                 [&] { Model::open(model); });
+                 [&] { Checkpoint::open(model); });
     fs::remove(model / part);
     fs::create_directory(model / part);
     fs::create_symlink("../../blobs/12", model / part / "config.json");
     expect_error(ErrorCode::kModel, "config.json is a link to ../../blobs/12, which is not there",
-                 [&] { Model::open(model); });
+                 [&] { Checkpoint::open(model); });
   }
 }
 
@@ -101,17 +101,17 @@ TEST_F(ModelFolder, ForeignFilesAreNamedAlsoAmongTokenizersAndSettings) {
     fs::copy(checkpoint, model, fs::copy_options::recursive);
     std::ofstream(model / name) << pointer;
     expect_error(ErrorCode::kModel, (model / name).string() + ": this is a git-lfs pointer",
-                 [&] { Model::open(model).tokenize("a", 16); });
+                 [&] { Checkpoint::open(model).tokenize("a", 16); });
   }
 }
 
 TEST_F(ModelFolder, AChoiceAmongFilesIsNoted) {
   const fs::path model = folder_ / "model";
   fs::copy(DARKROOM_SOURCE_DIR "/tests/fixtures/pipelines/dev_small", model, fs::copy_options::recursive);
-  EXPECT_TRUE(Model::open(model).notes().empty());
+  EXPECT_TRUE(Checkpoint::open(model).notes().empty());
   fs::copy_file(model / "vae" / "diffusion_pytorch_model.safetensors", model / "vae" / "old.safetensors");
   EXPECT_EQ(
-      Model::open(model).notes(),
+      Checkpoint::open(model).notes(),
       std::vector<std::string>{"vae: diffusion_pytorch_model.safetensors is used, not old.safetensors"});
 }
 

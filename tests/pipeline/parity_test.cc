@@ -48,7 +48,7 @@ Request to_request(const nlohmann::json& json, const std::string& precision) {
 }
 
 Picture draw(const Case& test, const Request& request, const BackendOptions& options) {
-  const Model model = Model::open(test.model);
+  const Checkpoint model = Checkpoint::open(test.model);
   const auto backend = make_backend(options);
   const std::atomic<bool> cancel{false};
   Picture result;
@@ -66,7 +66,7 @@ class Pipeline : public testing::TestWithParam<std::string> {};
 
 TEST_P(Pipeline, TokensAreTheReference) {
   const Case test = load_case(GetParam());
-  const Model model = Model::open(test.model);
+  const Checkpoint model = Checkpoint::open(test.model);
   const int64_t limit = test.request.at("max_text_tokens");
   const Tokens tokens = model.tokenize(test.request.at("prompt"), limit);
   EXPECT_EQ(tokens.clip, test.expected.ids("clip_ids"));
@@ -128,7 +128,7 @@ class FromPicture : public testing::TestWithParam<std::string> {
 
  private:
   std::filesystem::path write(const Case& test, const std::string& name) {
-    const Shape shape = test.expected.tensor(name).shape;
+    const Shape shape = test.expected.load(name).tensor.shape;
     const std::filesystem::path path = folder_.path() / (name + ".png");
     write_png({static_cast<int>(shape[1]), static_cast<int>(shape[0]), test.expected.bytes(name)}, path,
               {.overwrite = true});
@@ -176,7 +176,7 @@ Request two_small_pictures() {
 
 // What decides where weights lie must not change a byte of the picture.
 TEST(PipelineRuns, EveryBudgetDrawsTheSamePictures) {
-  const Model model = Model::dummy("tiny");
+  const Checkpoint model = Checkpoint::dummy("tiny");
   Request request = two_small_pictures();
   request.width = request.height = 16;  // the blocks' weights are what moves
   request.steps = 2;
@@ -216,7 +216,7 @@ TEST(PipelineRuns, EveryBudgetDrawsTheSamePictures) {
 }
 
 // The smallest budget that a refusal names.
-std::size_t smallest_budget(const Model& model, const Backend& backend, Request request) {
+std::size_t smallest_budget(const Checkpoint& model, const Backend& backend, Request request) {
   request.budget = "1";
   try {
     make_plan(model, decide_values(request, model), machine_of(backend));
@@ -231,7 +231,7 @@ std::size_t smallest_budget(const Model& model, const Backend& backend, Request 
 // less memory.
 TEST(PipelineRuns, ScratchFileDrawsTheSamePictureInLittleMemory) {
   const TempFolder folder;
-  const Model model = Model::dummy("tiny");
+  const Checkpoint model = Checkpoint::dummy("tiny");
   Request request;
   request.prompt = "anything";
   request.width = 784;
@@ -280,7 +280,7 @@ TEST(PipelineRuns, ScratchFileDrawsTheSamePictureInLittleMemory) {
 }
 
 TEST(PipelineRuns, DummyDrawsProgressesAndStops) {
-  const Model model = Model::dummy("tiny");
+  const Checkpoint model = Checkpoint::dummy("tiny");
   const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
   const Request request = two_small_pictures();
   const Decision decision = decide(request, model, machine_of(*backend));

@@ -50,8 +50,8 @@ TEST(Preview, OfWhatIsNotFiniteStaysAPicture) {
 }
 
 TEST(Preview, TheMapIsTheModelsElseFluxs) {
-  EXPECT_EQ(preview_map(Model::dummy("tiny")), nullptr);
-  const PreviewMap* flux = preview_map(Model::dummy("dev"));
+  EXPECT_EQ(preview_map(Checkpoint::dummy("tiny")), nullptr);
+  const PreviewMap* flux = preview_map(Checkpoint::dummy("dev"));
   ASSERT_EQ(flux, &flux_preview_map());
   ASSERT_EQ(flux->rgb.size(), 16u);
   // Of latents that are all 1, as the published figures add up.
@@ -59,7 +59,7 @@ TEST(Preview, TheMapIsTheModelsElseFluxs) {
   EXPECT_EQ(Bytes(image.rgb.begin(), image.rgb.begin() + 3), (Bytes{117, 135, 139}));
   const TempFolder folder;
   make_model_folder(folder / "m", preview_json());
-  const Model model = Model::open(folder / "m");
+  const Checkpoint model = Checkpoint::open(folder / "m");
   const PreviewMap* own = preview_map(model);
   ASSERT_TRUE(own);
   EXPECT_EQ(own->rgb.at(15), (std::array<float, 3>{0.1f, 0.3f, -0.05f}));
@@ -75,10 +75,10 @@ class PreviewedRun : public testing::Test {
   };
   PreviewedRun() {
     make_model_folder(folder_ / "m", preview_json());
-    model_.emplace(Model::open(folder_ / "m"));
+    model_.emplace(Checkpoint::open(folder_ / "m"));
   }
 
-  Result run(const Request& request, int every, const Model& model) {
+  Result run(const Request& request, int every, const Checkpoint& model) {
     Result result;
     Listeners listeners;
     listeners.on_picture = [&](const Picture& picture) { result.pictures.push_back(picture); };
@@ -93,7 +93,7 @@ class PreviewedRun : public testing::Test {
     return result;
   }
   Result run(const Request& request, int every) { return run(request, every, *model_); }
-  const Model& model() const { return *model_; }
+  const Checkpoint& model() const { return *model_; }
   static Request request_of(const std::string& sampler) {
     Request request;
     request.prompt = "x";
@@ -161,7 +161,7 @@ TEST_F(PreviewedRun, AModelWithoutAMapGetsOneNote) {
   request.width = request.height = 32;
   request.steps = 2;
   request.count = 2;
-  const Result seen = run(request, 1, Model::dummy("tiny"));
+  const Result seen = run(request, 1, Checkpoint::dummy("tiny"));
   EXPECT_TRUE(seen.previews.empty());
   EXPECT_EQ(seen.pictures.size(), 2u);
   ASSERT_EQ(seen.notes.size(), 1u);

@@ -9,7 +9,7 @@
 
 namespace darkroom {
 
-inline std::string refusal(const Request& request, const Model& model) {
+inline std::string refusal(const Request& request, const Checkpoint& model) {
   try {
     decide_values(request, model);
     return "accepted";

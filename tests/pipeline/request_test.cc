@@ -19,14 +19,14 @@ namespace darkroom {
 namespace {
 
 TEST(Decide, DefaultsFollowTheModel) {
-  const Job dev = decide_values({}, Model::dummy("dev"));
+  const Job dev = decide_values({}, Checkpoint::dummy("dev"));
   EXPECT_EQ(dev.steps(), 28);
   EXPECT_EQ(dev.guidance, 3.5f);
   EXPECT_EQ(dev.max_text_tokens, 512);
   EXPECT_EQ(dev.width, 1024);
   EXPECT_EQ(dev.image_tokens(), 4096);
   EXPECT_EQ(dev.precision, DType::kBF16);
-  const Job schnell = decide_values({}, Model::dummy("schnell"));
+  const Job schnell = decide_values({}, Checkpoint::dummy("schnell"));
   EXPECT_EQ(schnell.steps(), 4);
   EXPECT_EQ(schnell.guidance, std::nullopt);
   EXPECT_EQ(schnell.max_text_tokens, 256);
@@ -34,7 +34,7 @@ TEST(Decide, DefaultsFollowTheModel) {
 }
 
 TEST(Decide, RefusesNonsenseWithItsNumbers) {
-  const Model model = Model::dummy("dev");
+  const Checkpoint model = Checkpoint::dummy("dev");
   Request r;
   r.width = 1000;
   EXPECT_EQ(refusal(r, model), "width is 1000, which is not a multiple of 16; the nearest are 992 and 1008");
@@ -80,10 +80,10 @@ TEST(Decide, RefusesNonsenseWithItsNumbers) {
 TEST(Decide, SaysWhatHasNoEffect) {
   Request r;
   r.guidance = 3;
-  EXPECT_EQ(decide_values(r, Model::dummy("schnell")).notes.size(), 1u);
+  EXPECT_EQ(decide_values(r, Checkpoint::dummy("schnell")).notes.size(), 1u);
   r = {};
   r.cfg = 3;
-  const Job job = decide_values(r, Model::dummy("dev"));
+  const Job job = decide_values(r, Checkpoint::dummy("dev"));
   EXPECT_FALSE(job.true_cfg);
   EXPECT_EQ(job.notes.size(), 1u);
 }
@@ -94,7 +94,7 @@ TEST(Decide, GuidanceGoesToTrueCfgWhereThatRuns) {
   r.guidance = 3;
   r.guidance_schedule = "triangle";
   r.guidance_interval = "0,0.5";
-  const Job distilled = decide_values(r, Model::dummy("dev"));
+  const Job distilled = decide_values(r, Checkpoint::dummy("dev"));
   ASSERT_EQ(distilled.guidances.size(), 10u);
   EXPECT_NEAR(distilled.guidances[2], 5,
               0.4);  // the middle of the guided five: 2w - 1, less what a mean over five needs
@@ -102,7 +102,7 @@ TEST(Decide, GuidanceGoesToTrueCfgWhereThatRuns) {
   EXPECT_TRUE(distilled.cfg_scales.empty());
   r.cfg = 4;
   r.negative = "";
-  const Job both = decide_values(r, Model::dummy("dev"));
+  const Job both = decide_values(r, Checkpoint::dummy("dev"));
   EXPECT_EQ(both.guidances, std::vector<float>(10, 3.0f));
   ASSERT_EQ(both.cfg_scales.size(), 10u);
   EXPECT_GT(both.cfg_scales[2], 4);
@@ -110,22 +110,22 @@ TEST(Decide, GuidanceGoesToTrueCfgWhereThatRuns) {
   r = {};
   r.guidance_interval = "0.2,0.8";
   r.threshold = "99.5";
-  EXPECT_EQ(decide_values(r, Model::dummy("schnell")).notes.size(), 2u);
+  EXPECT_EQ(decide_values(r, Checkpoint::dummy("schnell")).notes.size(), 2u);
   r = {};
   r.guidance_interval = "0.2,0.2";
-  EXPECT_EQ(decide_values(r, Model::dummy("dev")).notes.size(), 1u);  // no step is guided
+  EXPECT_EQ(decide_values(r, Checkpoint::dummy("dev")).notes.size(), 1u);  // no step is guided
   for (std::string Request::*text :
        {&Request::sampler, &Request::spacing, &Request::guidance_schedule, &Request::guidance_interval,
         &Request::cfg_method, &Request::threshold}) {
     r = {};
     r.*text = "zebra";
-    EXPECT_NE(refusal(r, Model::dummy("dev")).find("zebra"), std::string::npos);
+    EXPECT_NE(refusal(r, Checkpoint::dummy("dev")).find("zebra"), std::string::npos);
   }
 }
 
 // Counted by the model's own code: the dry run makes every pass that a run makes.
 TEST(Plan, OutsideTheGuidanceIntervalThereIsOnePassAStep) {
-  const Model model = Model::dummy("tiny");
+  const Checkpoint model = Checkpoint::dummy("tiny");
   const auto flops = [&](double cfg, const std::string& interval) {
     Request r;
     r.steps = 10;
@@ -147,7 +147,7 @@ const Machine kMachine{.workspace = {.bytes = 7 << 20, .conv_bytes = 9 << 20}};
 
 // What a plan says, in bytes: a line a phase, under each budget for each size.
 std::string plan_text(const std::string& name) {
-  const Model model = Model::dummy(name);
+  const Checkpoint model = Checkpoint::dummy(name);
   std::string text = "phase weights kept slots streamed activations host FLOP\n";
   for (const auto& [width, height] : {std::pair(512, 512), std::pair(1024, 1024), std::pair(1536, 640)}) {
     for (const char* budget : {"1500MiB", "4GiB", "6GiB", "8GiB", "12GiB", "24GiB"}) {
@@ -181,7 +181,7 @@ TEST(Plan, GoldenTextForTheRealSizes) {
 
 // One pass of each kind is walked, and one strip of each size, however many there are.
 TEST(Plan, WalksOneStepAndOneStripForAll) {
-  const Model model = Model::dummy("dev");
+  const Checkpoint model = Checkpoint::dummy("dev");
   const auto denoise_ops = [&](int64_t steps, const char* cache) {
     Request request;
     request.steps = steps;
@@ -220,7 +220,7 @@ TEST(Plan, WalksOneStepAndOneStripForAll) {
 }
 
 TEST(Plan, CountsThePassesOfEverySampler) {
-  const Model model = Model::dummy("tiny");
+  const Checkpoint model = Checkpoint::dummy("tiny");
   for (const auto& [sampler, one, two] :
        {std::tuple("euler", 5, 5), std::tuple("heun", 9, 10), std::tuple("dpm++2m", 5, 5),
         std::tuple("ipndm", 5, 5), std::tuple("euler-a", 5, 5)}) {
@@ -241,7 +241,7 @@ TEST(Plan, TakesTheMachinesFreeMemory) {
   const TempFolder root;
   std::filesystem::create_directories(root / "proc");
   root.write("proc/meminfo", "MemAvailable: 8388608 kB\n");
-  const Model model = Model::dummy("dev");
+  const Checkpoint model = Checkpoint::dummy("dev");
   const Plan plan = decide({}, model, {.root = root.path()}).plan;
   EXPECT_TRUE(plan.automatic);
   EXPECT_LT(*plan.budget_bytes, std::size_t{8} << 30);
@@ -250,7 +250,7 @@ TEST(Plan, TakesTheMachinesFreeMemory) {
 }
 
 TEST(Plan, PhasesAreInTheOrderOfTheRun) {
-  const Model model = Model::dummy("tiny");
+  const Checkpoint model = Checkpoint::dummy("tiny");
   const Plan plan = decide({}, model, kMachine).plan;
   std::vector<Phase> phases;
   for (const PlannedPhase& phase : plan.phases) phases.push_back(phase.phase);
@@ -259,7 +259,7 @@ TEST(Plan, PhasesAreInTheOrderOfTheRun) {
 }
 
 TEST(Plan, StaysWithinItsBudgetOrNamesTheSmallestOne) {
-  const Model model = Model::dummy("dev");
+  const Checkpoint model = Checkpoint::dummy("dev");
   Request request;
   request.width = request.height = 512;
   for (std::size_t budget = std::size_t{1} << 29; budget < std::size_t{1} << 36; budget += budget / 3) {
@@ -283,7 +283,7 @@ TEST(Plan, StaysWithinItsBudgetOrNamesTheSmallestOne) {
 // With everything that is in memory meanwhile, FLUX.1's decoder needs at most half a GiB, whatever the size;
 // and at 1024² no file within 1.1 GiB.
 TEST(Plan, DecoderFitsIntoHalfAGibibyte) {
-  const Model model = Model::dummy("dev");
+  const Checkpoint model = Checkpoint::dummy("dev");
   const auto decoder_bytes = [&](int64_t width, int64_t height, const vae::StripPlan& strips) {
     Request request;
     request.width = width;
@@ -305,7 +305,7 @@ TEST(Plan, DecoderFitsIntoHalfAGibibyte) {
 }
 
 TEST(Decide, RefusesWhatIsNoBudget) {
-  const Model model = Model::dummy("tiny");
+  const Checkpoint model = Checkpoint::dummy("tiny");
   for (const char* text : {"", "much", "-1G", "12Q", "0"}) {
     Request request;
     request.budget = text;
@@ -315,7 +315,7 @@ TEST(Decide, RefusesWhatIsNoBudget) {
 }
 
 TEST(Plan, WeightsAreTheModelsParameters) {
-  const Model model = Model::dummy("dev");
+  const Checkpoint model = Checkpoint::dummy("dev");
   const Plan plan = make_plan(model, decide_values({}, model), kMachine);
   std::map<std::string, std::size_t> bytes;
   for (const PlannedPhase& p : plan.phases) bytes[std::string(phase_name(p.phase))] = p.weight_bytes;
@@ -341,8 +341,8 @@ TEST(Inspect, RealConfigsWithoutWeights) {
 TEST(Inspect, WhatIsNoModel) {
   EXPECT_THROW(inspect("/nonexistent/model"), Error);
   EXPECT_THROW(inspect(fixture_path("rng.json")), Error);
-  EXPECT_THROW(Model::open(fixture_path("pipelines/dev_small/vae")), Error);
-  EXPECT_THROW(Model::dummy("huge"), Error);
+  EXPECT_THROW(Checkpoint::open(fixture_path("pipelines/dev_small/vae")), Error);
+  EXPECT_THROW(Checkpoint::dummy("huge"), Error);
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "base/temp_folder.h"
 #include "model_folder.h"
-#include "pipeline/model_settings.h"
+#include "checkpoint/model_settings.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/prompt_words.h"
 #include "pipeline/request.h"
@@ -99,13 +99,13 @@ TEST(ModelSettings, HostileFilesAreModelErrors) {
   }
   const TempFolder folder;
   make_model_folder(folder / "m", "{\"steps\": ");
-  expect_error(ErrorCode::kModel, "darkroom.json: not valid JSON", [&] { Model::open(folder / "m"); });
+  expect_error(ErrorCode::kModel, "darkroom.json: not valid JSON", [&] { Checkpoint::open(folder / "m"); });
 }
 
 TEST(ModelSettings, AreTheDefaultsAndTheRequestWins) {
   const TempFolder folder;
   make_model_folder(folder / "m", kEverything);
-  const Model model = Model::open(folder / "m");
+  const Checkpoint model = Checkpoint::open(folder / "m");
   Job job = decide_values({}, model);
   EXPECT_EQ(job.width, 128);
   EXPECT_EQ(job.height, 64);
@@ -137,10 +137,10 @@ TEST(ModelSettings, AreTheDefaultsAndTheRequestWins) {
 TEST(ModelSettings, AModelsOwnCfgImpliesAnEmptyNegativePrompt) {
   const TempFolder folder;
   make_model_folder(folder / "m", R"({"cfg": 2})");
-  const Model guided = Model::open(folder / "m");
-  const Model plain = Model::dummy("tiny");
+  const Checkpoint guided = Checkpoint::open(folder / "m");
+  const Checkpoint plain = Checkpoint::dummy("tiny");
   struct Row {
-    const Model& model;
+    const Checkpoint& model;
     std::optional<double> cfg;
     std::optional<std::string> negative;
     float expected_cfg;  // 1: off
@@ -168,8 +168,8 @@ TEST(ModelSettings, AModelInsideAnothersFolderIsNamedAfterBoth) {
   const TempFolder folder;
   make_model_folder(folder / "pinhole", "{}");
   make_model_folder(folder / "pinhole" / "dev", "{}");
-  EXPECT_EQ(Model::open(folder / "pinhole").name(), "pinhole");
-  EXPECT_EQ(Model::open(folder / "pinhole" / "dev").name(), "pinhole-dev");
+  EXPECT_EQ(Checkpoint::open(folder / "pinhole").name(), "pinhole");
+  EXPECT_EQ(Checkpoint::open(folder / "pinhole" / "dev").name(), "pinhole-dev");
 }
 
 TEST(PromptWords, AreWhatAPersonWouldCount) {
@@ -184,7 +184,7 @@ TEST(PromptWords, AreWhatAPersonWouldCount) {
 TEST(PromptWords, UnknownOnesAreNotedOnceAndNeverRefused) {
   const TempFolder folder;
   make_model_folder(folder / "m", kEverything);
-  const Model model = Model::open(folder / "m");
+  const Checkpoint model = Checkpoint::open(folder / "m");
   const auto notes = [&](const std::string& prompt, const std::optional<std::string>& negative = {}) {
     Request request;
     request.prompt = prompt;
@@ -206,13 +206,13 @@ TEST(PromptWords, UnknownOnesAreNotedOnceAndNeverRefused) {
   // Models without a list know every word.
   Request request;
   request.prompt = "anything";
-  EXPECT_TRUE(decide_values(request, Model::dummy("tiny")).notes.empty());
+  EXPECT_TRUE(decide_values(request, Checkpoint::dummy("tiny")).notes.empty());
 }
 
 TEST(DecideSheet, TakesTheDecidedSizes) {
   const TempFolder folder;
   make_model_folder(folder / "m", kEverything);
-  const Model model = Model::open(folder / "m");
+  const Checkpoint model = Checkpoint::open(folder / "m");
   Request request;
   request.count = 8;
   EXPECT_FALSE(decide_values(request, model).sheet.has_value());

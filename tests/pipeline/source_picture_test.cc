@@ -32,7 +32,7 @@ class SourcePictures : public testing::Test {
     return path;
   }
   TempFolder folder_;
-  const Model tiny_ = Model::dummy("tiny"), dev_ = Model::dummy("dev");
+  const Checkpoint tiny_ = Checkpoint::dummy("tiny"), dev_ = Checkpoint::dummy("dev");
 };
 
 TEST_F(SourcePictures, GiveTheSizeUnlessItIsGiven) {

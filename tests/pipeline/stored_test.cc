@@ -37,7 +37,7 @@ struct Drawn {
   std::vector<std::string> notes;
 };
 
-Drawn draw(const Model& model, const Request& request) {
+Drawn draw(const Checkpoint& model, const Request& request) {
   const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
   const std::atomic<bool> cancel{false};
   Drawn drawn;
@@ -52,7 +52,7 @@ Drawn draw(const Model& model, const Request& request) {
 TEST(StoredWeights, QuantisedFilesDrawNearlyTheSamePicture) {
   const TempFolder folder;
   write_stored_model(folder / "bf16", WeightStorage::kBF16, true);
-  const Drawn exact = draw(Model::open(folder / "bf16"), small_request());
+  const Drawn exact = draw(Checkpoint::open(folder / "bf16"), small_request());
   EXPECT_TRUE(exact.notes.empty());
   struct Case {
     const char* name;
@@ -65,7 +65,7 @@ TEST(StoredWeights, QuantisedFilesDrawNearlyTheSamePicture) {
                         Case{"int8", WeightStorage::kI8, DType::kI8, 45}}) {
     SCOPED_TRACE(c.name);
     write_stored_model(folder / c.name, c.as, true);
-    const Model model = Model::open(folder / c.name);
+    const Checkpoint model = Checkpoint::open(folder / c.name);
     EXPECT_EQ(model.part_dtype(Part::kTransformer), c.dtype);
     EXPECT_EQ(model.part_dtype(Part::kT5), c.dtype);
     EXPECT_EQ(decide_values({}, model).precision, DType::kBF16);  // auto
@@ -81,9 +81,9 @@ TEST(StoredWeights, QuantisedFilesDrawNearlyTheSamePicture) {
     EXPECT_EQ(plan.phase(Phase::kDenoise).weight_bytes + plan.phase(Phase::kModulate).weight_bytes,
               part_size(model, Part::kTransformer).bytes);
     EXPECT_LT(part_size(model, Part::kTransformer).bytes,
-              part_size(Model::open(folder / "bf16"), Part::kTransformer).bytes * 6 / 10);
+              part_size(Checkpoint::open(folder / "bf16"), Part::kTransformer).bytes * 6 / 10);
     EXPECT_EQ(part_size(model, Part::kTransformer).parameters,
-              part_size(Model::open(folder / "bf16"), Part::kTransformer).parameters);
+              part_size(Checkpoint::open(folder / "bf16"), Part::kTransformer).parameters);
     EXPECT_EQ(plan.phase(Phase::kDenoise).staging_bytes, 0u);
   }
   const nlohmann::json info = inspect(folder / "int8");
@@ -97,24 +97,24 @@ TEST(StoredWeights, QuantisedFilesDrawNearlyTheSamePicture) {
 TEST(StoredWeights, MadeOnTheWayInIsWhatTheFileHolds) {
   const TempFolder folder;
   write_stored_model(folder / "bf16", WeightStorage::kBF16, false);
-  const Model plain = Model::open(folder / "bf16");
+  const Checkpoint plain = Checkpoint::open(folder / "bf16");
   for (const auto& [name, as] :
        {std::pair("fp8", WeightStorage::kF8), std::pair("fp8-scaled", WeightStorage::kF8Scaled),
         std::pair("int8", WeightStorage::kI8)}) {
     SCOPED_TRACE(name);
     write_stored_model(folder / name, as, false);
-    const Model stored = Model::open(folder / name);
+    const Checkpoint stored = Checkpoint::open(folder / name);
     const auto made = plain.open_weights(Part::kTransformer, *parse_storage(name));
     const auto want = stored.open_weights(Part::kTransformer);
     int scaled = 0;
-    stored.visit(Part::kTransformer, [&](const std::string& tensor, Tensor&, const Shape& shape) {
-      const Tensor described = made->describe(tensor, shape), expected = want->describe(tensor, shape);
-      ASSERT_EQ(described.dtype, expected.dtype) << tensor;
-      ASSERT_EQ(described.scale_count, expected.scale_count) << tensor;
+    stored.visit(Part::kTransformer, [&](const Param& param, Tensor&) {
+      const Tensor described = made->describe(param), expected = want->describe(param);
+      ASSERT_EQ(described.dtype, expected.dtype) << param.name;
+      ASSERT_EQ(described.scale_count, expected.scale_count) << param.name;
       Buffer a(described.bytes_with_scales()), b(described.bytes_with_scales());
-      made->read(tensor, shape, {a.data(), described.bytes_with_scales()});
-      want->read(tensor, shape, {b.data(), described.bytes_with_scales()});
-      EXPECT_EQ(std::memcmp(a.data(), b.data(), described.bytes_with_scales()), 0) << tensor;
+      made->read(param, {a.data(), described.bytes_with_scales()});
+      want->read(param, {b.data(), described.bytes_with_scales()});
+      EXPECT_EQ(std::memcmp(a.data(), b.data(), described.bytes_with_scales()), 0) << param.name;
       scaled += described.scale_count > 0 ? 1 : 0;
     });
     EXPECT_EQ(scaled > 30, as != WeightStorage::kF8);
@@ -129,7 +129,7 @@ TEST(StoredWeights, MadeOnTheWayInIsWhatTheFileHolds) {
 }
 
 TEST(StoredWeights, ThePlanKnowsTheSmallerSizes) {
-  const Model dev = Model::dummy("dev");
+  const Checkpoint dev = Checkpoint::dummy("dev");
   Request request;
   request.budget = "1T";
   const Plan bf16 = make_plan(dev, decide_values(request, dev), kMachine);
@@ -158,7 +158,7 @@ TEST(StoredWeights, ThePlanKnowsTheSmallerSizes) {
 }
 
 TEST(StoredWeights, AutoTakesInt8WhereThatKeepsTheTransformerInMemory) {
-  const Model dev = Model::dummy("dev");
+  const Checkpoint dev = Checkpoint::dummy("dev");
   struct Case {
     const char* budget;
     WeightStorage weights;
@@ -181,7 +181,7 @@ TEST(StoredWeights, AutoTakesInt8WhereThatKeepsTheTransformerInMemory) {
 }
 
 TEST(StoredWeights, AutoTakesInt8WhereNothingElseFits) {
-  const Model dev = Model::dummy("dev");
+  const Checkpoint dev = Checkpoint::dummy("dev");
   Request request = small_request("as-stored");
   request.width = request.height = 4096;
   request.budget = "1T";
@@ -200,7 +200,7 @@ TEST(StoredWeights, AutoTakesInt8WhereNothingElseFits) {
 
 // Streamed blocks are requantised again and again, resident ones once: the same picture.
 TEST(StoredWeights, EveryBudgetDrawsTheSamePicture) {
-  const Model model = Model::dummy("tiny");
+  const Checkpoint model = Checkpoint::dummy("tiny");
   for (const char* weights : {"fp8", "fp8-scaled", "int8"}) {
     Request request = small_request(weights);
     request.max_text_tokens = 1024;  // or decoding, which keeps its weights, would need more than denoising

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,6 +38,11 @@ struct Sharded : TempFolder {
   }
 };
 
+float first_of(const Catalog& catalog, std::string_view name) {
+  const std::optional<OwnedTensor> owned = catalog.load(name);
+  return owned ? owned->tensor.row<float>(0)[0] : 0;
+}
+
 TEST(Catalog, OpensASingleFile) {
   const TempFolder folder;
   const Catalog catalog(folder.write("any name.sft", scalars_file({"b", "a"})));
@@ -44,9 +51,8 @@ TEST(Catalog, OpensASingleFile) {
   EXPECT_EQ(catalog.parameters(), 2);
   EXPECT_EQ(catalog.bytes_by_type(), (std::map<std::string, std::size_t>{{"F32", 8}}));
   EXPECT_EQ(catalog.where(), (folder / "any name.sft").string());
-  ASSERT_TRUE(catalog.find("b").has_value());
-  EXPECT_EQ(catalog.find("b")->row<float>(0)[0], 1.0f);
-  EXPECT_FALSE(catalog.find("c").has_value());
+  EXPECT_EQ(first_of(catalog, "b"), 1.0f);
+  EXPECT_FALSE(catalog.load("c").has_value());
   EXPECT_EQ(catalog.stored("c"), nullptr);
 }
 
@@ -56,12 +62,23 @@ TEST(Catalog, OpensShardsThroughTheirIndex) {
     const Catalog catalog(path);
     EXPECT_EQ(catalog.names(), Names({"a", "b", "c"}));
     EXPECT_EQ(catalog.files().size(), 2u);
-    EXPECT_EQ(catalog.find("c")->row<float>(0)[0], 1.0f);
-    EXPECT_EQ(catalog.find("b")->row<float>(0)[0], 2.0f);
+    EXPECT_EQ(first_of(catalog, "c"), 1.0f);
+    EXPECT_EQ(first_of(catalog, "b"), 2.0f);
     EXPECT_EQ(catalog.where("c"), (folder / "model-00002-of-00002.safetensors").string());
     EXPECT_EQ(catalog.where("absent"), (folder / "model.safetensors.index.json").string());
     EXPECT_EQ(catalog.total_bytes(), 12u);
   }
+}
+
+TEST(Catalog, ReadsFromAnyByteOn) {
+  const Sharded folder;
+  const Catalog catalog(folder.path());
+  const std::string two = raw<float>({2});  // 'b'
+  std::string bytes(3, '\0');
+  catalog.read("b", 1, std::as_writable_bytes(std::span(bytes)));
+  EXPECT_EQ(bytes, two.substr(1));
+  expect_error(ErrorCode::kModel, "model.safetensors.index.json: there is no tensor 'absent'",
+               [&] { catalog.read("absent", 0, std::as_writable_bytes(std::span(bytes))); });
 }
 
 TEST(Catalog, FollowsLinksAsDownloadCachesHoldThem) {

@@ -11,7 +11,9 @@
 
 #include "base/expect_error.h"
 #include "base/temp_folder.h"
+#include "weights/loaded.h"
 #include "weights/quantize.h"
+#include "weights/safetensors.h"
 
 namespace darkroom {
 namespace {
@@ -19,19 +21,9 @@ namespace {
 // More elements than one piece of a matrix that must be widened first.
 constexpr int64_t kRows = 301, kCols = 1001;
 
-// A tensor and its memory, as a phase holds it.
-struct Loaded {
-  Buffer memory;
-  Tensor tensor;
-  std::vector<float> scales() const { return {tensor.scales, tensor.scales + tensor.scale_count}; }
-};
-
-Loaded load(WeightSource& source, const std::string& name, const Shape& shape) {
-  Tensor tensor = source.describe(name, shape);
-  Buffer memory(tensor.bytes_with_scales());
-  source.read(name, shape, {memory.data(), tensor.bytes_with_scales()});
-  tensor.lay_into(memory.data());
-  return {std::move(memory), tensor};
+// A matrix of a linear layer.
+Param matrix(const std::string& name, const Shape& shape = {kRows, kCols}) {
+  return {name, shape, Role::kMatrix};
 }
 
 std::vector<float> widened(const Tensor& matrix) {
@@ -69,9 +61,7 @@ class Requantize : public testing::Test {
   std::unique_ptr<CatalogSource> files() const {
     return std::make_unique<CatalogSource>(Catalog(folder_ / "model.safetensors"));
   }
-  RequantizingSource source(WeightStorage storage) const {
-    return {files(), storage, [](const std::string& name) { return name != "embed.weight"; }};
-  }
+  RequantizingSource source(WeightStorage storage) const { return {files(), storage}; }
 
   const Shape shape_{kRows, kCols};
   TempFolder folder_;
@@ -85,21 +75,21 @@ class Requantize : public testing::Test {
 TEST_F(Requantize, IsWhatQuantizeRowsGives) {
   RequantizingSource to_i8 = source(WeightStorage::kI8), to_f8 = source(WeightStorage::kF8Scaled),
                      to_bf16 = source(WeightStorage::kBF16);
-  const Loaded i8 = load(to_i8, "f32.weight", shape_);
+  const OwnedTensor i8 = load(to_i8, matrix("f32.weight"));
   EXPECT_EQ(i8.tensor.dtype, DType::kI8);
-  EXPECT_EQ(i8.scales(), i8_scales_);
+  EXPECT_EQ(scales_of(i8.tensor), i8_scales_);
   EXPECT_EQ(std::memcmp(i8.tensor.data, i8_.data(), i8_.size()), 0);
-  const Loaded f8 = load(to_f8, "f32.weight", shape_);
+  const OwnedTensor f8 = load(to_f8, matrix("f32.weight"));
   EXPECT_EQ(f8.tensor.dtype, DType::kF8E4M3);
-  EXPECT_EQ(f8.scales(), std::vector<float>{f8_scale_});
+  EXPECT_EQ(scales_of(f8.tensor), std::vector<float>{f8_scale_});
   EXPECT_EQ(std::memcmp(f8.tensor.data, f8_.data(), f8_.size()), 0);
   std::vector<Float8E4M3> codes(values_.size());
   quantize_rows(f32(), {}, Tensor(codes.data(), DType::kF8E4M3, shape_));
   RequantizingSource to_plain_f8 = source(WeightStorage::kF8);
-  const Loaded plain = load(to_plain_f8, "f32.weight", shape_);
+  const OwnedTensor plain = load(to_plain_f8, matrix("f32.weight"));
   EXPECT_EQ(plain.tensor.scale_count, 0);
   EXPECT_EQ(std::memcmp(plain.tensor.data, codes.data(), codes.size()), 0);
-  const Loaded bf16 = load(to_bf16, "f32.weight", shape_);
+  const OwnedTensor bf16 = load(to_bf16, matrix("f32.weight"));
   EXPECT_EQ(bf16.tensor.scale_count, 0);
   for (std::size_t i = 0; i < values_.size(); ++i) {
     ASSERT_EQ(bf16.tensor.row<BFloat16>(0)[i].bits, to_bfloat16(values_[i]).bits);
@@ -110,27 +100,27 @@ TEST_F(Requantize, IsWhatQuantizeRowsGives) {
 TEST_F(Requantize, TakesQuantisedMatrices) {
   for (const std::string from : {"i8.weight", "f8.weight"}) {
     const std::unique_ptr<CatalogSource> stored = files();
-    std::vector<float> exact = widened(load(*stored, from, shape_).tensor);
-    const Tensor matrix(exact.data(), DType::kF32, shape_);
+    std::vector<float> exact = widened(load(*stored, matrix(from)).tensor);
+    const Tensor whole(exact.data(), DType::kF32, shape_);
     RequantizingSource to_i8 = source(WeightStorage::kI8), to_f8 = source(WeightStorage::kF8Scaled),
                        to_bf16 = source(WeightStorage::kBF16);
     if (from == "f8.weight") {
       std::vector<float> scales(kRows);
       std::vector<int8_t> codes(exact.size());
-      i8_scales(matrix, scales);
-      quantize_rows(matrix, scales, Tensor(codes.data(), DType::kI8, shape_));
-      const Loaded got = load(to_i8, from, shape_);
-      EXPECT_EQ(got.scales(), scales);
+      i8_scales(whole, scales);
+      quantize_rows(whole, scales, Tensor(codes.data(), DType::kI8, shape_));
+      const OwnedTensor got = load(to_i8, matrix(from));
+      EXPECT_EQ(scales_of(got.tensor), scales);
       EXPECT_EQ(std::memcmp(got.tensor.data, codes.data(), codes.size()), 0);
     } else {
-      const float scale = f8_scale(absmax(matrix));
+      const float scale = f8_scale(absmax(whole));
       std::vector<Float8E4M3> codes(exact.size());
-      quantize_rows(matrix, {&scale, 1}, Tensor(codes.data(), DType::kF8E4M3, shape_));
-      const Loaded got = load(to_f8, from, shape_);
-      EXPECT_EQ(got.scales(), std::vector<float>{scale});
+      quantize_rows(whole, {&scale, 1}, Tensor(codes.data(), DType::kF8E4M3, shape_));
+      const OwnedTensor got = load(to_f8, matrix(from));
+      EXPECT_EQ(scales_of(got.tensor), std::vector<float>{scale});
       EXPECT_EQ(std::memcmp(got.tensor.data, codes.data(), codes.size()), 0);
     }
-    const Loaded bf16 = load(to_bf16, from, shape_);
+    const OwnedTensor bf16 = load(to_bf16, matrix(from));
     for (std::size_t i = 0; i < exact.size(); ++i) {
       ASSERT_EQ(bf16.tensor.row<BFloat16>(0)[i].bits, to_bfloat16(exact[i]).bits) << from << i;
     }
@@ -139,39 +129,44 @@ TEST_F(Requantize, TakesQuantisedMatrices) {
 
 TEST_F(Requantize, LeavesTheRestAlone) {
   const std::unique_ptr<CatalogSource> stored = files();
-  for (const auto& [storage, name, shape] : {std::tuple(WeightStorage::kI8, "norm.weight", Shape{kCols}),
-                                             std::tuple(WeightStorage::kI8, "embed.weight", shape_),
-                                             std::tuple(WeightStorage::kI8, "i8.weight", shape_),
-                                             std::tuple(WeightStorage::kF8, "f8.weight", shape_),
-                                             std::tuple(WeightStorage::kF8Scaled, "f8.weight", shape_),
-                                             std::tuple(WeightStorage::kAsStored, "f32.weight", shape_)}) {
+  Param embedder = matrix("f32.weight");
+  embedder.sensitive = true;
+  const Param norm{"norm.weight", {kCols}}, table{"embed.weight", shape_, Role::kTable},
+      conv{"embed.weight", shape_, Role::kConv};
+  for (const auto& [storage, param] :
+       {std::pair(WeightStorage::kI8, norm), std::pair(WeightStorage::kI8, table),
+        std::pair(WeightStorage::kI8, conv), std::pair(WeightStorage::kI8, embedder),
+        std::pair(WeightStorage::kBF16, embedder), std::pair(WeightStorage::kI8, matrix("i8.weight")),
+        std::pair(WeightStorage::kF8, matrix("f8.weight")),
+        std::pair(WeightStorage::kF8Scaled, matrix("f8.weight")),
+        std::pair(WeightStorage::kAsStored, matrix("f32.weight"))}) {
     RequantizingSource same = source(storage);
-    const Loaded got = load(same, name, shape), want = load(*stored, name, shape);
-    EXPECT_EQ(got.tensor.dtype, want.tensor.dtype) << name;
-    EXPECT_EQ(got.scales(), want.scales()) << name;
-    EXPECT_EQ(std::memcmp(got.tensor.data, want.tensor.data, want.tensor.bytes()), 0) << name;
-    EXPECT_EQ(same.staging_bytes(name, shape), 0u) << name;
+    const OwnedTensor got = load(same, param), want = load(*stored, param);
+    EXPECT_EQ(got.tensor.dtype, want.tensor.dtype) << param.name;
+    EXPECT_EQ(scales_of(got.tensor), scales_of(want.tensor)) << param.name;
+    EXPECT_EQ(std::memcmp(got.tensor.data, want.tensor.data, want.tensor.bytes()), 0) << param.name;
+    EXPECT_EQ(same.staging_bytes(param), 0u) << param.name;
   }
-  RequantizingSource to_i8 = source(WeightStorage::kI8);
-  EXPECT_TRUE(to_i8.has("f32.weight"));
-  EXPECT_FALSE(to_i8.has("other.weight"));
 }
 
 TEST_F(Requantize, SaysWhatReadingTakes) {
   RequantizingSource to_i8 = source(WeightStorage::kI8), to_f8 = source(WeightStorage::kF8Scaled);
-  EXPECT_EQ(to_i8.staging_bytes("f32.weight", shape_), static_cast<std::size_t>(kRows * kCols * 4));
+  EXPECT_EQ(to_i8.staging_bytes(matrix("f32.weight")), static_cast<std::size_t>(kRows * kCols * 4));
   // As stored, with the scales; and less than 2^18 widened elements.
-  const std::size_t stored = to_i8.describe("i8.weight", shape_).bytes_with_scales();
-  EXPECT_GT(to_f8.staging_bytes("i8.weight", shape_), stored);
-  EXPECT_LE(to_f8.staging_bytes("i8.weight", shape_), stored + (std::size_t{4} << 18));
+  const std::size_t stored = to_i8.describe(matrix("i8.weight")).bytes_with_scales();
+  EXPECT_GT(to_f8.staging_bytes(matrix("i8.weight")), stored);
+  EXPECT_LE(to_f8.staging_bytes(matrix("i8.weight")), stored + (std::size_t{4} << 18));
 }
 
-TEST_F(Requantize, GetGivesTheSame) {
+// What was read stays when the next matrix is read.
+TEST_F(Requantize, LoadedWeightsGiveTheSame) {
   RequantizingSource to_i8 = source(WeightStorage::kI8);
-  const Tensor got = to_i8.get("f32.weight", shape_);
+  LoadedWeights loaded(to_i8);
+  const Tensor got = loaded.load(matrix("f32.weight"));
+  EXPECT_EQ(loaded.load(matrix("f8.weight")).dtype, DType::kI8);
+  EXPECT_EQ(loaded.load({"norm.weight", {kCols}}).dtype, DType::kF32);
   EXPECT_EQ(std::memcmp(got.data, i8_.data(), i8_.size()), 0);
-  EXPECT_EQ(std::vector<float>(got.scales, got.scales + got.scale_count), i8_scales_);
-  EXPECT_EQ(to_i8.get("norm.weight", {kCols}).dtype, DType::kF32);
+  EXPECT_EQ(scales_of(got), i8_scales_);
 }
 
 TEST(RequantizeErrors, NameTheWeight) {
@@ -180,11 +175,13 @@ TEST(RequantizeErrors, NameTheWeight) {
   write_safetensors(folder / "a.safetensors",
                     std::vector<NamedTensor>{{"a.weight", Tensor(values, DType::kF32, {2, 2})}});
   RequantizingSource source(std::make_unique<CatalogSource>(Catalog(folder / "a.safetensors")),
-                            WeightStorage::kI8, [](const std::string&) { return true; });
+                            WeightStorage::kI8);
   expect_error(ErrorCode::kModel, "'a.weight' as int8: row 1, column 0 is nan, a weight must be finite", [&] {
-    load(source, "a.weight", {2, 2});
+    load(source, matrix("a.weight", {2, 2}));
   });
-  expect_error(ErrorCode::kModel, "there is no tensor 'b.weight'", [&] { load(source, "b.weight", {2, 2}); });
+  expect_error(ErrorCode::kModel, "there is no tensor 'b.weight'", [&] {
+    load(source, matrix("b.weight", {2, 2}));
+  });
 }
 
 TEST(StorageNames, AreReadBack) {

@@ -13,6 +13,7 @@
 #include "base/expect_error.h"
 #include "base/temp_folder.h"
 #include "weights/files.h"
+#include "weights/loaded.h"
 
 namespace darkroom {
 namespace {
@@ -25,9 +26,9 @@ std::string one(const std::string& dtype, const std::string& shape, const std::s
 }
 
 void expect_refused(const std::string& fragment, const std::string& file) {
-  expect_error(ErrorCode::kModel, fragment, [&] { SafetensorsFile opened(bytes_of(file), "x.safetensors"); });
+  expect_error(ErrorCode::kModel, fragment, [&] { TensorFile opened(bytes_of(file), "x.safetensors"); });
   expect_error(ErrorCode::kModel,
-               "x.safetensors: ", [&] { SafetensorsFile opened(bytes_of(file), "x.safetensors"); });
+               "x.safetensors: ", [&] { TensorFile opened(bytes_of(file), "x.safetensors"); });
 }
 
 TEST(SafetensorsRead, ListsTensorsAndMetadata) {
@@ -37,7 +38,7 @@ TEST(SafetensorsRead, ListsTensorsAndMetadata) {
       R"("data_offsets":[12,12]}}    )";
   const std::string bytes = safetensors_bytes(
       header, raw(std::vector<float>{1, 2, 3}) + std::string("\x80\x3f\0\x40\x80\x40\0\0", 8));
-  const SafetensorsFile file(bytes_of(bytes), "w");
+  const TensorFile file(bytes_of(bytes), "w");
   ASSERT_EQ(file.tensors().size(), 3u);
   EXPECT_EQ(file.tensors()[0].name, "early");
   EXPECT_EQ(file.tensors()[1].name, "none");  // an empty tensor lies before the one that begins where it does
@@ -47,26 +48,27 @@ TEST(SafetensorsRead, ListsTensorsAndMetadata) {
   ASSERT_NE(late, nullptr);
   EXPECT_EQ(late->describe(), "BF16 [2, 2]");
   EXPECT_EQ(late->elements, 4);
-  const Tensor view = file.view(*late);
-  EXPECT_EQ(view.shape, Shape({2, 2}));
-  EXPECT_EQ(view.dtype, DType::kBF16);
-  EXPECT_EQ(to_float(view.row<BFloat16>(0)[1]), 2.0f);
-  EXPECT_EQ(to_float(view.row<BFloat16>(1)[0]), 4.0f);
-  EXPECT_EQ(file.view(*file.find("none")).shape, Shape({5, 0}));
+  const OwnedTensor loaded = file.load(*late);
+  EXPECT_EQ(loaded.tensor.shape, Shape({2, 2}));
+  EXPECT_EQ(loaded.tensor.dtype, DType::kBF16);
+  EXPECT_EQ(to_float(loaded.tensor.row<BFloat16>(0)[1]), 2.0f);
+  EXPECT_EQ(to_float(loaded.tensor.row<BFloat16>(1)[0]), 4.0f);
+  EXPECT_EQ(file.load(*file.find("none")).tensor.shape, Shape({5, 0}));
   EXPECT_EQ(file.find("absent"), nullptr);
   EXPECT_EQ(file.find(""), nullptr);
 }
 
 TEST(SafetensorsRead, ScalarsAndFilesWithoutTensorsAreLegal) {
   const std::string scalar = safetensors_bytes(one("\"F32\"", "[]", "[0,4]"), raw(std::vector<float>{7}));
-  const SafetensorsFile file(bytes_of(scalar), "w");
-  const Tensor view = file.view(file.tensors()[0]);
-  EXPECT_EQ(view.shape, Shape({1}));
+  const TensorFile file(bytes_of(scalar), "w");
+  const OwnedTensor loaded = file.load(file.tensors()[0]);
+  EXPECT_EQ(loaded.tensor.shape, Shape({1}));
+  EXPECT_EQ(loaded.tensor.row<float>(0)[0], 7.0f);
   EXPECT_TRUE(file.tensors()[0].extents.empty());
   const std::string nothing = safetensors_bytes("{}", "");
-  EXPECT_TRUE(SafetensorsFile(bytes_of(nothing), "w").tensors().empty());
+  EXPECT_TRUE(TensorFile(bytes_of(nothing), "w").tensors().empty());
   const std::string no_metadata = safetensors_bytes(R"({"__metadata__":null})", "");  // the crate reads it so
-  EXPECT_TRUE(SafetensorsFile(bytes_of(no_metadata), "w").metadata().empty());
+  EXPECT_TRUE(TensorFile(bytes_of(no_metadata), "w").metadata().empty());
 }
 
 TEST(SafetensorsRead, ForeignTypesAndRanksAreListedButNotUsed) {
@@ -76,18 +78,18 @@ TEST(SafetensorsRead, ForeignTypesAndRanksAreListedButNotUsed) {
     const std::string bytes =
         safetensors_bytes(one("\"" + type + "\"", "[2]", "[0," + std::to_string(2 * size) + "]"),
                           std::string(static_cast<std::size_t>(2 * size), '\0'));
-    const SafetensorsFile file(bytes_of(bytes), "x.safetensors");
+    const TensorFile file(bytes_of(bytes), "x.safetensors");
     EXPECT_EQ(file.tensors()[0].type, type);
     expect_error(ErrorCode::kModel,
                  "x.safetensors: tensor 'a' is " + type + " [2]: this type is not supported",
-                 [&] { file.view(file.tensors()[0]); });
+                 [&] { file.load(file.tensors()[0]); });
   }
   const std::string deep = safetensors_bytes(one("\"U8\"", "[1,1,1,1,2]", "[0,2]"), "ab");
-  const SafetensorsFile file(bytes_of(deep), "w");
+  const TensorFile file(bytes_of(deep), "w");
   expect_error(ErrorCode::kModel, "U8 [1, 1, 1, 1, 2]: more than four extents",
-               [&] { file.view(file.tensors()[0]); });
+               [&] { file.load(file.tensors()[0]); });
   const std::string packed = safetensors_bytes(one("\"F4\"", "[4]", "[0,2]"), "ab");
-  EXPECT_EQ(SafetensorsFile(bytes_of(packed), "w").tensors()[0].elements, 4);
+  EXPECT_EQ(TensorFile(bytes_of(packed), "w").tensors()[0].elements, 4);
 }
 
 TEST(SafetensorsRead, UsableTypesKeepTheirDType) {
@@ -99,8 +101,8 @@ TEST(SafetensorsRead, UsableTypesKeepTheirDType) {
     const std::string header =
         one("\"" + type + "\"", "[1]", "[0," + std::to_string(dtype_bytes(dtype)) + "]");
     const std::string bytes = safetensors_bytes(header, std::string(dtype_bytes(dtype), '\0'));
-    const SafetensorsFile file(bytes_of(bytes), "w");
-    EXPECT_EQ(file.view(file.tensors()[0]).dtype, dtype);
+    const TensorFile file(bytes_of(bytes), "w");
+    EXPECT_EQ(file.load(file.tensors()[0]).tensor.dtype, dtype);
     EXPECT_EQ(stored_type_name(dtype), type);
   }
 }
@@ -215,7 +217,7 @@ TEST(SafetensorsRead, AcceptsWhatTheReferenceAccepts) {
   for (const std::string& header : headers) {
     SCOPED_TRACE(header);
     const std::string bytes = safetensors_bytes(header, std::string(16, '\0'));
-    const SafetensorsFile file(bytes_of(bytes), "w");
+    const TensorFile file(bytes_of(bytes), "w");
     ASSERT_EQ(file.tensors().size(), 1u);
     EXPECT_EQ(file.tensors()[0].name, "a");
     EXPECT_EQ(file.tensors()[0].describe(), "F32 [4]");
@@ -231,7 +233,7 @@ TEST(SafetensorsRead, BoundsTheNumberOfTensorsAndExtents) {
   expect_refused("more than 100000 tensors", safetensors_bytes(header + "}", ""));
   const std::size_t last = header.rfind(",\"100000\"");
   const std::string most = safetensors_bytes(header.substr(0, last) + "}", "");
-  EXPECT_EQ(SafetensorsFile(bytes_of(most), "w").tensors().size(), kMaxStoredTensors);
+  EXPECT_EQ(TensorFile(bytes_of(most), "w").tensors().size(), kMaxStoredTensors);
   std::string ones = "1";
   for (int i = 1; i < 33; ++i) ones += ",1";
   expect_refused("more than 32 extents", safetensors_bytes(one("\"U8\"", "[" + ones + "]", "[0,1]"), "x"));
@@ -248,40 +250,68 @@ TEST(SafetensorsRead, BrokenFilesGiveErrors) {
        std::filesystem::directory_iterator(DARKROOM_SOURCE_DIR "/fuzz/broken/safetensors")) {
     ++files;
     SCOPED_TRACE(entry.path().filename().string());
-    expect_error(ErrorCode::kModel, entry.path().string(), [&] { SafetensorsFile file(entry.path()); });
+    expect_error(ErrorCode::kModel, entry.path().string(), [&] { TensorFile file(entry.path()); });
   }
   EXPECT_GE(files, 40);
 }
 
-TEST(SafetensorsRead, MisalignedTensorsAreCopiedOnce) {
+TEST(SafetensorsRead, MisalignedTensorsAreReadRightByAnyNumberOfThreads) {
   // 55 bytes of header: the data begins at an odd address.
   const std::vector<float> values = {1.5f, -2.25f, 3.0f, 4.0f};
   const std::string bytes = safetensors_bytes(one("\"F32\"", "[4]", "[0,16]"), raw(values));
   const TempFolder folder;
-  const SafetensorsFile file(folder.write("a.safetensors", bytes));
-  EXPECT_EQ(file.misaligned_bytes(), 16u);
-  std::array<const void*, 4> seen{};
-  std::vector<std::thread> threads;
-  for (const void*& data : seen) {
-    threads.emplace_back([&] { data = file.view(file.tensors()[0]).data; });
+  const std::filesystem::path path = folder.write("a.safetensors", bytes);
+  EXPECT_EQ(misaligned_bytes(path), 16u);
+  const TensorFile file(path), in_memory(bytes_of(bytes), "w");
+  for (const TensorFile* opened : {&file, &in_memory}) {
+    std::array<OwnedTensor, 4> loaded;
+    std::vector<std::thread> threads;
+    for (OwnedTensor& out : loaded) {
+      threads.emplace_back([&out, opened] { out = opened->load(opened->tensors()[0]); });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (const OwnedTensor& owned : loaded) {
+      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(owned.tensor.data) % kBufferAlignment, 0u);
+      EXPECT_TRUE(std::equal(values.begin(), values.end(), owned.tensor.row<float>(0)));
+    }
   }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_TRUE(std::ranges::all_of(seen, [&](const void* data) { return data == seen[0]; }));
-  const Tensor view = file.view(file.tensors()[0]);
-  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(view.data) % 4, 0u);
-  EXPECT_TRUE(std::equal(values.begin(), values.end(), view.row<float>(0)));
-  EXPECT_FALSE(file.contains(view.data));
 }
 
-TEST(SafetensorsRead, AlignedTensorsAreViewsAndSurviveMoves) {
+TEST(SafetensorsRead, AnyPartOfATensorCanBeRead) {
+  const std::string values = raw<float>({1.5f, -2.25f, 3.0f});
+  const std::string bytes = safetensors_bytes(
+      R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}})",
+      values);
   const TempFolder folder;
-  SafetensorsFile file(folder.write("a.safetensors", scalars_file({"a", "b"})));
-  EXPECT_EQ(file.misaligned_bytes(), 0u);
-  const Tensor view = file.view(*file.find("b"));
-  EXPECT_TRUE(file.contains(view.data));
-  const SafetensorsFile moved = std::move(file);
-  EXPECT_EQ(view.row<float>(0)[0], 2.0f);
-  EXPECT_EQ(moved.view(*moved.find("b")).data, view.data);
+  const TensorFile file(folder.write("a.safetensors", bytes)), in_memory(bytes_of(bytes), "w");
+  for (const TensorFile* opened : {&file, &in_memory}) {
+    const StoredTensor& a = *opened->find("a");
+    const auto read = [&](std::size_t offset, std::size_t count) {
+      std::string out(count, '\0');
+      opened->read(a, offset, std::as_writable_bytes(std::span(out)));
+      return out;
+    };
+    EXPECT_EQ(read(0, 8), values.substr(0, 8));
+    EXPECT_EQ(read(3, 5), values.substr(3, 5));
+    EXPECT_EQ(read(8, 0), "");
+    const std::pair<std::size_t, std::size_t> beyond[] = {{0, 9}, {8, 1}, {9, 0}, {SIZE_MAX, 2}};
+    for (const auto& [offset, count] : beyond) {
+      expect_error(ErrorCode::kFailure, opened->where() + ": tensor 'a' has 8 bytes",
+                   [&, o = offset, c = count] { read(o, c); });
+    }
+  }
+}
+
+TEST(SafetensorsRead, LoadedTensorsAndFilesSurviveMoves) {
+  const TempFolder folder;
+  const std::string bytes = scalars_file({"a", "b"});
+  TensorFile file(folder.write("a.safetensors", bytes)), in_memory(bytes_of(bytes), "w");
+  for (TensorFile* opened : {&file, &in_memory}) {
+    const OwnedTensor before = opened->load(*opened->find("b"));
+    const TensorFile moved = std::move(*opened);
+    EXPECT_EQ(before.tensor.row<float>(0)[0], 2.0f);
+    EXPECT_EQ(moved.load(*moved.find("b")).tensor.row<float>(0)[0], 2.0f);
+  }
 }
 
 // --- Writing ---
@@ -299,19 +329,19 @@ TEST(SafetensorsWrite, RoundTripsEveryType) {
   tensors.push_back({"rank4", Tensor(data.data(), DType::kF32, {1, 2, 3, 2})});
   tensors.push_back({"none", Tensor(nullptr, DType::kF32, {0, 2})});
   write_safetensors(folder / "a.safetensors", tensors, {.metadata = {{"k", "\"quoted\"\n"}, {"é", ""}}});
-  const SafetensorsFile file(folder / "a.safetensors");
+  const TensorFile file(folder / "a.safetensors");
   EXPECT_EQ(file.metadata().at("k"), "\"quoted\"\n");
   EXPECT_EQ(file.metadata().size(), 2u);
   EXPECT_EQ(file.tensors().size(), tensors.size());
-  EXPECT_EQ(file.misaligned_bytes(), 0u);
+  EXPECT_EQ(misaligned_bytes(folder / "a.safetensors"), 0u);
   for (const NamedTensor& named : tensors) {
     const StoredTensor* stored = file.find(named.name);
     ASSERT_NE(stored, nullptr) << named.name;
-    const Tensor view = file.view(*stored);
-    EXPECT_EQ(view.dtype, named.tensor.dtype);
-    EXPECT_EQ(view.shape, named.tensor.shape);
-    EXPECT_TRUE(std::equal(data.begin(), data.begin() + static_cast<std::ptrdiff_t>(view.bytes()),
-                           static_cast<const std::byte*>(view.data)));
+    const OwnedTensor loaded = file.load(*stored);
+    EXPECT_EQ(loaded.tensor.dtype, named.tensor.dtype);
+    EXPECT_EQ(loaded.tensor.shape, named.tensor.shape);
+    EXPECT_TRUE(std::equal(data.begin(), data.begin() + static_cast<std::ptrdiff_t>(loaded.tensor.bytes()),
+                           static_cast<const std::byte*>(loaded.tensor.data)));
   }
 }
 
@@ -339,10 +369,10 @@ TEST(SafetensorsWrite, JoinsStridedRows) {
   std::iota(values.begin(), values.end(), 0.0f);
   const Tensor whole(values.data(), DType::kF32, {3, 4});
   write_safetensors(folder / "a.safetensors", std::vector<NamedTensor>{{"s", whole.slice_cols(1, 2)}});
-  const SafetensorsFile file(folder / "a.safetensors");
-  const Tensor view = file.view(file.tensors()[0]);
+  const TensorFile file(folder / "a.safetensors");
+  const OwnedTensor loaded = file.load(file.tensors()[0]);
   const std::vector<float> expected = {1, 2, 5, 6, 9, 10};
-  EXPECT_TRUE(std::equal(expected.begin(), expected.end(), view.row<float>(0)));
+  EXPECT_TRUE(std::equal(expected.begin(), expected.end(), loaded.tensor.row<float>(0)));
 }
 
 TEST(SafetensorsWrite, RefusesWhatCannotBeRead) {
@@ -363,7 +393,7 @@ TEST(SafetensorsWrite, RefusesWhatCannotBeRead) {
   write({{"x", t}})();
   expect_error(ErrorCode::kOutput, "File exists", write({{"y", t}}));
   write({{"y", t}}, {.overwrite = true})();
-  EXPECT_NE(SafetensorsFile(folder / "a.safetensors").find("y"), nullptr);
+  EXPECT_NE(TensorFile(folder / "a.safetensors").find("y"), nullptr);
 }
 
 }  // namespace

@@ -31,22 +31,24 @@ Config config_from_json(const nlohmann::json& json, const std::string& where) {
 
 void Weights::visit(const Config& config, const VisitFn& visit) {
   const int64_t d = config.hidden_size;
-  visit("text_model.embeddings.token_embedding.weight", token_embedding, {config.vocab_size, d});
-  visit("text_model.embeddings.position_embedding.weight", position_embedding, {config.max_positions, d});
+  const ParamVisitor params(visit);
+  params.table("text_model.embeddings.token_embedding.weight", token_embedding, config.vocab_size, d);
+  params.table("text_model.embeddings.position_embedding.weight", position_embedding, config.max_positions,
+               d);
   layers.resize(static_cast<std::size_t>(config.num_layers));
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const std::string name = "text_model.encoder.layers." + std::to_string(i) + ".";
     Layer& layer = layers[i];
-    visit_norm(visit, name + "layer_norm1", layer.norm1, d);
-    visit_linear(visit, name + "self_attn.q_proj", layer.q, d, d);
-    visit_linear(visit, name + "self_attn.k_proj", layer.k, d, d);
-    visit_linear(visit, name + "self_attn.v_proj", layer.v, d, d);
-    visit_linear(visit, name + "self_attn.out_proj", layer.out, d, d);
-    visit_norm(visit, name + "layer_norm2", layer.norm2, d);
-    visit_linear(visit, name + "mlp.fc1", layer.mlp.in, d, config.intermediate_size);
-    visit_linear(visit, name + "mlp.fc2", layer.mlp.out, config.intermediate_size, d);
+    params.norm(name + "layer_norm1", layer.norm1, d);
+    params.linear(name + "self_attn.q_proj", layer.q, d, d);
+    params.linear(name + "self_attn.k_proj", layer.k, d, d);
+    params.linear(name + "self_attn.v_proj", layer.v, d, d);
+    params.linear(name + "self_attn.out_proj", layer.out, d, d);
+    params.norm(name + "layer_norm2", layer.norm2, d);
+    params.linear(name + "mlp.fc1", layer.mlp.in, d, config.intermediate_size);
+    params.linear(name + "mlp.fc2", layer.mlp.out, config.intermediate_size, d);
   }
-  visit_norm(visit, "text_model.final_layer_norm", final_norm, d);
+  params.norm("text_model.final_layer_norm", final_norm, d);
 }
 
 int64_t pooled_position(const Config& config, std::span<const int32_t> ids) {

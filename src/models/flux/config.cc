@@ -50,83 +50,72 @@ constexpr StreamNames kText = {"norm1_context.linear", "attn.add_q_proj", "attn.
                                "attn.add_v_proj",      "attn.to_add_out", "attn.norm_added_q",
                                "attn.norm_added_k",    "ff_context"};
 
-void visit_stream(const VisitFn& visit, const std::string& block, const StreamNames& names,
-                  const Config& config, StreamWeights& w) {
-  const int64_t d = config.inner_dim();
-  visit_linear(visit, block + names.norm, w.modulation, d, 6 * d);
-  visit_linear(visit, block + names.q, w.q, d, d);
-  visit_linear(visit, block + names.k, w.k, d, d);
-  visit_linear(visit, block + names.v, w.v, d, d);
-  visit(block + names.norm_q + ".weight", w.norm_q, {config.head_dim});
-  visit(block + names.norm_k + ".weight", w.norm_k, {config.head_dim});
-  visit_linear(visit, block + names.out, w.out, d, d);
-  visit_linear(visit, block + names.ff + ".net.0.proj", w.mlp.in, d, 4 * d);
-  visit_linear(visit, block + names.ff + ".net.2", w.mlp.out, 4 * d, d);
+void visit_modulation(const VisitFn& visit, const std::string& name, Linear& w, int64_t unit, int64_t in,
+                      int64_t out) {
+  ParamVisitor(visit, {Stage::kModulation, unit}).linear(name, w, in, out);
 }
 
+void visit_stream(const VisitFn& visit, int64_t index, const StreamNames& names, const Config& config,
+                  StreamWeights& w) {
+  const int64_t d = config.inner_dim();
+  const std::string block = "transformer_blocks." + std::to_string(index) + ".";
+  const ParamVisitor params(visit, {Stage::kBlock, index});
+  visit_modulation(visit, block + names.norm, w.modulation, 1 + index, d, 6 * d);
+  params.linear(block + names.q, w.q, d, d);
+  params.linear(block + names.k, w.k, d, d);
+  params.linear(block + names.v, w.v, d, d);
+  params.vector(block + names.norm_q + ".weight", w.norm_q, config.head_dim);
+  params.vector(block + names.norm_k + ".weight", w.norm_k, config.head_dim);
+  params.linear(block + names.out, w.out, d, d);
+  params.linear(block + names.ff + ".net.0.proj", w.mlp.in, d, 4 * d);
+  params.linear(block + names.ff + ".net.2", w.mlp.out, 4 * d, d);
+}
+
+void visit_single(const VisitFn& visit, int64_t index, const Config& config, SingleBlock& w) {
+  const int64_t d = config.inner_dim(), unit = config.num_layers + index;
+  const std::string block = "single_transformer_blocks." + std::to_string(index) + ".";
+  const ParamVisitor params(visit, {Stage::kBlock, unit});
+  visit_modulation(visit, block + "norm.linear", w.modulation, 1 + unit, d, 3 * d);
+  params.linear(block + "attn.to_q", w.q, d, d);
+  params.linear(block + "attn.to_k", w.k, d, d);
+  params.linear(block + "attn.to_v", w.v, d, d);
+  params.vector(block + "attn.norm_q.weight", w.norm_q, config.head_dim);
+  params.vector(block + "attn.norm_k.weight", w.norm_k, config.head_dim);
+  params.linear(block + "proj_mlp", w.mlp, d, 4 * d);
+  params.linear(block + "proj_out", w.out, 5 * d, d);
+}
+
+// Time, guidance and pooled text: sensitive, as the embedders of latents and text are.
 void visit_embedder(const VisitFn& visit, const std::string& name, Mlp& w, int64_t in, int64_t d) {
-  visit_linear(visit, name + ".linear_1", w.in, in, d);
-  visit_linear(visit, name + ".linear_2", w.out, d, d);
+  const ParamVisitor params(visit, {Stage::kModulation, 0}, true);
+  params.linear("time_text_embed." + name + ".linear_1", w.in, in, d);
+  params.linear("time_text_embed." + name + ".linear_2", w.out, d, d);
 }
 
 }  // namespace
 
 void Weights::visit(const Config& config, const VisitFn& visit) {
   const int64_t d = config.inner_dim();
-  visit_linear(visit, "x_embedder", x_embedder, config.in_channels, d);
-  visit_linear(visit, "context_embedder", context_embedder, config.joint_attention_dim, d);
-  visit_embedder(visit, "time_text_embed.timestep_embedder", time, 256, d);
-  if (config.guidance_embeds) visit_embedder(visit, "time_text_embed.guidance_embedder", guidance, 256, d);
-  visit_embedder(visit, "time_text_embed.text_embedder", pooled, config.pooled_projection_dim, d);
+  const ParamVisitor embedders(visit, {}, true);
+  embedders.linear("x_embedder", x_embedder, config.in_channels, d);
+  embedders.linear("context_embedder", context_embedder, config.joint_attention_dim, d);
+  visit_embedder(visit, "timestep_embedder", time, 256, d);
+  if (config.guidance_embeds) visit_embedder(visit, "guidance_embedder", guidance, 256, d);
+  visit_embedder(visit, "text_embedder", pooled, config.pooled_projection_dim, d);
   double_blocks.resize(static_cast<std::size_t>(config.num_layers));
   for (std::size_t i = 0; i < double_blocks.size(); ++i) {
-    const std::string block = "transformer_blocks." + std::to_string(i) + ".";
-    visit_stream(visit, block, kImage, config, double_blocks[i].img);
-    visit_stream(visit, block, kText, config, double_blocks[i].txt);
+    const int64_t index = static_cast<int64_t>(i);
+    visit_stream(visit, index, kImage, config, double_blocks[i].img);
+    visit_stream(visit, index, kText, config, double_blocks[i].txt);
   }
   single_blocks.resize(static_cast<std::size_t>(config.num_single_layers));
   for (std::size_t i = 0; i < single_blocks.size(); ++i) {
-    const std::string block = "single_transformer_blocks." + std::to_string(i) + ".";
-    SingleBlock& w = single_blocks[i];
-    visit_linear(visit, block + "norm.linear", w.modulation, d, 3 * d);
-    visit_linear(visit, block + "attn.to_q", w.q, d, d);
-    visit_linear(visit, block + "attn.to_k", w.k, d, d);
-    visit_linear(visit, block + "attn.to_v", w.v, d, d);
-    visit(block + "attn.norm_q.weight", w.norm_q, {config.head_dim});
-    visit(block + "attn.norm_k.weight", w.norm_k, {config.head_dim});
-    visit_linear(visit, block + "proj_mlp", w.mlp, d, 4 * d);
-    visit_linear(visit, block + "proj_out", w.out, 5 * d, d);
+    visit_single(visit, static_cast<int64_t>(i), config, single_blocks[i]);
   }
-  visit_linear(visit, "norm_out.linear", norm_out, d, 2 * d);
-  visit_linear(visit, "proj_out", proj_out, d, config.out_channels);
-}
-
-bool is_modulation_weight(const std::string& name) {
-  // Every modulation layer is called "norm….linear"; no other tensor is.
-  return name.starts_with("time_text_embed.") || name.find(".linear.") != std::string::npos;
-}
-
-bool is_quantizable_weight(const std::string& name) {
-  const bool embedder = name.starts_with("x_embedder.") || name.starts_with("context_embedder.") ||
-                        name.starts_with("time_text_embed.");
-  return !embedder && name.ends_with(".weight");
+  visit_modulation(visit, "norm_out.linear", norm_out, modulation_units(config) - 1, d, 2 * d);
+  ParamVisitor(visit).linear("proj_out", proj_out, d, config.out_channels);
 }
 
 int64_t modulation_units(const Config& config) { return config.num_blocks() + 2; }
-
-WeightPlace place_of(const Config& config, const std::string& name) {
-  constexpr std::string_view kDouble = "transformer_blocks.", kSingle = "single_transformer_blocks.";
-  const bool modulation = is_modulation_weight(name);
-  int64_t block = -1;
-  if (name.starts_with(kDouble)) block = std::stoll(name.substr(kDouble.size()));
-  if (name.starts_with(kSingle)) block = config.num_layers + std::stoll(name.substr(kSingle.size()));
-  if (block >= 0) {
-    return modulation ? WeightPlace{WeightRole::kModulation, 1 + block}
-                      : WeightPlace{WeightRole::kBlock, block};
-  }
-  if (!modulation) return {};
-  const bool first = name.starts_with("time_text_embed.");
-  return {WeightRole::kModulation, first ? 0 : modulation_units(config) - 1};
-}
 
 }  // namespace darkroom::flux

@@ -62,27 +62,13 @@ struct Weights {
   Linear norm_out;  // 2·D: scale, shift
   Linear proj_out;
 
-  // Names every tensor as diffusers does; sizes follow the config.
+  // Names every parameter as diffusers does; sizes follow the config.
   void visit(const Config& config, const VisitFn& visit);
 };
 
-// Whether a tensor (by its name in visit()) serves modulation_vectors() only, so that it can leave memory
-// after it.
-bool is_modulation_weight(const std::string& name);
-
-// Whether a tensor (by its name in visit()) is a matrix that does well in eight bits: all but the embedders
-// of latents, text, time, guidance and pooled text, which are small.
-bool is_quantizable_weight(const std::string& name);
-
-// Which weights are needed together. Ends: the embedders and the last projection. Modulation: unit 0 embeds
-// time, guidance and pooled text, unit 1 + b is block b's modulation, the last one that of norm_out. Block:
-// unit b is the rest of block b.
-enum class WeightRole : uint8_t { kEnds, kModulation, kBlock };
-struct WeightPlace {
-  WeightRole role = WeightRole::kEnds;
-  int64_t unit = 0;
-};
-WeightPlace place_of(const Config& config, const std::string& name);
+// Units of Stage::kModulation, which modulation_vectors() needs and nothing after it: unit 0 embeds time,
+// guidance and pooled text, unit 1 + b is block b's modulation, the last one that of norm_out. Units of
+// Stage::kBlock: the rest of each block.
 int64_t modulation_units(const Config& config);
 
 // cos(t·f₀…), sin(t·f₀…) of width `dim`, cosine first, fᵢ = 10000^(−i/(dim/2)), f32 like the reference.
@@ -95,8 +81,8 @@ int64_t modulation_width(const Config& config);
 // ctx.activation: f32 [prompts · timesteps, modulation_width], all steps of a prompt behind each other.
 // timesteps are the scheduler's, 1000·sigma; guidance is one scale for each of them, and does not matter to a
 // model that embeds none. Both are rounded on their way in as diffusers rounds them (bf16: 750 -> 752).
-// `lease` gets the units of place_of(). Errors: kFailure if the model embeds guidance and their number is
-// another.
+// `lease` gets the units of Stage::kModulation. Errors: kFailure if the model embeds guidance and their
+// number is another.
 Tensor modulation_vectors(const Context& ctx, const Config& config, const Weights& weights,
                           std::span<const float> timesteps, std::span<const float> guidance,
                           const Tensor& pooled, const LeaseFn& lease = {});

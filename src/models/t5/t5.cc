@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <string_view>
 
 #include "base/json.h"
 #include "base/printable.h"
@@ -36,30 +35,26 @@ Config config_from_json(const nlohmann::json& json, const std::string& where) {
 
 void Weights::visit(const Config& config, const VisitFn& visit) {
   const int64_t d = config.d_model, inner = config.num_heads * config.d_kv;
-  visit("shared.weight", shared, {config.vocab_size, d});
-  visit("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", relative_bias,
-        {config.num_buckets, config.num_heads});
+  const ParamVisitor ends(visit);
+  ends.table("shared.weight", shared, config.vocab_size, d);
+  ends.table("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", relative_bias,
+             config.num_buckets, config.num_heads);
   layers.resize(static_cast<std::size_t>(config.num_layers));
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const std::string name = "encoder.block." + std::to_string(i) + ".layer.";
+    const ParamVisitor params(visit, {Stage::kBlock, static_cast<int64_t>(i)});
     Layer& layer = layers[i];
-    visit(name + "0.layer_norm.weight", layer.attention_norm, {d});
-    visit_linear(visit, name + "0.SelfAttention.q", layer.q, d, inner, Bias::kNo);
-    visit_linear(visit, name + "0.SelfAttention.k", layer.k, d, inner, Bias::kNo);
-    visit_linear(visit, name + "0.SelfAttention.v", layer.v, d, inner, Bias::kNo);
-    visit_linear(visit, name + "0.SelfAttention.o", layer.o, inner, d, Bias::kNo);
-    visit(name + "1.layer_norm.weight", layer.ff_norm, {d});
-    visit_linear(visit, name + "1.DenseReluDense.wi_0", layer.wi_0, d, config.d_ff, Bias::kNo);
-    visit_linear(visit, name + "1.DenseReluDense.wi_1", layer.wi_1, d, config.d_ff, Bias::kNo);
-    visit_linear(visit, name + "1.DenseReluDense.wo", layer.wo, config.d_ff, d, Bias::kNo);
+    params.vector(name + "0.layer_norm.weight", layer.attention_norm, d);
+    params.linear(name + "0.SelfAttention.q", layer.q, d, inner, Bias::kNo);
+    params.linear(name + "0.SelfAttention.k", layer.k, d, inner, Bias::kNo);
+    params.linear(name + "0.SelfAttention.v", layer.v, d, inner, Bias::kNo);
+    params.linear(name + "0.SelfAttention.o", layer.o, inner, d, Bias::kNo);
+    params.vector(name + "1.layer_norm.weight", layer.ff_norm, d);
+    params.linear(name + "1.DenseReluDense.wi_0", layer.wi_0, d, config.d_ff, Bias::kNo);
+    params.linear(name + "1.DenseReluDense.wi_1", layer.wi_1, d, config.d_ff, Bias::kNo);
+    params.linear(name + "1.DenseReluDense.wo", layer.wo, config.d_ff, d, Bias::kNo);
   }
-  visit("encoder.final_layer_norm.weight", final_norm, {d});
-}
-
-int64_t layer_of(const std::string& name) {
-  constexpr std::string_view kBlock = "encoder.block.";
-  if (!name.starts_with(kBlock) || name.find("relative_attention_bias") != std::string::npos) return -1;
-  return std::stoll(name.substr(kBlock.size()));
+  ends.vector("encoder.final_layer_norm.weight", final_norm, d);
 }
 
 int64_t relative_bucket(const Config& config, int64_t distance) {

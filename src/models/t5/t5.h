@@ -43,13 +43,10 @@ struct Weights {
   std::vector<Layer> layers;
   Tensor final_norm;
 
-  // Names every tensor as transformers does ("shared.weight", "encoder.block.N.…").
+  // Names every parameter as transformers does ("shared.weight", "encoder.block.N.…"). Each layer is a unit
+  // of Stage::kBlock; the relative bias, which all use, is not part of one.
   void visit(const Config& config, const VisitFn& visit);
 };
-
-// The layer that a tensor (by its name in visit()) belongs to; -1 for the embedding, the relative bias (which
-// is stored in layer 0 and used in all) and the final norm.
-int64_t layer_of(const std::string& name);
 
 // The bucket of distance key − query, bidirectional: half of the buckets for each sign, exact near zero, then
 // logarithmic up to max_distance. Computed in f32 as the reference does.

@@ -36,38 +36,39 @@ Config config_from_json(const nlohmann::json& json, const std::string& where) {
 
 namespace {
 
-void visit_resnet(const VisitFn& visit, const std::string& name, ResBlock& w, int64_t in, int64_t out) {
-  visit_norm(visit, name + ".norm1", w.norm1, in);
-  visit_conv(visit, name + ".conv1", w.conv1, in, out, 3);
-  visit_norm(visit, name + ".norm2", w.norm2, out);
-  visit_conv(visit, name + ".conv2", w.conv2, out, out, 3);
-  if (in != out) visit_conv(visit, name + ".conv_shortcut", w.shortcut, in, out, 1);
+void visit_resnet(const ParamVisitor& params, const std::string& name, ResBlock& w, int64_t in, int64_t out) {
+  params.norm(name + ".norm1", w.norm1, in);
+  params.conv(name + ".conv1", w.conv1, in, out, 3);
+  params.norm(name + ".norm2", w.norm2, out);
+  params.conv(name + ".conv2", w.conv2, out, out, 3);
+  if (in != out) params.conv(name + ".conv_shortcut", w.shortcut, in, out, 1);
 }
 
-void visit_mid(const VisitFn& visit, const std::string& name, MidBlock& w, const Config& config) {
+void visit_mid(const ParamVisitor& params, const std::string& name, MidBlock& w, const Config& config) {
   const int64_t channels = config.block_out_channels.back();
-  visit_resnet(visit, name + ".resnets.0", w.resnets[0], channels, channels);
+  visit_resnet(params, name + ".resnets.0", w.resnets[0], channels, channels);
   if (config.mid_block_add_attention) {
     const std::string attention = name + ".attentions.0.";
-    visit_norm(visit, attention + "group_norm", w.attention.norm, channels);
-    visit_linear(visit, attention + "to_q", w.attention.q, channels, channels);
-    visit_linear(visit, attention + "to_k", w.attention.k, channels, channels);
-    visit_linear(visit, attention + "to_v", w.attention.v, channels, channels);
-    visit_linear(visit, attention + "to_out.0", w.attention.out, channels, channels);
+    params.norm(attention + "group_norm", w.attention.norm, channels);
+    params.linear(attention + "to_q", w.attention.q, channels, channels);
+    params.linear(attention + "to_k", w.attention.k, channels, channels);
+    params.linear(attention + "to_v", w.attention.v, channels, channels);
+    params.linear(attention + "to_out.0", w.attention.out, channels, channels);
   }
-  visit_resnet(visit, name + ".resnets.1", w.resnets[1], channels, channels);
+  visit_resnet(params, name + ".resnets.1", w.resnets[1], channels, channels);
 }
 
 }  // namespace
 
 void DecoderWeights::visit(const Config& config, const VisitFn& visit) {
+  const ParamVisitor params(visit);
   const std::vector<int64_t>& channels = config.block_out_channels;
   const int64_t deepest = channels.back();
   if (config.use_post_quant_conv) {
-    visit_conv(visit, "post_quant_conv", post_quant, config.latent_channels, config.latent_channels, 1);
+    params.conv("post_quant_conv", post_quant, config.latent_channels, config.latent_channels, 1);
   }
-  visit_conv(visit, "decoder.conv_in", conv_in, config.latent_channels, deepest, 3);
-  visit_mid(visit, "decoder.mid_block", mid, config);
+  params.conv("decoder.conv_in", conv_in, config.latent_channels, deepest, 3);
+  visit_mid(params, "decoder.mid_block", mid, config);
   ups.resize(channels.size());
   int64_t in = deepest;
   for (std::size_t level = 0; level < ups.size(); ++level) {
@@ -75,19 +76,19 @@ void DecoderWeights::visit(const Config& config, const VisitFn& visit) {
     const std::string name = "decoder.up_blocks." + std::to_string(level) + ".";
     ups[level].resnets.resize(static_cast<std::size_t>(config.layers_per_block + 1));
     for (std::size_t i = 0; i < ups[level].resnets.size(); ++i) {
-      visit_resnet(visit, name + "resnets." + std::to_string(i), ups[level].resnets[i], in, out);
+      visit_resnet(params, name + "resnets." + std::to_string(i), ups[level].resnets[i], in, out);
       in = out;
     }
-    if (level + 1 < ups.size())
-      visit_conv(visit, name + "upsamplers.0.conv", ups[level].upsample, out, out, 3);
+    if (level + 1 < ups.size()) params.conv(name + "upsamplers.0.conv", ups[level].upsample, out, out, 3);
   }
-  visit_norm(visit, "decoder.conv_norm_out", norm_out, in);
-  visit_conv(visit, "decoder.conv_out", conv_out, in, config.out_channels, 3);
+  params.norm("decoder.conv_norm_out", norm_out, in);
+  params.conv("decoder.conv_out", conv_out, in, config.out_channels, 3);
 }
 
 void EncoderWeights::visit(const Config& config, const VisitFn& visit) {
+  const ParamVisitor params(visit);
   const std::vector<int64_t>& channels = config.block_out_channels;
-  visit_conv(visit, "encoder.conv_in", conv_in, config.out_channels, channels.front(), 3);
+  params.conv("encoder.conv_in", conv_in, config.out_channels, channels.front(), 3);
   downs.resize(channels.size());
   int64_t in = channels.front();
   for (std::size_t level = 0; level < downs.size(); ++level) {
@@ -95,17 +96,17 @@ void EncoderWeights::visit(const Config& config, const VisitFn& visit) {
     const std::string name = "encoder.down_blocks." + std::to_string(level) + ".";
     downs[level].resnets.resize(static_cast<std::size_t>(config.layers_per_block));
     for (std::size_t i = 0; i < downs[level].resnets.size(); ++i) {
-      visit_resnet(visit, name + "resnets." + std::to_string(i), downs[level].resnets[i], in, out);
+      visit_resnet(params, name + "resnets." + std::to_string(i), downs[level].resnets[i], in, out);
       in = out;
     }
     if (level + 1 < downs.size())
-      visit_conv(visit, name + "downsamplers.0.conv", downs[level].downsample, out, out, 3);
+      params.conv(name + "downsamplers.0.conv", downs[level].downsample, out, out, 3);
   }
-  visit_mid(visit, "encoder.mid_block", mid, config);
-  visit_norm(visit, "encoder.conv_norm_out", norm_out, in);
+  visit_mid(params, "encoder.mid_block", mid, config);
+  params.norm("encoder.conv_norm_out", norm_out, in);
   const int64_t moments = 2 * config.latent_channels;
-  visit_conv(visit, "encoder.conv_out", conv_out, in, moments, 3);
-  if (config.use_quant_conv) visit_conv(visit, "quant_conv", quant, moments, moments, 1);
+  params.conv("encoder.conv_out", conv_out, in, moments, 3);
+  if (config.use_quant_conv) params.conv("quant_conv", quant, moments, moments, 1);
 }
 
 void unscale_latents(const Config& config, std::span<float> latents) {

@@ -1,5 +1,7 @@
-#include "pipeline/model_folder.h"
+#include "checkpoint/model_folder.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <system_error>
 #include <vector>
 
@@ -78,6 +80,54 @@ fs::path find_model_folder(const fs::path& path) {
           "{}: {} snapshots and no refs/main that names one; pass the folder of one of them", folder.string(),
           found.size());
   return found[0];
+}
+
+bool is_hub_name(const std::string& name) {
+  const std::size_t slash = name.find('/');
+  const auto plain = [](std::string_view word) {
+    return !word.empty() && word[0] != '.' &&
+           word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") ==
+               word.npos;
+  };
+  return slash != name.npos && plain(std::string_view(name).substr(0, slash)) &&
+         plain(std::string_view(name).substr(slash + 1));
+}
+
+fs::path hub_cache() {
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return fs::path(value ? value : "");
+  };
+  if (const fs::path cache = variable("HF_HUB_CACHE"); !cache.empty()) return cache;
+  if (const fs::path home = variable("HF_HOME"); !home.empty()) return home / "hub";
+  if (const fs::path cache = variable("XDG_CACHE_HOME"); !cache.empty()) return cache / "huggingface" / "hub";
+  return variable("HOME") / ".cache" / "huggingface" / "hub";
+}
+
+std::optional<fs::path> find_hub_repository(const std::string& name) {
+  if (!is_hub_name(name)) return std::nullopt;
+  const std::size_t slash = name.find('/');
+  const fs::path repository =
+      hub_cache() / (std::string(kRepository) + name.substr(0, slash) + "--" + name.substr(slash + 1));
+  std::error_code ignored;
+  if (!fs::is_directory(repository, ignored)) return std::nullopt;
+  return repository;
+}
+
+std::vector<fs::path> hub_repositories() {
+  constexpr std::size_t kMaxRepositories = 200;
+  std::vector<fs::path> out;
+  std::error_code error;
+  for (fs::directory_iterator it(hub_cache(), error); !error && it != fs::directory_iterator();
+       it.increment(error)) {
+    std::string name = it->path().filename().string();
+    if (!name.starts_with(kRepository) || out.size() == kMaxRepositories) continue;
+    for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    const auto has = [&](std::string_view word) { return name.find(word) != name.npos; };
+    if (has("flux") || has("t5") || has("clip")) out.push_back(it->path());
+  }
+  std::ranges::sort(out);
+  return out;
 }
 
 fs::path shared_folder(const fs::path& folder) {

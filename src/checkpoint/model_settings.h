@@ -6,6 +6,7 @@
 // unknown words. docs/CLI.md shows a file.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
@@ -13,9 +14,13 @@
 #include <string>
 #include <vector>
 
-#include "pipeline/preview.h"
-
 namespace darkroom {
+
+// From latents as the sampler has them, shifted and scaled, to RGB in [-1, 1].
+struct PreviewMap {
+  std::vector<std::array<float, 3>> rgb;  // of each latent channel
+  std::array<float, 3> bias{};
+};
 
 // Empty where the file says nothing. Texts are UTF-8 of a stranger: control characters may be in them.
 struct PromptGuide {

@@ -1,7 +1,5 @@
-// An opened model: its configs, its tokenizers and where its weights are. Weights themselves come part by
-// part.
-//
-// Called by the pipeline, the planner and the API. Reading it is thread-safe; it holds no state of a run.
+// An opened model: its sizes, its tokenizers and where its weights are, whatever files they lie in. Weights
+// themselves come part by part. Reading it is thread-safe; it holds no state of a run.
 #pragma once
 
 #include <array>
@@ -12,11 +10,13 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/model_settings.h"
+#include "checkpoint/part.h"
+#include "checkpoint/part_files.h"
 #include "models/clip/clip.h"
 #include "models/flux/flux.h"
 #include "models/t5/t5.h"
 #include "models/vae/vae.h"
-#include "pipeline/model_settings.h"
 #include "sampling/schedule.h"
 #include "weights/requantizing_source.h"
 
@@ -24,13 +24,6 @@ namespace darkroom {
 
 class ClipTokenizer;
 class T5Tokenizer;
-
-// The parts of a FLUX.1 pipeline that have weights, in the order in which a run needs them.
-enum class Part : uint8_t { kClip, kT5, kTransformer, kVae };
-inline constexpr std::array<Part, 4> kParts = {Part::kClip, Part::kT5, Part::kTransformer, Part::kVae};
-
-// The folder of a part in diffusers layout: "text_encoder", "text_encoder_2", "transformer", "vae".
-std::string_view part_folder(Part part);
 
 struct ModelConfig {
   clip::Config clip;
@@ -52,38 +45,55 @@ struct Tokens {
   std::vector<std::string> notes;  // e.g. that the prompt was cut
 };
 
-// The largest config.json that is read.
-inline constexpr std::size_t kMaxConfigBytes = 1 << 20;
+// Where a model is. Each of clip, t5 and vae names or replaces a part; one that is not named comes from the
+// model, or is searched for (checkpoint/search.h).
+struct CheckpointPaths {
+  std::string model;
+  std::optional<std::filesystem::path> clip, t5, vae;
 
-class Model {
+  const std::optional<std::filesystem::path>& of(Part part) const;
+};
+
+class Checkpoint {
  public:
-  // Opens a folder in diffusers layout, or a repository in a cache of huggingface_hub
-  // (pipeline/model_folder.h). Parts may be missing; using one then fails. Errors: kModel when `path` is no
-  // such folder or holds no transformer, a config or darkroom.json is invalid, or the parts do not fit each
-  // other.
-  static Model open(const std::filesystem::path& path);
+  // Opens a folder in diffusers layout, a repository of huggingface_hub's cache (by its path, or by its name
+  // ORG/NAME), a file with a transformer, or a folder with such a file. Parts may be missing; using one then
+  // fails. Errors: kModel when there is no FLUX.1 transformer, something is invalid, or the parts do not fit
+  // each other.
+  static Checkpoint open(const CheckpointPaths& paths);
+  static Checkpoint open(const std::filesystem::path& model) {
+    return open(CheckpointPaths{model.string(), {}, {}, {}});
+  }
   // Weights and tokenizers from formulas: "tiny", or "dev" and "schnell" with the true sizes. Errors: kUsage.
-  static Model dummy(const std::string& name);
-  ~Model();
-  Model(Model&&) noexcept;
+  static Checkpoint dummy(const std::string& name);
+  ~Checkpoint();
+  Checkpoint(Checkpoint&&) noexcept;
 
   // The folder's own name, "pinhole-dev" for the folder dev/ inside the model pinhole/, the repository's name
   // for a snapshot of huggingface_hub, or "dummy-dev". Never a path.
   const std::string& name() const { return name_; }
-  // Where it lies; empty for a dummy.
+  // The folder in diffusers layout, or that of the transformer's file; empty for a dummy.
   const std::filesystem::path& folder() const { return folder_; }
+  // Whether folder() is a model in diffusers layout.
+  bool is_diffusers() const { return diffusers_; }
   const ModelConfig& config() const { return config_; }
   // What the folder recommends; nothing for a dummy.
   const ModelSettings& settings() const { return settings_; }
-  // Whether the part's config was found; without it config() holds FLUX.1's own sizes for that part.
-  bool has_part(Part part) const { return present_[static_cast<std::size_t>(part)]; }
+  // Whether the part was found; without it config() holds FLUX.1's own sizes for that part.
+  bool has_part(Part part) const { return dummy_ || files_[index(part)].has_value(); }
+  // The part's files; null for a dummy, or when it was not found.
+  const PartFiles* part_files(Part part) const {
+    return files_[index(part)] ? &*files_[index(part)] : nullptr;
+  }
+  // Where it was looked for and which flag names it; empty for a part that was found.
+  const std::string& missing(Part part) const { return missing_[index(part)]; }
   // The dtype most of the part's weights are stored in, from the files' headers or, without files, from the
   // index.
-  DType part_dtype(Part part) const { return dtypes_[static_cast<std::size_t>(part)]; }
+  DType part_dtype(Part part) const { return dtypes_[index(part)]; }
   // What the user should know about the files.
   const std::vector<std::string>& notes() const { return notes_; }
 
-  // Opens the weights of a part. The transformer's is_quantizable_weight() matrices come in `storage`.
+  // The weights of a part. The transformer's quantizable() matrices come in `storage`.
   // Errors: kModel.
   std::unique_ptr<WeightSource> open_weights(Part part,
                                              WeightStorage storage = WeightStorage::kAsStored) const;
@@ -111,13 +121,22 @@ class Model {
   void visit_encoder(const VisitFn& visit) const;
 
  private:
-  Model();
+  Checkpoint();
+  static constexpr std::size_t index(Part part) { return static_cast<std::size_t>(part); }
+  void open_parts(const CheckpointPaths& paths);
+  void search(Part part);
+  void read_configs();
+  std::string why_not(Part part, const PartFiles& files) const;
+  SpellingSizes spelling_sizes() const;
+
   std::filesystem::path folder_;
   std::string name_;
   bool dummy_ = false;
+  bool diffusers_ = false;
   ModelConfig config_;
   ModelSettings settings_;
-  std::array<bool, 4> present_{};
+  std::array<std::optional<PartFiles>, 4> files_;
+  std::array<std::string, 4> missing_;
   std::vector<std::string> notes_;
   std::array<DType, 4> dtypes_{DType::kBF16, DType::kBF16, DType::kBF16, DType::kBF16};
   // Loaded when first used.

@@ -1,4 +1,4 @@
-#include "pipeline/model_settings.h"
+#include "checkpoint/model_settings.h"
 
 #include <nlohmann/json.hpp>
 
