@@ -1,7 +1,6 @@
 // A rough picture of what a step predicts, without the VAE: every latent pixel through one linear map to RGB.
 //
-// The map is the model's (darkroom.json), or FLUX.1's own. On the host: less than 0.1 % of a step. Called by
-// the run.
+// The map is the model's (darkroom.json), or FLUX.1's own. On the host: less than 0.1 % of a step.
 #pragma once
 
 #include <array>
@@ -31,8 +30,8 @@ struct Preview {
 // FLUX.1's, for 16 channels.
 const PreviewMap& flux_preview_map();
 
-// The model's own map, FLUX.1's for a transformer of its kind without one, or null. Lives as long as the
-// model.
+// The model's own map, FLUX.1's for a transformer of its kind without one, or null. Lives as
+// long as the model.
 const PreviewMap* preview_map(const Model& model);
 
 // The predicted clean latents, latents - sigma · velocity, as a picture of 2 · token_rows × 2 · token_cols
