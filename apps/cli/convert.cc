@@ -31,7 +31,7 @@ void add_flags(Arguments& arguments, ConvertOptions& options) {
                      options.weights);
   arguments.add_text({"--text-weights", "KIND", "Of the text encoders; the same kinds", "bf16"},
                      options.text_weights);
-  arguments.add_text({"--shard-size", "SIZE", "At most so much in a file, such as 2GiB (default 5GB)"},
+  arguments.add_text({"--shard-size", "SIZE", "At most so much in a file, such as 2GiB", "5GB"},
                      options.shard_size);
   arguments.add_switch("-q,--quiet", options.quiet, "Nothing on standard error but errors");
   add_threads_flag(arguments, options.engine);

@@ -33,8 +33,7 @@ void add_cpu_flags(Arguments& arguments, EngineOptions& options) {
 
 void add_engine_flags(Arguments& arguments, EngineOptions& options) {
   add_cpu_flags(arguments, options);
-  arguments.add_text({"--backend", "NAME", "cpu (default) or reference (slow, for checking)"},
-                     options.backend);
+  arguments.add_text({"--backend", "NAME", "cpu or reference (slow, for checking)", "cpu"}, options.backend);
 }
 
 void add_embed_cache_flags(Arguments& arguments, EngineOptions& options) {

@@ -98,7 +98,7 @@ std::vector<std::string> recipe_keys() {
   return keys;
 }
 
-// Of another program's recipe: what --like does not repeat.
+// What --like does not repeat of another program's recipe.
 std::string describe_rest(const json& info) {
   std::string out;
   const auto list = info.value("not_repeated", std::vector<std::string>());

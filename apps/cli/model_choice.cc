@@ -19,8 +19,8 @@ bool is_model(const fs::path& folder) {
   return fs::exists(folder / "model_index.json", ignored);
 }
 
-// The folder above the program's: the prefix of an installation, or the source tree around build/. Empty if
-// unknown.
+// The folder above the program's: the prefix of an installation, or the source tree around
+// build/. Empty if unknown.
 fs::path program_prefix() {
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);

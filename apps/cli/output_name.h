@@ -22,7 +22,7 @@ void require_no_places(const std::string& flag, const std::string& path);
 // Where the pictures (or latents) of one run go.
 class OutputName {
  public:
-  // `pattern` is a file name in which {seed} and {index} (from 1) stand for numbers, or an existing folder,
+  // `pattern` is a file name in which {seed} and {index} (from 1) become numbers, or an existing folder,
   // then `default_name` inside it. A name without an extension gets `extension` (".png"). Checks that the
   // folder exists and a file can be made in it. Throws Failure: DARKROOM_USAGE for the pattern,
   // DARKROOM_OUTPUT for the folder.

@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kLeastFileEdge = 256;  // pixels of the longer side
+constexpr int kMinFileEdge = 256;  // pixels of the longer side
 
 void check_file(const std::string& path) {
   const fs::path file = path;
@@ -72,7 +72,7 @@ void Preview::draw(const Pixels& pixels) {
 
 void Preview::write(const Pixels& pixels, const Engine& engine) {
   const int longer = std::max(pixels.width, pixels.height);
-  const int factor = (kLeastFileEdge + longer - 1) / longer;
+  const int factor = (kMinFileEdge + longer - 1) / longer;
   const Pixels large = resized(pixels, factor * pixels.width, factor * pixels.height);
   const darkroom_picture picture{.struct_size = sizeof(darkroom_picture),
                                  .index = 0,

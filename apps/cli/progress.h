@@ -26,8 +26,8 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   void on_event(const darkroom_progress& event);
-  // The line that updates itself; nothing in another style, or so soon behind the last that nobody could
-  // read.
+  // The line that updates itself; nothing in another style, or so soon after the last one that
+  // nobody could read it.
   void live(const std::string& text);
   void note(const std::string& text);
   // A line that stays; nothing with --quiet.
@@ -35,7 +35,7 @@ class Progress {
   // A picture of so many rows above the updating line: in the place of the last one, unless it had other rows
   // or a line came between. `drawn` begins at the cursor and leaves it in the first column below.
   void picture(const std::string& drawn, int rows);
-  // In how many places pictures were, the one where a picture of so many rows would be drawn now among them.
+  // In how many places pictures were, with the one where a picture of so many rows would be drawn now.
   uint32_t places(int rows) const { return places_ + (rows == picture_rows_ ? 0 : 1); }
 
   uint64_t peak_bytes() const { return peak_bytes_; }

@@ -1,5 +1,7 @@
 #include "request_flags.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <filesystem>
 
@@ -61,23 +63,23 @@ void add_option(Arguments& arguments, const std::string& name, const json& schem
   }
 }
 
-// Whether the text is a curve's name or a list of scales, which the library reads.
-bool is_schedule(const std::string& text) {
-  constexpr std::string_view kCurves[] = {"constant", "triangle", "cosine", "linear"};
-  return text.find_first_not_of("0123456789.,e+ \t\r\n") == std::string::npos ||
-         std::ranges::find(kCurves, text) != std::end(kCurves);
+// Whether the text is a list of scales, which the library reads.
+bool is_list(const std::string& text) {
+  return text.find_first_not_of("0123456789.,e+ \t\r\n") == std::string::npos;
 }
 
 void read_schedule_file(Settings& settings) {
   constexpr std::size_t kMaxBytes = 64 << 10;
   const std::string path = text_of(settings, "guidance_schedule");
-  if (is_schedule(path)) return;
+  if (is_list(path)) return;
+  const std::vector<std::string> curves =
+      request_schema().at("properties").at("guidance_schedule").at("examples");
+  if (std::ranges::find(curves, path) != curves.end()) return;
   std::error_code unreadable;
   if (!std::filesystem::exists(path, unreadable)) {
     fail(DARKROOM_USAGE,
-         "--guidance-schedule is '{}': no such file; there are constant, triangle, cosine, linear, scales as "
-         "1,4.5,1, and files of them",
-         printable(path));
+         "--guidance-schedule is '{}': no such file; there are {}, scales as 1,4.5,1, and files of them",
+         printable(path), fmt::join(curves, ", "));
   }
   settings["guidance_schedule"] = read_text_file("--guidance-schedule", path, kMaxBytes);
   require_text("--guidance-schedule " + path, text_of(settings, "guidance_schedule"));
@@ -99,6 +101,10 @@ void add_request_flags(Arguments& arguments, Settings& settings) {
   for (const json& name : schema.at("x-order")) {
     add_option(arguments, name, schema.at("properties").at(name.get<std::string>()), settings);
   }
+}
+
+void add_request_flag(Arguments& arguments, Settings& settings, const std::string& name) {
+  add_option(arguments, name, request_schema().at("properties").at(name), settings);
 }
 
 void settle_texts(Settings& settings) {

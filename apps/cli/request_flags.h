@@ -20,6 +20,9 @@ nlohmann::json request_schema();
 // Adds a flag for each option. Values go to `settings`, which must outlive the parse.
 void add_request_flags(Arguments& arguments, Settings& settings);
 
+// The flag of one option alone, by its name in JSON.
+void add_request_flag(Arguments& arguments, Settings& settings, const std::string& name);
+
 // Puts the scales of --guidance-schedule's file in place of its path. Throws Failure (DARKROOM_USAGE) for a
 // file that cannot be read, and for texts that are not UTF-8.
 void settle_texts(Settings& settings);

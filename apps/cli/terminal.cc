@@ -15,7 +15,7 @@ namespace cli {
 namespace {
 
 constexpr auto kPatience = std::chrono::milliseconds(200);
-constexpr std::size_t kMostAnswer = 256;
+constexpr std::size_t kMaxAnswer = 256;
 
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
@@ -92,7 +92,7 @@ std::string ask_terminal_attributes() {
     return "";
   std::string answer;
   const Clock::time_point end = Clock::now() + kPatience;
-  while (answer.size() < kMostAnswer) {
+  while (answer.size() < kMaxAnswer) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
     pollfd ready{terminal.file(), POLLIN, 0};
     char byte = 0;

@@ -1,4 +1,4 @@
-// The terminal behind standard error: what it is called, how large it is, what it says it can do.
+// The terminal that standard error goes to: what it is called, how large it is, what it says it can do.
 #pragma once
 
 #include <string>

@@ -11,10 +11,10 @@
 namespace cli {
 namespace {
 
-constexpr int kMostRows = 32;
-constexpr int kMostSixelHeight = 600;  // some hundred kilobytes a picture
-constexpr int kMostSentEdge = 512;     // where the terminal scales
-// Of a cell whose pixels are not known: small, so that a sixel picture never grows beyond its cells.
+constexpr int kMaxRows = 32;
+constexpr int kMaxSixelHeight = 600;  // some hundred kilobytes a picture
+constexpr int kMaxSentEdge = 512;     // where the terminal scales
+// The size of a cell whose pixels are not known: small, so that a sixel picture never grows beyond its cells.
 constexpr int kCellWidth = 6, kCellHeight = 12;
 
 constexpr std::size_t index(int n) { return static_cast<std::size_t>(n); }
@@ -173,8 +173,8 @@ PreviewProtocol choose_protocol(const TerminalNames& names, std::string_view ans
 
 Cells fit_cells(int width, int height, const TerminalSize& terminal, PreviewProtocol protocol) {
   const CellSize cell = cell_size(terminal);
-  int most_rows = std::min(kMostRows, terminal.rows - 2);
-  if (protocol == PreviewProtocol::kSixel) most_rows = std::min(most_rows, kMostSixelHeight / cell.height);
+  int most_rows = std::min(kMaxRows, terminal.rows - 2);
+  if (protocol == PreviewProtocol::kSixel) most_rows = std::min(most_rows, kMaxSixelHeight / cell.height);
   // Columns to a row at the picture's proportions.
   const double ratio = static_cast<double>(width) / height * cell.height / cell.width;
   const double rows = std::min<double>(most_rows, (terminal.columns - 1) / ratio);
@@ -188,9 +188,9 @@ std::string draw_picture(const Pixels& pixels, Cells cells, const TerminalSize& 
     return encode_half_blocks(resized(pixels, cells.columns, 2 * cells.rows));
   std::string picture;
   if (protocol == PreviewProtocol::kKitty) {
-    picture = encode_kitty(within(pixels, kMostSentEdge), cells, id);
+    picture = encode_kitty(within(pixels, kMaxSentEdge), cells, id);
   } else if (protocol == PreviewProtocol::kITerm2) {
-    picture = encode_iterm2(within(pixels, kMostSentEdge), cells);
+    picture = encode_iterm2(within(pixels, kMaxSentEdge), cells);
   } else {
     const CellSize cell = cell_size(terminal);
     // Whole bands of six rows: half a band more might reach below the cells.
@@ -293,7 +293,7 @@ std::string base64(std::string_view bytes) {
 }
 
 std::string stored_png(const Pixels& pixels) {
-  constexpr std::size_t kMostStored = 0xFFFF;  // of a block without compression (RFC 1951)
+  constexpr std::size_t kMaxStored = 0xFFFF;  // of a block without compression (RFC 1951)
   std::string rows;
   for (std::size_t y = 0; y < index(pixels.height); ++y) {
     rows += '\0';  // no filter
@@ -302,10 +302,10 @@ std::string stored_png(const Pixels& pixels) {
   }
   std::string stream = "\x78\x01";
   uint32_t low = 1, high = 0;  // Adler-32 (RFC 1950)
-  for (std::size_t at = 0; at < rows.size(); at += kMostStored) {
-    const std::string_view block = std::string_view(rows).substr(at, kMostStored);
+  for (std::size_t at = 0; at < rows.size(); at += kMaxStored) {
+    const std::string_view block = std::string_view(rows).substr(at, kMaxStored);
     const uint16_t size = static_cast<uint16_t>(block.size()), check = static_cast<uint16_t>(~size);
-    stream += static_cast<char>(at + kMostStored >= rows.size() ? 1 : 0);
+    stream += static_cast<char>(at + kMaxStored >= rows.size() ? 1 : 0);
     for (const uint16_t number : {size, check}) {
       stream += static_cast<char>(number & 0xFF);
       stream += static_cast<char>(number >> 8);

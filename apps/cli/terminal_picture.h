@@ -1,9 +1,9 @@
 // Pictures as text for a terminal: kitty's graphics protocol, iTerm2's inline images, sixel, or half blocks
 // in 24-bit colours. Only strings: nothing here looks at the terminal or writes to it.
 //
-// References: sw.kovidgoyal.net/kitty/graphics-protocol, iterm2.com/documentation-images.html, the
-// VT330/VT340 programmer reference (sixel), ECMA-48 (cursor, colours), and the VT510 manual for DA1 and
-// DECSC.
+// References: sw.kovidgoyal.net/kitty/graphics-protocol, iterm2.com/documentation-images.html,
+// the VT330/VT340 programmer reference (sixel), ECMA-48 (cursor, colours), and the VT510 manual
+// for DA1 and DECSC.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ struct TerminalNames {
 };
 
 // What the terminal can show. `answer` is what it sends when asked for its attributes (DA1, "\x1b[?62;4c"),
-// "" if nothing; 4 among them is sixel. tmux and screen pass on no other pictures, whatever they run in.
+// "" if nothing; 4 among them is sixel. tmux and screen pass on no other pictures, in any terminal.
 PreviewProtocol choose_protocol(const TerminalNames& names, std::string_view answer);
 
 struct TerminalSize {

@@ -25,8 +25,8 @@ std::string seconds_text(double seconds);                       // "1234.5 s"
 std::string clock_text(double seconds);                         // "0:12", "17:05", "2:17:05"
 std::string shown_list(const std::vector<std::string>& words);  // "a, b and c"
 
-// The words on lines of at most `columns` bytes (a longer word has a line for itself), each line behind
-// `indent`.
+// The words on lines of at most `columns` bytes (a longer word has a line for itself), each
+// line after `indent`.
 std::string wrapped(const std::vector<std::string>& words, std::size_t columns, const std::string& indent);
 
 // The number of edits (insert, delete, replace, swap neighbours) between two words.

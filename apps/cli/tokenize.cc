@@ -11,13 +11,11 @@ namespace cli {
 void run_tokenize(const Command& self, const std::vector<std::string>& arguments) {
   ModelOptions options;
   std::optional<std::string> prompt;
-  std::optional<int> max_text_tokens;
+  Settings settings = Settings::object();
   Arguments parser(self);
   parser.group("Prompt");
   parser.add_text({"-p,--prompt,prompt", "TEXT", "The text; -p may be left out"}, prompt);
-  parser.add_integer({"--max-text-tokens", "N",
-                      "Length it is cut to for T5 (default: the model's own; schnell 256, dev 512)"},
-                     max_text_tokens, {1, 4096});
+  add_request_flag(parser, settings, "max_text_tokens");
   add_model_flags(parser, options);
   parser.footer("Standard output gets {\"clip\": [ids], \"t5\": [ids]}, padding included.");
   if (!parser.parse(arguments)) return;
@@ -28,7 +26,7 @@ void run_tokenize(const Command& self, const std::vector<std::string>& arguments
   write_stdout(take_text(engine,
                          [&](char** text) {
                            return darkroom_tokenize(engine.get(), model.get(), prompt->c_str(),
-                                                    max_text_tokens.value_or(0), text);
+                                                    settings.value("max_text_tokens", 0), text);
                          }) +
                "\n");
 }

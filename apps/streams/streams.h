@@ -1,6 +1,6 @@
-// The standard streams of a program. Results go to standard output and must arrive there; what is written to
-// standard error is for people, and whether it arrives changes nothing. Nothing else in this project writes
-// to either.
+// The standard streams of a program. Results go to standard output and must arrive there; what is
+// written to standard error is for people, and whether it arrives changes nothing. Nothing else in this
+// project writes to either.
 #pragma once
 
 #include <string_view>

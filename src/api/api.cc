@@ -261,16 +261,15 @@ darkroom::Listeners listeners_of(const darkroom_request& r) {
 
 darkroom::ConvertOptions to_options(const darkroom_conversion& c, const std::string& in, int threads) {
   require_argument(c.out && c.weights, "the new folder or the kind of weights");
-  const std::string shard_size = or_else(c.shard_size, "5GB");
-  const std::optional<std::size_t> shard_bytes = darkroom::memory::parse_bytes(shard_size);
-  require(shard_bytes.has_value(), ErrorCode::kUsage,
-          "the size of a file is '{}'; expected an amount such as 5GB or 2GiB", shard_size);
-  return {.in = in,
-          .out = c.out,
-          .weights = c.weights,
-          .text_weights = or_else(c.text_weights, "bf16"),
-          .shard_bytes = *shard_bytes,
-          .threads = threads};
+  darkroom::ConvertOptions options{.in = in, .out = c.out, .weights = c.weights, .threads = threads};
+  if (c.text_weights) options.text_weights = c.text_weights;
+  if (c.shard_size) {
+    const std::optional<std::size_t> bytes = darkroom::memory::parse_bytes(c.shard_size);
+    require(bytes.has_value(), ErrorCode::kUsage,
+            "the size of a file is '{}'; expected an amount such as 5GB or 2GiB", c.shard_size);
+    options.shard_bytes = *bytes;
+  }
+  return options;
 }
 
 darkroom::ConvertListeners listeners_of(const darkroom_conversion& c) {

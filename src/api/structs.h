@@ -27,8 +27,8 @@ T defaults() {
 template <>
 darkroom_request defaults<darkroom_request>();
 
-// Fills the caller's struct of `size` bytes and not one more. Fields that this library does not know become
-// 0.
+// Fills the caller's struct of `size` bytes and not one more. Fields that this library does
+// not know become 0.
 template <typename T>
 void init_sized(T* out, std::size_t size) {
   if (!out || size < sizeof(out->struct_size)) return;

@@ -1,7 +1,7 @@
 // The one error type of the library: what went wrong, where, both numbers, and what to do about it.
 //
-// Library code throws Error and never prints, aborts or exits. The C API (src/api) turns it into a status
-// code.
+// Library code throws Error and never prints, aborts or exits. The C API (src/api) turns it
+// into a status code.
 #pragma once
 
 #include <fmt/format.h>
@@ -31,8 +31,8 @@ class Error : public std::runtime_error {
   ErrorCode code_;
 };
 
-// Throws Error(code) with a message in fmt syntax: fail(ErrorCode::kModel, "{}: {} bytes, expected {}", path,
-// n, m).
+// Throws Error(code) with a message in fmt syntax: fail(ErrorCode::kModel, "{}: {} bytes,
+// expected {}", path, n, m).
 template <typename... Args>
 [[noreturn]] void fail(ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {
   throw Error(code, fmt::format(format, std::forward<Args>(args)...));

@@ -36,12 +36,12 @@ class FileMap {
 // The whole file as a string. Errors: kModel when missing, unreadable or larger than max_bytes.
 std::string read_text_file(const std::filesystem::path& path, std::size_t max_bytes);
 
-// Writes bytes under a temporary name in the same folder and renames it to `path`, so a reader sees the old
-// file or the whole new one. With overwrite false an existing `path` is an error. Errors: kOutput; nothing is
-// left behind.
+// Writes bytes under a temporary name in the same folder and renames it to `path`, so a reader sees the
+// old file or the whole new one. With overwrite false an existing `path` is an error. Errors: kOutput;
+// nothing is left behind.
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes,
                            bool overwrite);
-// The same for a file that lies in several pieces, written one behind the other.
+// The same for a file that lies in several pieces, written one after the other.
 void write_pieces_atomically(const std::filesystem::path& path,
                              std::span<const std::span<const std::byte>> pieces, bool overwrite);
 

@@ -80,8 +80,8 @@ inline Float16 to_float16(float x) {
 inline Float8E4M3 to_float8_e4m3(float x) {
   const uint32_t u = std::bit_cast<uint32_t>(x);
   const uint32_t sign = (u >> 24) & 0x80u, magnitude = u & 0x7FFFFFFFu;
-  // Adding 2^14, whose last bit is worth 2^-9, rounds a subnormal to a multiple of that; 8 of them are the
-  // least normal.
+  // Adding 2^14, whose last bit is worth 2^-9, rounds a subnormal to a multiple of that; 8 of them
+  // are the least normal.
   const uint32_t subnormal =
       std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 16384.0f) - 0x46800000u;
   const uint32_t normal = ((magnitude + 0x7FFFFu + ((magnitude >> 20) & 1u)) >> 20) - (120u << 3);

@@ -14,11 +14,11 @@ using nlohmann::json;
 
 namespace {
 
-constexpr int64_t kMaxDepth =
-    64;  // configs and tokenizers need about 6; copying and printing a value recurse
+// Configs and tokenizers need about 6; copying and printing a value recurse.
+constexpr int64_t kMaxDepth = 64;
 
-// Brackets open at the deepest point, strings left out. Only as right as the text is JSON, which the parser
-// decides.
+// Brackets open at the deepest point, strings left out. Only as right as the text is JSON, which
+// the parser decides.
 int64_t nesting_depth(std::string_view text) {
   int64_t depth = 0, deepest = 0;
   bool in_string = false;

@@ -11,17 +11,17 @@
 
 namespace darkroom {
 
-// Parses text as JSON, at most 64 levels deep. Errors: kModel with `where` in front of the parser's position
-// and reason, or of what the text is instead (foreign_file.h). Of a repeated key the last value counts, as in
-// Python.
+// Parses text as JSON, at most 64 levels deep. Errors: kModel with `where` in front of the parser's
+// position and reason, or of what the text is instead (foreign_file.h). Of a repeated key the last value
+// counts, as in Python.
 nlohmann::json parse_json(std::string_view text, const std::string& where);
 
 // Reads and parses a file. Errors: kModel when missing, larger than max_bytes or not JSON.
 nlohmann::json read_json_file(const std::filesystem::path& path, std::size_t max_bytes);
 
-// Typed access to the fields of one object, e.g. a config.json. Absent or null fields take the fallback; a
-// field of another type or outside [low, high] is a kModel error: "PATH: 'num_layers' is -3, expected 1 to
-// 1000".
+// Typed access to the fields of one object, e.g. a config.json. Absent or null fields take the
+// fallback; a field of another type or outside [low, high] is a kModel error: "PATH: 'num_layers' is
+// -3, expected 1 to 1000".
 class JsonFields {
  public:
   // Keeps a reference to `object`, which must outlive this. Errors: kModel when it is not an object.

@@ -15,7 +15,7 @@ namespace darkroom {
 // functions): kOutput, naming the place where the file would have been in the end.
 class NewFile {
  public:
-  // `path` must be free; `shown` stands in messages for it.
+  // `path` must be free; `shown` is its name in messages.
   NewFile(const std::filesystem::path& path, std::string shown);
   ~NewFile();
   NewFile(NewFile&& other) noexcept;
@@ -45,8 +45,8 @@ class NewFolder {
   NewFile file(const std::filesystem::path& name);
   // The same, with this content.
   void write(const std::filesystem::path& name, std::string_view content);
-  // Gives the folder its name; every file must be finished. Errors: kOutput, also when the name was taken
-  // meanwhile.
+  // Gives the folder its name; every file must be finished. Errors: kOutput, also when the name
+  // was taken meanwhile.
   void finish();
 
   // Bytes that can still be written there.

@@ -1,5 +1,4 @@
-// Text from a file that a stranger wrote, made safe to stand in a one-line message. Not an encoder: it loses
-// length.
+// Text from a file that a stranger wrote, made safe for a one-line message. Not an encoder: it loses length.
 #pragma once
 
 #include <fmt/format.h>

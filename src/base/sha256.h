@@ -17,7 +17,7 @@ class Sha256 {
  public:
   void add(std::span<const std::byte> bytes);
   void add(std::string_view text) { add(std::as_bytes(std::span(text))); }
-  // Of all bytes so far. Ends the object's use.
+  // The digest of all bytes so far. Ends the object's use.
   Digest finish();
 
  private:

@@ -1,8 +1,7 @@
 // A fixed pool of worker threads with one operation: run numbered, independent tasks.
 //
 // Which thread runs which task is not defined; results must depend on the task number only. That is what
-// makes the same request give the same bytes for any thread count. Called by the backends; one parallel_for
-// at a time.
+// makes the same request give the same bytes for any thread count. One parallel_for at a time.
 #pragma once
 
 #include <cstdint>

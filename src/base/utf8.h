@@ -1,5 +1,5 @@
-// UTF-8 in and out: validity, repair, one code point at a time. Not a Unicode library: properties are in
-// text/unicode.h. Called by the tokenizers, the picture files and whoever takes a prompt.
+// UTF-8 in and out: validity, repair, one code point at a time. Not a Unicode library: properties
+// are in text/unicode.h.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@ std::string repaired_utf8(std::string_view text);
 
 bool is_valid_utf8(std::string_view text);
 
-// The code point at text[at], which moves behind it. `text` must be valid UTF-8 and `at` on a first byte.
+// The code point at text[at], which moves past it. `text` must be valid UTF-8 and `at` on a first byte.
 char32_t next_code_point(std::string_view text, std::size_t& at);
 
 // Appends the UTF-8 form of a code point, at most U+10FFFF and no surrogate.

@@ -1,15 +1,14 @@
-// The bench: what this machine reaches at best, then how much of that darkroom's ops, blocks and decoder
-// reach.
+// The bench: what this machine reaches at best, then how much of that darkroom's ops, blocks
+// and decoder reach.
 //
 // It measures the cpu backend through ops/ops.h and models/, on random numbers in the shapes of FLUX.1. With
 // a budget it also runs steps of the transformer as `generate` would within that much memory, weights that
 // are read again in every step included. It checks no results (the tests do) and reads no files but those of
-// a model that is to be run under a budget. Called by the C API's darkroom_bench.
+// a model that is to be run under a budget.
 //
 // Method. Processors shared with neighbours drift, so a rate means nothing beside an old ceiling:
-//   - Before the first run of a row and after each of its runs, the ceilings that bound the row are probed
-//   for
-//     some tens of milliseconds; the best few of them count.
+//   - Before the first run of a row and after each of its runs, the ceilings that bound the row are probed,
+//     for some tens of milliseconds; the best few of them count.
 //   - A run's ideal time is its work at those ceilings: FLOPs at the rate of the arithmetic that the backend
 //     uses for them, or bytes at the rate of reading, whichever takes longer. Of the two probes before a run
 //     and the two after it the highest counts, since neighbours can only make a probe slower.
@@ -53,15 +52,15 @@ struct BenchOptions {
 // of a step in the middle of a run: bytes read and how long the reading thread took for them; wait_seconds
 // that the work stood still for them, compute_seconds the rest of the step; ratio is the step's time over
 // the longer of computing and reading, so 1 means that one hides the other.
-// The ceiling is the one measured first; null stands for what the CPU lacks.
+// The ceiling is the one measured first; null where the CPU lacks what it needs.
 // dtype is that of the activations; weights are bf16 in every row. seconds: the fastest run, of `runs`.
 // gflops is null for rows without counted FLOPs, gbps for rows that no memory ceiling is applied to. Rows:
 //   matmul MxKxN; modulation MxKxN (few rows, so bound by reading weights); attention LxHEADSxDIM;
 //   conv2d IN->OUT KxK [up2] @HxW (input pixels); norm_modulate, qk_norm_rope LxD; group_norm HxWxC (with
 //   SiLU); double_block, single_block, step (all of a step's blocks) by tokens; vae_decode by pixels.
-// Errors: kUsage for an unknown instruction set, one that this processor lacks, or a thread count out of
-// range, or what is no budget; kOutOfMemory for a budget that is too small; kCancelled between runs or
-// blocks; kOutOfMemory.
+// Errors: kUsage for an unknown instruction set, one that this processor lacks, or a thread count out
+// of range, or what is no budget; kOutOfMemory for a budget that is too small; kCancelled between runs
+// or blocks; kOutOfMemory.
 nlohmann::json run_bench(const BenchOptions& options);
 
 }  // namespace darkroom

@@ -9,8 +9,8 @@
 namespace darkroom::bench {
 namespace {
 
-// Time expected for a run over its ideal time, when deciding whether it still fits: rows reach some 70 % of
-// the ceilings.
+// Time expected for a run over its ideal time, when deciding whether it still fits: rows reach
+// some 70 % of the ceilings.
 constexpr double kExpectedSlowdown = 1.4;
 
 CpuOptions cpu_options(const BenchOptions& options) {

@@ -1,5 +1,5 @@
 // Times runs beside ceilings measured in the same moments, and turns them into the rows of the result. The
-// method stands in bench.h. One thread uses a Meter at a time.
+// method is described in bench.h. One thread uses a Meter at a time.
 #pragma once
 
 #include <functional>
@@ -35,7 +35,7 @@ class Meter {
   Rates probe(const Work& work, DType activation);
   // False if so much work, done at 1/1.4 of the first ceilings, would end after pace.total_seconds.
   bool fits(const Work& work, DType activation) const;
-  // For runs whose memory counts: what probes hold goes, until the next one.
+  // Frees what probes hold, until the next one: for runs whose memory counts.
   void release_memory() { probe_.release_memory(); }
 
  private:
@@ -115,7 +115,7 @@ class Rows {
 // Each adds its rows of the plan.
 void measure_ops(Meter& meter, const Plan& plan, Rows& rows);
 void measure_models(Meter& meter, const Plan& plan, Rows& rows);
-// What stands under "budget" in the result; options.budget must be given. `rows` says what is left out.
+// What the result has under "budget"; options.budget must be given. `rows` says what is left out.
 nlohmann::json measure_budget(Meter& meter, const BenchOptions& options, const Plan& plan, Rows& rows);
 
 }  // namespace darkroom::bench

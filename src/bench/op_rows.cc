@@ -112,8 +112,8 @@ void measure_norms(Meter& meter, int64_t tokens, const flux::Config& config, DTy
   {
     Operands in;
     const Tensor shift = in.random(DType::kF32, {d}), scale = in.random(DType::kF32, {d});
-    // In place would read and write one tensor; the model writes another one, so halves of one allocation are
-    // used.
+    // In place would read and write one tensor; the model writes another one, so halves of one
+    // allocation are used.
     measure_stream(meter, {"norm_modulate", activation, shape, norm_modulate_work(tokens, d, activation)},
                    {2 * tokens, d}, rows, in, [&](const Context& ctx, const Tensor& both) {
                      ops::norm_modulate_into(ctx, both.slice_rows(0, tokens), shift, scale, kEpsilon,

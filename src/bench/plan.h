@@ -1,4 +1,4 @@
-// What a bench runs: shapes, and how long to stay with each. Called by bench.cc; tests make miniature plans.
+// What a bench runs: shapes, and how long to stay with each. Tests make miniature plans.
 #pragma once
 
 #include <cstddef>

@@ -35,9 +35,9 @@ Work norm_modulate_work(int64_t tokens, int64_t width, DType activation);
 Work qk_norm_rope_work(int64_t tokens, int64_t width, int64_t head_dim, DType activation);
 Work group_norm_work(const GroupNormShape& shape, DType activation);
 
-// One transformer block on `tokens` text and image tokens: 12·D² multiply-adds a token (double: q, k, v, out,
-// and the MLP's 4 and 4; single: q, k, v, the MLP's 4, and 5 out), and attention over all pairs. The same for
-// both kinds.
+// One transformer block on `tokens` text and image tokens: 12·D² multiply-adds a token (double: q, k, v,
+// out, and the MLP's 4 and 4; single: q, k, v, the MLP's 4, and 5 out), and attention over all pairs. The
+// same for both kinds.
 Work block_work(const flux::Config& config, int64_t tokens);
 
 // The decoder on latents of height and width `size`.

@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kExtension = ".entry";
 
-// What stands before the payload; behind it stands the SHA-256 of both.
+// What is written before the payload; the SHA-256 of both is written after it.
 struct Header {
   std::array<char, 16> magic = {'d', 'a', 'r', 'k', 'r', 'o', 'o', 'm',
                                 ' ', 'c', 'a', 'c', 'h', 'e', ' ', '1'};

@@ -1,10 +1,10 @@
-// A folder of results that can be computed again: byte strings by key, bounded, and safe to delete at any
-// time.
+// A folder of results that can be computed again: byte strings by key, bounded, and safe to
+// delete at any time.
 //
 // An entry is one file, written under another name, synced and renamed, with a checksum over all of it: a
-// reader finds it whole or not at all, whatever killed its writer, and any number of processes may share the
-// folder. Nothing here ever fails: what cannot be read is a miss, what cannot be written is left out, and a
-// note says why. Called by the pipeline.
+// reader finds it whole or not at all, whatever killed its writer, and any number of processes may share
+// the folder. Nothing here ever fails: what cannot be read is a miss, what cannot be written is left out,
+// and a note says why.
 #pragma once
 
 #include <cstddef>

@@ -16,8 +16,8 @@
 #include "options/limits.h"
 #include "options/option.h"
 
-// The `parameters` text of AUTOMATIC1111: prompt lines, negative lines, and a last line of "Key: value"
-// pairs.
+// The `parameters` text of AUTOMATIC1111: prompt lines, negative lines, and a last line of
+// "Key: value" pairs.
 
 namespace darkroom {
 namespace {
@@ -25,7 +25,6 @@ namespace {
 constexpr std::string_view kNegativeMark = "Negative prompt:";
 constexpr const char *kInitKey = "Init image", *kStrengthKey = "Denoising strength";
 constexpr std::string_view kBlanks = " \t\r\n\v\f";
-constexpr std::size_t kMostTextBytes = std::size_t{8} << 20;
 
 std::string_view trimmed(std::string_view text) {
   const std::size_t first = text.find_first_not_of(kBlanks);
@@ -55,8 +54,8 @@ bool is_word(char c) {  // a letter, digit or underscore; every character beyond
 
 bool is_key_character(char c) { return is_word(c) || c == ' ' || c == '-' || c == '/'; }
 
-// Length of a quoted string at the start of `text` that is followed by a comma or the end; 0 if there is
-// none.
+// Length of a quoted string at the start of `text` that is followed by a comma or the end;
+// 0 if there is none.
 std::size_t quoted_length(std::string_view text) {
   if (text.empty() || text[0] != '"') return 0;
   for (std::size_t i = 1; i < text.size(); ++i) {
@@ -86,9 +85,9 @@ std::size_t bracketed_length(std::string_view text, std::size_t& budget) {
   return 0;
 }
 
-// All "Key: value" pairs of a line, wherever they stand. A key is a word character and at least one more
-// character that keys may have; a value ends at a comma unless it is quoted or in brackets. What is no pair
-// is passed over.
+// All "Key: value" pairs of a line, wherever they are. A key is a word character and at least one more
+// character that keys may have; a value ends at a comma unless it is quoted or in brackets. What is no
+// pair is passed over.
 Pairs read_pairs(std::string_view line) {
   Pairs pairs;
   std::size_t budget = 4 * line.size();  // for brackets that do not end
@@ -146,14 +145,15 @@ std::vector<double> read_list(std::string_view text, const std::string& where) {
   }
 }
 
-// False for a generator that we do not have.
+// Only "GPU" means the noise of a card, which the text does not name; "NV" and stable-diffusion.cpp's "cuda"
+// have a thread for every number. False for a generator that we do not have.
 bool read_rng(std::string value, Recipe& recipe) {
   std::transform(value.begin(), value.end(), value.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  const bool cpu = value == "cpu", gpu = value == "gpu" || value == "nv" || value == "cuda";
+  const bool cpu = value == "cpu", gpu = value == "gpu", nv = value == "nv" || value == "cuda";
   const bool card = value.starts_with("torch-cuda:");
-  recipe.rng = card ? value : gpu ? "torch-cuda" : "torch-cpu";
-  return cpu || gpu || card;
+  recipe.rng = card ? value : gpu ? "torch-cuda" : nv ? "torch-cuda:nv" : "torch-cpu";
+  return cpu || gpu || nv || card;
 }
 
 // Reads the value of an option's key into the recipe; false when it says nothing that a recipe can hold.
@@ -320,7 +320,7 @@ struct Parts {
   std::string_view below = {};
 };
 
-// Of several such lines the last one counts. Without one, all is above.
+// The last of several such lines counts. Without one, all of the text is above.
 Parts find_parameters(std::string_view text) {
   for (std::size_t end = text.size();;) {
     const std::size_t newline = end == 0 ? std::string_view::npos : text.rfind('\n', end - 1);
@@ -374,8 +374,8 @@ std::string to_a1111_text(const Recipe& recipe) {
 }
 
 FoundRecipe from_a1111_text(std::string_view text, const std::string& where) {
-  require(text.size() <= kMostTextBytes, ErrorCode::kFailure, "{}: {} bytes of text, at most {} are read",
-          where, text.size(), kMostTextBytes);
+  require(text.size() <= kMaxTextBytes, ErrorCode::kFailure, "{}: {} bytes of text, at most {} are read",
+          where, text.size(), kMaxTextBytes);
   FoundRecipe found{.source = RecipeSource::kA1111};
   text = trimmed(text);
   const Parts parts = find_parameters(text);

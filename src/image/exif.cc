@@ -12,8 +12,6 @@ namespace {
 
 using std::string_view_literals::operator""sv;
 
-constexpr std::size_t kMostTextBytes = std::size_t{8} << 20;
-
 enum Tag : uint32_t {
   kImageDescription = 0x010E,
   kMake = 0x010F,
@@ -150,7 +148,7 @@ void take_entry(const Block& block, const Entry& entry, Walk* walk) {
   static constexpr uint32_t kTexts[] = {kImageDescription, kMake,      kModel,
                                         kSoftware,         kMakerNote, kUserComment};
   if (std::ranges::count(kTexts, entry.tag) != 0 && --walk->texts_left < 0) return;
-  const auto text = [&] { return utf8_of_either(entry.value.substr(0, kMostTextBytes)); };
+  const auto text = [&] { return utf8_of_either(entry.value.substr(0, kMaxTextBytes)); };
   if (entry.tag == kOrientation) {
     const uint32_t value = first_number(block, entry).value_or(0);
     if (value >= 1 && value <= 8) exif->orientation = static_cast<int>(value);
@@ -165,7 +163,7 @@ void take_entry(const Block& block, const Entry& entry, Walk* walk) {
   } else if (entry.tag == kMakerNote && entry.value.size() <= 64) {  // a camera's own is longer
     store_text("MakerNote", text(), exif);
   } else if (entry.tag == kUserComment) {
-    store_text("UserComment", decode_user_comment(entry.value.substr(0, kMostTextBytes), block.big_endian),
+    store_text("UserComment", decode_user_comment(entry.value.substr(0, kMaxTextBytes), block.big_endian),
                exif);
   }
 }

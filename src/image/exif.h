@@ -13,8 +13,8 @@ namespace darkroom {
 
 struct Exif {
   std::optional<int> orientation = {};  // 1 to 8
-  // UTF-8: "UserComment", "ImageDescription", "MakerNote", "Software", "prompt", "workflow"; see
-  // picture_texts.h.
+  // UTF-8: "UserComment", "ImageDescription", "MakerNote", "Software", "prompt",
+  // "workflow"; see picture_texts.h.
   std::map<std::string, std::string> texts = {};
 };
 

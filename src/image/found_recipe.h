@@ -43,8 +43,9 @@ struct FoundRecipe {
 // Whether any text of the picture may be a recipe; read_recipe() then gives it or says why not.
 bool may_hold_recipe(const PictureTexts& picture);
 
-// Of a picture's texts, `darkroom` if it is there, else another program's; `where` is the file. Errors:
-// kFailure when there is none, for a recipe of an unknown program, and for a `darkroom` that is damaged.
+// The recipe in a picture's texts: the text `darkroom` if it is there, else another program's; `where`
+// is the file. Errors: kFailure when there is none, for a recipe of an unknown program, and for a
+// `darkroom` that is damaged.
 FoundRecipe read_recipe(const PictureTexts& picture, const std::string& where);
 FoundRecipe read_recipe(const std::filesystem::path& path);
 

@@ -1,6 +1,6 @@
 // A finished picture in memory: 8-bit RGB.
 //
-// Files are png.h; what is stored beside the pixels is recipe.h. Called by the pipeline and the C API.
+// Files are png.h; what is stored beside the pixels is recipe.h.
 #pragma once
 
 #include <cstdint>

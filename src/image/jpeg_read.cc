@@ -16,7 +16,7 @@
 namespace darkroom {
 namespace {
 
-constexpr int kMostScans = 200;  // programs write about ten; each goes over the whole picture
+constexpr int kMaxScans = 200;  // programs write about ten; each goes over the whole picture
 
 struct ReadState {
   jpeg_decompress_struct jpeg = {};
@@ -70,8 +70,8 @@ void on_end(j_decompress_ptr) {}
 
 void on_progress(j_common_ptr jpeg) {
   ReadState* state = state_of(jpeg);
-  if (state->jpeg.input_scan_number <= kMostScans) return;
-  std::snprintf(state->message, sizeof(state->message), "more than %d scans", kMostScans);
+  if (state->jpeg.input_scan_number <= kMaxScans) return;
+  std::snprintf(state->message, sizeof(state->message), "more than %d scans", kMaxScans);
   stop(state);
 }
 
@@ -124,7 +124,7 @@ int product_of_bytes(int a, int b) {
   return ((product >> 8) + product) >> 8;
 }
 
-// Of inks that are stored inverted, as Adobe's programs and all after them do.
+// RGB from inks that are stored inverted, as Adobe's programs and all after them do.
 std::vector<uint8_t> rgb_from_cmyk(const std::vector<uint8_t>& cmyk) {
   std::vector<uint8_t> rgb;
   rgb.reserve(cmyk.size() / 4 * 3);

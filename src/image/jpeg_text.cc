@@ -14,8 +14,7 @@ namespace {
 
 using std::string_view_literals::operator""sv;
 
-constexpr std::size_t kMostTextBytes = std::size_t{8} << 20;
-constexpr int kMostSegments = 1 << 16;
+constexpr int kMaxSegments = 1 << 16;
 constexpr uint8_t kStartOfScan = 0xDA, kEndOfImage = 0xD9, kApp1 = 0xE1, kComment = 0xFE;
 
 struct Segment {
@@ -38,8 +37,8 @@ Segment segment_at(PictureSource& source, uint64_t offset) {
   require(offset < source.size() && source.byte(offset) == 0xFF, ErrorCode::kFailure,
           "{}: the JPEG has no marker at byte {} of {}: it is damaged or incomplete", source.where(), offset,
           source.size());
-  constexpr uint64_t kMostFill = 1 << 20;
-  while (offset < source.size() && source.byte(offset) == 0xFF && offset - start < kMostFill) ++offset;
+  constexpr uint64_t kMaxFill = 1 << 20;
+  while (offset < source.size() && source.byte(offset) == 0xFF && offset - start < kMaxFill) ++offset;
   const std::string_view head = source.look(offset, 3);
   Segment segment{head.empty() ? uint8_t{0} : static_cast<uint8_t>(head[0]), offset + 1, 0};
   if (is_alone(segment.marker)) return segment;
@@ -68,7 +67,7 @@ void read_frame(PictureSource& source, const Segment& segment, Walk* walk) {
 
 void read_app1(std::string_view data, Walk* walk) {
   constexpr std::string_view kExif = "Exif\0\0"sv, kXmp = "http://ns.adobe.com/xap/1.0/\0"sv;
-  if (data.starts_with(kExif) && walk->exif.size() < kMostTextBytes) {
+  if (data.starts_with(kExif) && walk->exif.size() < kMaxTextBytes) {
     walk->exif += data.substr(kExif.size());
   } else if (data.starts_with(kXmp)) {
     walk->found.texts.emplace("XML:com.adobe.xmp", clean_utf8(data.substr(kXmp.size())));
@@ -100,7 +99,7 @@ PictureTexts finished(Walk walk) {
 PictureTexts read_jpeg_texts(PictureSource& source) {
   Walk walk;
   uint64_t offset = 2;
-  for (int i = 0; i < kMostSegments; ++i) {
+  for (int i = 0; i < kMaxSegments; ++i) {
     const Segment segment = segment_at(source, offset);
     if (segment.marker == kStartOfScan || segment.marker == kEndOfImage) break;
     read_segment(source, segment, &walk);

@@ -1,7 +1,7 @@
 // Reading a picture file whole, and giving what goes wrong with a picture its class of error.
 //
-// src/base reports bad files as kModel, which for a picture would be the wrong exit code. Called inside this
-// room only.
+// src/base reports bad files as kModel, which for a picture would be the wrong exit code. Used
+// inside this room only.
 #pragma once
 
 #include <filesystem>

@@ -1,9 +1,9 @@
 // What a picture file says beside its pixels: its format, its size, how it is to be turned, its texts. PNG,
 // JPEG and WebP, told apart by their first bytes and never by a name.
 //
-// Pixels are not looked at: a text is found in pictures of any size and with damaged pixels. Files are taken
-// as hostile: at most 8 MiB of text each, inflated, 32 MiB in all and 256 texts. What the texts mean is
-// found_recipe.h.
+// Pixels are not looked at: a text is found in pictures of any size and with damaged pixels. Files are
+// taken as hostile: at most 8 MiB of text each, inflated, 32 MiB in all and 256 texts. What the texts
+// mean is found_recipe.h.
 #pragma once
 
 #include <filesystem>

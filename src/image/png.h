@@ -1,8 +1,7 @@
 // PNG files: writing pictures with texts beside the pixels, reading pictures, and reading only the texts.
 //
 // Reading treats the file as hostile: sizes are checked before memory is taken, and whatever is wrong becomes
-// an Error (kFailure) that names the file. What the texts mean is recipe.h. Called by the pipeline, the C API
-// and `info`.
+// an Error (kFailure) that names the file. What the texts mean is recipe.h.
 #pragma once
 
 #include <cstddef>
@@ -32,8 +31,8 @@ struct PngOptions {
 // chunk, as Pillow does. Errors: kUsage for an image whose size does not match its values, or a bad key.
 std::vector<std::byte> encode_png(const Image& image, std::span<const PngText> texts);
 
-// Writes them to `path`, whole or not at all. Errors: as encode_png, and kOutput when it cannot be written or
-// exists.
+// Writes them to `path`, whole or not at all. Errors: as encode_png, and kOutput when it cannot be
+// written or exists.
 void write_png(const Image& image, const std::filesystem::path& path, const PngOptions& options = {});
 
 // The largest picture that is read.
@@ -46,11 +45,11 @@ inline constexpr int64_t kMaxPngPixels = int64_t{1} << 26;
 Image decode_png(std::span<const std::byte> bytes, const std::string& where);
 Image read_png(const std::filesystem::path& path);
 
-// All texts (tEXt, zTXt, iTXt, and those of EXIF, see picture_texts.h) as UTF-8; of two with the same key the
-// last. Pixels are not looked at, and after their beginning the file may be cut off. tEXt and zTXt are
-// Latin-1 by the standard; when their bytes are well-formed UTF-8 with characters beyond ASCII they are taken
-// as that, because some programs write it. At most 8 MiB of text each, inflated, 32 MiB in all and 256 texts.
-// Errors: kFailure.
+// All texts (tEXt, zTXt, iTXt, and those of EXIF, see picture_texts.h) as UTF-8; of two with the same key
+// the last. Pixels are not looked at, and after their beginning the file may be cut off. tEXt and zTXt are
+// Latin-1 by the standard; when their bytes are well-formed UTF-8 with characters beyond ASCII they are
+// taken as that, because some programs write it. At most 8 MiB of text each, inflated, 32 MiB in all and 256
+// texts. Errors: kFailure.
 std::map<std::string, std::string> decode_png_text(std::span<const std::byte> bytes,
                                                    const std::string& where);
 std::map<std::string, std::string> read_png_text(const std::filesystem::path& path);

@@ -48,8 +48,8 @@ bool read_header(ReadState* state) {
   if (setjmp(png_jmpbuf(state->png))) return false;
   png_set_read_fn(state->png, state, on_read);
   png_set_user_limits(state->png, kMaxPngEdge, kMaxPngEdge);
-  // Chunks that the pixels do not need (colour profiles, texts, ...) are skipped unread: nothing to inflate
-  // there.
+  // Chunks that the pixels do not need (colour profiles, texts, ...) are skipped unread:
+  // nothing to inflate there.
   png_set_keep_unknown_chunks(state->png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
   png_read_info(state->png, state->info);
   state->width = png_get_image_width(state->png, state->info);
@@ -85,11 +85,11 @@ Image decode_png(std::span<const std::byte> bytes, const std::string& where) {
   require(int64_t{state.width} * state.height <= kMaxPngPixels, ErrorCode::kFailure,
           "{}: a PNG of {} x {} pixels, at most {} pixels are read", where, state.width, state.height,
           kMaxPngPixels);
-  // Deflate shrinks at most 1032 times, so a file that promises more holds less: refuse before taking the
-  // memory.
-  constexpr uint64_t kMostShrinking = 1032;
+  // Deflate shrinks at most 1032 times, so a file that promises more holds less: refuse before
+  // taking the memory.
+  constexpr uint64_t kMaxShrinking = 1032;
   const uint64_t promised = uint64_t{state.height} * state.file_row_bytes;
-  require(promised / kMostShrinking <= bytes.size(), ErrorCode::kFailure,
+  require(promised / kMaxShrinking <= bytes.size(), ErrorCode::kFailure,
           "{}: a PNG of {} bytes cannot hold {} x {} pixels: the file is damaged", where, bytes.size(),
           state.width, state.height);
   require(state.row_bytes == std::size_t{state.width} * 3, ErrorCode::kFailure,

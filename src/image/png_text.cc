@@ -19,9 +19,8 @@
 namespace darkroom {
 namespace {
 
-constexpr std::size_t kMostTextBytes = std::size_t{8} << 20;
-constexpr std::size_t kMostTextBytesInAll = std::size_t{32} << 20;
-constexpr std::size_t kMostTexts = 256;
+constexpr std::size_t kMaxTextsBytes = std::size_t{32} << 20;
+constexpr std::size_t kMaxTexts = 256;
 
 // Removes the bytes before the first NUL from `rest`, and the NUL, and returns them.
 std::string_view take_until_nul(std::string_view* rest, const std::string& where) {
@@ -39,7 +38,7 @@ std::string inflate_text(std::string_view compressed, const std::string& where) 
   } stream;
   require(inflateInit(&stream) == Z_OK, ErrorCode::kFailure, "{}: cannot start to inflate it", where);
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(compressed.data()));
-  stream.avail_in = static_cast<uInt>(compressed.size());  // at most kMostTextBytes
+  stream.avail_in = static_cast<uInt>(compressed.size());  // at most kMaxTextBytes
   std::string text;
   int status = Z_OK;
   while (status == Z_OK) {
@@ -48,8 +47,8 @@ std::string inflate_text(std::string_view compressed, const std::string& where) 
     stream.avail_out = sizeof(buffer);
     status = inflate(&stream, Z_NO_FLUSH);
     text.append(buffer, sizeof(buffer) - stream.avail_out);
-    require(text.size() <= kMostTextBytes, ErrorCode::kFailure, "{}: more than {} bytes when inflated", where,
-            kMostTextBytes);
+    require(text.size() <= kMaxTextBytes, ErrorCode::kFailure, "{}: more than {} bytes when inflated", where,
+            kMaxTextBytes);
   }
   require(status == Z_STREAM_END, ErrorCode::kFailure, "{}: its compressed text is damaged or incomplete",
           where);
@@ -122,8 +121,8 @@ std::string read_chunk(PictureSource& source, const Chunk& chunk, const std::str
 
 bool is_text(std::string_view type) { return type == "tEXt" || type == "zTXt" || type == "iTXt"; }
 
-// A picture with so many chunks is none; a text is found behind any number that a program writes.
-constexpr int kMostChunks = 1 << 20;
+// A file with more chunks is no picture; programs write far fewer before their texts.
+constexpr int kMaxChunks = 1 << 20;
 
 // What a walk over the chunks has found so far.
 struct Walk {
@@ -135,12 +134,12 @@ struct Walk {
 };
 
 void read_header(PictureSource& source, const Chunk& chunk, Walk* walk) {
-  constexpr uint32_t kMostEdge = 0x7FFFFFFF;
+  constexpr uint32_t kMaxEdge = 0x7FFFFFFF;
   const std::string place = source.where() + ": the IHDR chunk";
   require(chunk.length == 13, ErrorCode::kFailure, "{}: {} bytes, expected 13", place, chunk.length);
   const std::string data = read_chunk(source, chunk, place);
   const uint32_t width = big_endian_32(data), height = big_endian_32(data.substr(4));
-  require(width - 1 < kMostEdge && height - 1 < kMostEdge, ErrorCode::kFailure, "{}: {} x {} pixels", place,
+  require(width - 1 < kMaxEdge && height - 1 < kMaxEdge, ErrorCode::kFailure, "{}: {} x {} pixels", place,
           width, height);
   walk->found.width = static_cast<int>(width);
   walk->found.height = static_cast<int>(height);
@@ -154,14 +153,14 @@ void take_exif(const Exif& exif, std::optional<int>* orientation, Walk* walk) {
 void read_text_chunk(PictureSource& source, const Chunk& chunk, Walk* walk) {
   const std::string place =
       fmt::format("{}: the {} chunk at byte {}", source.where(), chunk.type, chunk.offset);
-  require(chunk.length <= kMostTextBytes, ErrorCode::kFailure, "{}: {} bytes, at most {} are read", place,
-          chunk.length, kMostTextBytes);
+  require(chunk.length <= kMaxTextBytes, ErrorCode::kFailure, "{}: {} bytes, at most {} are read", place,
+          chunk.length, kMaxTextBytes);
   PngText text = read_text(chunk.type, read_chunk(source, chunk, place), place);
   walk->count += 1;
   walk->bytes_in_all += text.text.size();
-  require(walk->count <= kMostTexts && walk->bytes_in_all <= kMostTextBytesInAll, ErrorCode::kFailure,
+  require(walk->count <= kMaxTexts && walk->bytes_in_all <= kMaxTextsBytes, ErrorCode::kFailure,
           "{}: text number {} and {} bytes in all, at most {} texts and {} bytes are read", place,
-          walk->count, walk->bytes_in_all, kMostTexts, kMostTextBytesInAll);
+          walk->count, walk->bytes_in_all, kMaxTexts, kMaxTextsBytes);
   if (text.key == "Raw profile type exif" || text.key == "Raw profile type APP1") {
     take_exif(read_exif(exif_in_raw_profile(text.text)), &walk->raw_orientation, walk);
   }
@@ -171,12 +170,12 @@ void read_text_chunk(PictureSource& source, const Chunk& chunk, Walk* walk) {
 void read_any_chunk(PictureSource& source, const Chunk& chunk, Walk* walk) {
   if (is_text(chunk.type)) {
     read_text_chunk(source, chunk, walk);
-  } else if (chunk.type == "eXIf" && chunk.length <= kMostTextBytes) {
+  } else if (chunk.type == "eXIf" && chunk.length <= kMaxTextBytes) {
     take_exif(read_exif(source.look(chunk.data(), chunk.length)), &walk->exif_orientation, walk);
   }
 }
 
-// As Pillow decides it: EXIF's own, then ImageMagick's copy of it, then XMP's.
+// The order is Pillow's: EXIF's own, then ImageMagick's copy of it, then XMP's.
 int orientation_of(const Walk& walk) {
   if (walk.exif_orientation) return *walk.exif_orientation;
   if (walk.raw_orientation) return *walk.raw_orientation;
@@ -195,7 +194,7 @@ PictureTexts finished(Walk walk) {
 PictureTexts read_png_texts(PictureSource& source) {
   Walk walk;
   uint64_t offset = 8;
-  for (int chunks = 0; chunks < kMostChunks; ++chunks) {
+  for (int chunks = 0; chunks < kMaxChunks; ++chunks) {
     const std::optional<Chunk> chunk = chunk_at(source, offset);
     // Where the pixels have begun, a file that is cut or damaged can still have a recipe in front of them.
     const bool in_pixels = walk.has_pixels || source.look(offset + 4, 4) == "IDAT";
@@ -212,7 +211,7 @@ PictureTexts read_png_texts(PictureSource& source) {
     read_any_chunk(source, *chunk, &walk);
     offset = chunk->end();
   }
-  fail(ErrorCode::kFailure, "{}: more than {} chunks", source.where(), kMostChunks);
+  fail(ErrorCode::kFailure, "{}: more than {} chunks", source.where(), kMaxChunks);
 }
 
 std::map<std::string, std::string> decode_png_text(std::span<const std::byte> bytes,

@@ -13,9 +13,9 @@
 #include "image/png.h"
 #include "image/text.h"
 
-// libpng reports errors by longjmp, which skips C++ destructors. So everything that owns memory lives in
-// encode_png, and only write_all, which has no such object, is jumped out of; callbacks keep C++ exceptions
-// inside.
+// libpng reports errors by longjmp, which skips C++ destructors. So everything that owns memory
+// lives in encode_png, and only write_all, which has no such object, is jumped out of; callbacks
+// keep C++ exceptions inside.
 
 namespace darkroom {
 namespace {

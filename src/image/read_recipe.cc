@@ -20,7 +20,6 @@ constexpr const char* kKeys[] = {"parameters",  "invokeai_metadata", "sd-metadat
                                  "UserComment", "ImageDescription",  "Comment",     "Description"};
 constexpr const char* kDreamKeys[] = {"Dream", "dream"};
 constexpr const char* kXmpKey = "XML:com.adobe.xmp";
-constexpr std::size_t kMostTextBytes = std::size_t{8} << 20;
 
 // Keys under which only a recipe lies; any other text there is one of an unknown kind.
 bool is_recipe_key(std::string_view key) {
@@ -68,8 +67,8 @@ std::optional<FoundRecipe> read_object(const json& object, const Texts& texts) {
 std::optional<FoundRecipe> read_one(const std::string& key, const std::string& text, const Texts& texts,
                                     const std::string& where) {
   const std::string place = fmt::format("{}: the text '{}'", where, key);
-  require(text.size() <= kMostTextBytes, ErrorCode::kFailure, "{}: {} bytes of text, at most {} are read",
-          place, text.size(), kMostTextBytes);
+  require(text.size() <= kMaxTextBytes, ErrorCode::kFailure, "{}: {} bytes of text, at most {} are read",
+          place, text.size(), kMaxTextBytes);
   if (const std::optional<json> object = json_in(text)) {
     const bool has_objects = object->is_object() ||
                              std::ranges::any_of(*object, [](const json& item) { return item.is_object(); });
@@ -143,11 +142,11 @@ const char* source_name(RecipeSource source) {
 
 void add_not_repeated(FoundRecipe& found, std::string_view name, std::string_view value,
                       std::string_view instead) {
-  constexpr std::size_t kMost = 64, kMostBytes = 60;
-  if (found.not_repeated.size() >= kMost) return;
-  std::string text = clean_utf8(name.substr(0, kMostBytes));
-  if (!value.empty()) text += " " + clean_utf8(value.substr(0, kMostBytes));
-  if (value.size() > kMostBytes) text += "..";
+  constexpr std::size_t kMaxNames = 64, kMaxBytes = 60;
+  if (found.not_repeated.size() >= kMaxNames) return;
+  std::string text = clean_utf8(name.substr(0, kMaxBytes));
+  if (!value.empty()) text += " " + clean_utf8(value.substr(0, kMaxBytes));
+  if (value.size() > kMaxBytes) text += "..";
   if (!instead.empty()) text += fmt::format(" ({})", instead);
   if (std::ranges::find(found.not_repeated, text) == found.not_repeated.end()) {
     found.not_repeated.push_back(std::move(text));

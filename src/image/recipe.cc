@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "image/picture_file.h"
+#include "image/text.h"
 #include "options/limits.h"
 #include "options/request_json.h"
 
@@ -14,13 +15,13 @@ namespace {
 
 using nlohmann::json;
 
-// Of the JSON; grows when a reader of the older one would draw another picture. 2: sampler, spacing and what
-// steers guidance. 3: a picture to start from. A recipe is written in the oldest format that says it all.
+// The format of the JSON; grows when a reader of the older one would draw another picture. 2: sampler,
+// spacing and what steers guidance. 3: a picture to start from. A recipe is written in the oldest
+// format that says it all.
 constexpr int64_t kFormat = 3;
-constexpr std::size_t kMostTextBytes = std::size_t{8} << 20;
-constexpr int64_t kMostCount = 1 << 20;
+constexpr int64_t kMaxPasses = 1 << 20;
 
-// Of what a reader of the first format does not know of.
+// Whether a reader of the first format knows all of it.
 bool is_plain(const Recipe& recipe) {
   for (const char* name :
        {"sampler", "spacing", "guidance_schedule", "guidance_interval", "cfg_method", "threshold", "cache"}) {
@@ -29,7 +30,7 @@ bool is_plain(const Recipe& recipe) {
   return true;
 }
 
-// For people and other programs; we read the first seed and the number of pictures.
+// All seeds, for people and other programs; darkroom reads the first seed and the number of pictures.
 std::vector<uint64_t> seeds_of(const Recipe& recipe) {
   std::vector<uint64_t> seeds;
   for (int64_t i = 0; i < *recipe.count; ++i) seeds.push_back(*recipe.seed + static_cast<uint64_t>(i));
@@ -86,8 +87,8 @@ std::string to_json(const Recipe& given) {
 
 Recipe from_json(std::string_view text, const std::string& where) {
   return with_picture_errors([&] {
-    require(text.size() <= kMostTextBytes, ErrorCode::kFailure, "{}: {} bytes of JSON, at most {} are read",
-            where, text.size(), kMostTextBytes);
+    require(text.size() <= kMaxTextBytes, ErrorCode::kFailure, "{}: {} bytes of JSON, at most {} are read",
+            where, text.size(), kMaxTextBytes);
     const json object = parse_json(text, where);
     const JsonFields fields(object, where);
     const int64_t format = fields.required_integer("format", 1, std::numeric_limits<int64_t>::max());
@@ -99,8 +100,8 @@ Recipe from_json(std::string_view text, const std::string& where) {
       if (option.in_recipe == InRecipe::kNo || !fields.has(std::string(option.name))) continue;
       load_option(option, object.at(std::string(option.name)), recipe, where);
     }
-    recipe.passes = static_cast<int>(fields.integer("passes", 0, 0, kMostCount));
-    recipe.skipped_passes = static_cast<int>(fields.integer("skipped_passes", 0, 0, kMostCount));
+    recipe.passes = static_cast<int>(fields.integer("passes", 0, 0, kMaxPasses));
+    recipe.skipped_passes = static_cast<int>(fields.integer("skipped_passes", 0, 0, kMaxPasses));
     recipe.count = read_count(fields, "pictures", kMaxCount);
     recipe.sheet_columns = read_count(fields, "columns", kMaxCount);
     recipe.model = fields.text("model", "");

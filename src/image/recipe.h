@@ -30,16 +30,16 @@ struct Recipe : Request {
   bool operator==(const Recipe&) const = default;
 };
 
-// prompt, "Negative prompt: ..." and one line "Steps: 4, Sampler: Euler, ..." with values quoted where
-// needed. Prompts lose what this format cannot hold: blanks around lines, and a line that begins with
-// "Negative prompt:".
+// prompt, "Negative prompt: ..." and one line "Steps: 4, Sampler: Euler, ..." with values quoted
+// where needed. Prompts lose what this format cannot hold: blanks around lines, and a line that
+// begins with "Negative prompt:".
 std::string to_a1111_text(const Recipe& recipe);
 
 // One line of ASCII JSON. from_json(to_json(r)) == r for valid UTF-8 and finite numbers.
 std::string to_json(const Recipe& recipe);
 
-// Errors: kFailure, `where` in front, for anything but such an object: bad JSON, types, ranges, a newer
-// format.
+// Errors: kFailure, `where` in front, for anything but such an object: bad JSON, types,
+// ranges, a newer format.
 Recipe from_json(std::string_view text, const std::string& where);
 
 // The two texts to write into a PNG.

@@ -1,5 +1,5 @@
 // A contact sheet: pictures of one size in a grid, row by row, with a gutter between them and no margin
-// around. So a sheet of one picture is that picture. Not a file (png.h). Called by the pipeline.
+// around. So a sheet of one picture is that picture. Not a file (png.h).
 #pragma once
 
 #include <cstdint>
@@ -21,9 +21,9 @@ struct SheetLayout {
   int64_t width = 0, height = 0;                  // of the sheet
 };
 
-// All options up to 2^20. More columns than pictures become as many. Chosen are the columns whose sheet fits
-// into the smallest square; of those that fit equally, the ones with the fewest empty places, then the widest
-// sheet.
+// All options up to 2^20. More columns than pictures become as many. Chosen are the columns whose
+// sheet fits into the smallest square; of those that fit equally, the ones with the fewest empty
+// places, then the widest sheet.
 SheetLayout make_sheet_layout(const SheetOptions& options);
 
 // A sheet that darkroom could not read again, or that takes more than 200 MB, is refused: at most kMaxPngEdge

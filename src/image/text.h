@@ -1,14 +1,18 @@
 // The text encodings of picture files: UTF-8 without NUL, and Latin-1, which PNG uses. Not UTF-8 itself,
 // which is in base/utf8.h.
 //
-// Called inside this room only.
+// Used inside this room only.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace darkroom {
+
+// The longest text of a picture that is read, in any format.
+inline constexpr std::size_t kMaxTextBytes = std::size_t{8} << 20;
 
 // repaired_utf8() in which each NUL, too, is replaced by U+FFFD.
 std::string clean_utf8(std::string_view text);

@@ -13,8 +13,7 @@
 namespace darkroom {
 namespace {
 
-constexpr std::size_t kMostTextBytes = std::size_t{8} << 20;
-constexpr int kMostChunks = 1 << 16;
+constexpr int kMaxChunks = 1 << 16;
 
 struct Size {
   uint32_t width = 0, height = 0;
@@ -46,11 +45,11 @@ struct Walk {
 };
 
 void read_chunk(PictureSource& source, const std::string& type, uint64_t data, uint32_t length, Walk* walk) {
-  if (type == "EXIF" && length <= kMostTextBytes) {
+  if (type == "EXIF" && length <= kMaxTextBytes) {
     Exif exif = read_exif(source.look(data, length));
     walk->orientation = exif.orientation;
     walk->found.texts.merge(exif.texts);
-  } else if (type == "XMP " && length <= kMostTextBytes) {
+  } else if (type == "XMP " && length <= kMaxTextBytes) {
     walk->found.texts.emplace("XML:com.adobe.xmp", clean_utf8(source.look(data, length)));
   } else if (walk->found.width == 0) {
     const Size size = size_in(type, source.look(data, std::min<uint32_t>(length, 16))).value_or(Size{});
@@ -64,7 +63,7 @@ void read_chunk(PictureSource& source, const std::string& type, uint64_t data, u
 PictureTexts read_webp_texts(PictureSource& source) {
   Walk walk;
   uint64_t offset = 12;
-  for (int i = 0; i < kMostChunks; ++i) {
+  for (int i = 0; i < kMaxChunks; ++i) {
     const std::string_view head = source.look(offset, 8);
     if (head.size() < 8) break;
     const std::string type(head.substr(0, 4));

@@ -24,8 +24,8 @@ std::optional<std::size_t> to_number(std::string_view text) {
   return value;
 }
 
-// The number behind `key` in a file of lines "key number [kB]", times `unit`.
-std::optional<std::size_t> number_behind(const fs::path& path, const std::string& key, std::size_t unit) {
+// The number after `key` in a file of lines "key number [kB]", times `unit`.
+std::optional<std::size_t> number_after(const fs::path& path, const std::string& key, std::size_t unit) {
   std::ifstream file(path);
   std::string word;
   std::size_t value = 0;
@@ -56,7 +56,7 @@ std::optional<std::size_t> left_in_group(const fs::path& folder, const CgroupFil
   const std::optional<std::size_t> limit = number_in(folder / names.limit),
                                    usage = number_in(folder / names.usage);
   if (!limit || !usage) return std::nullopt;
-  const std::size_t cached = number_behind(folder / names.stat, names.reclaimable, 1).value_or(0);
+  const std::size_t cached = number_after(folder / names.stat, names.reclaimable, 1).value_or(0);
   const std::size_t used = *usage - std::min(*usage, cached);
   return *limit - std::min(*limit, used);
 }
@@ -116,7 +116,7 @@ std::string byte_text(std::size_t bytes) {
 }
 
 std::optional<std::size_t> available_bytes(const fs::path& root) {
-  const std::optional<std::size_t> system = number_behind(root / "proc/meminfo", "MemAvailable:", 1024);
+  const std::optional<std::size_t> system = number_after(root / "proc/meminfo", "MemAvailable:", 1024);
   const std::optional<std::size_t> group = left_in_cgroups(root);
   if (system && group) return std::min(*system, *group);
   return system ? system : group;

@@ -1,7 +1,6 @@
 // How much memory there is, how much this process holds, and how people write such numbers.
 //
-// Reads /proc and the cgroup files; a system without them gives what it can (0 stands for unknown). Called by
-// the planner and the pipeline.
+// Reads /proc and the cgroup files; a system without them gives what it can (0 stands for unknown).
 #pragma once
 
 #include <cstddef>
@@ -18,9 +17,9 @@ std::optional<std::size_t> parse_bytes(const std::string& text);
 // "1.5 GiB", "200 B".
 std::string byte_text(std::size_t bytes);
 
-// What can be had now without swapping: the system's estimate, or less where a cgroup (v2 or v1) of this
-// process or one above it allows less. `root` stands for "/" in tests. Nothing where the system does not
-// tell.
+// What can be had now without swapping: the system's estimate, or less where a cgroup (v2 or v1) of
+// this process or one above it allows less. Tests pass another `root` than "/". Nothing where the
+// system does not say.
 std::optional<std::size_t> available_bytes(const std::filesystem::path& root = "/");
 
 // available_bytes() without a margin for what no plan counts: a sixteenth, at least 256 MiB, at most half. Of

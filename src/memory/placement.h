@@ -1,7 +1,6 @@
 // Which weights of a phase stay in memory and which pass through it: pure arithmetic on sizes.
 //
-// A unit is what comes and goes together, a transformer block or an encoder layer (residency.h). Called by
-// the planner; the same answer then drives the run.
+// A unit is what comes and goes together, a transformer block or an encoder layer (residency.h).
 #pragma once
 
 #include <cstddef>
@@ -10,7 +9,7 @@
 
 namespace darkroom::memory {
 
-// With no unit streamed there are no slots.
+// Without streamed units there are no slots.
 struct Placement {
   std::vector<bool> streamed;  // per unit
   int slots = 0;               // buffers that streamed units share, each as large as the largest of them
@@ -28,8 +27,7 @@ Placement all_streamed(const std::vector<std::size_t>& unit_bytes);
 
 // The placement within `limit` bytes that reads the least in every pass: as few units as possible are
 // streamed, through two slots, so that one is read while the other is used, and evenly spread, so that
-// reading goes on behind all of the arithmetic. When two slots do not fit, one. Nothing when even that does
-// not.
+// reading goes on during all of the arithmetic. One slot when two do not fit; nothing when even one does not.
 std::optional<Placement> place(const std::vector<std::size_t>& unit_bytes, std::size_t limit);
 
 // The one with the fewest bytes in memory: everything passes through one slot.

@@ -1,10 +1,9 @@
-// Weights in memory while they are needed: units that stay, and units that pass through slots, read ahead by
-// a thread.
+// Weights in memory while they are needed: units that stay, and units that pass through slots, read
+// ahead by a thread.
 //
 // A phase groups its weights into units (group_units), says which stay (Placement) and takes a lease on each
 // unit while it computes with it. Units are read from where they lie into buffers, never mapped, so that the
-// resident set is what the plan says and a file that changes is an error instead of a signal. Called by the
-// pipeline's phases.
+// resident set is what the plan says and a file that changes is an error instead of a signal.
 #pragma once
 
 #include <condition_variable>
@@ -68,8 +67,8 @@ class Residency {
     std::size_t unit_;
   };
 
-  // `source` must outlive this and is read from another thread. `placement` has as many entries as there are
-  // units.
+  // `source` must outlive this and is read from another thread. `placement` has as many entries
+  // as there are units.
   Residency(WeightSource& source, std::vector<WeightUnit> units, Placement placement, uint64_t passes = 1);
   ~Residency();
   Residency(const Residency&) = delete;

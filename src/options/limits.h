@@ -1,6 +1,7 @@
 // The most that anyone may ask for. More is a slip of the keyboard or an attack, not a wish.
 //
-// For requests (by the table of options), for what a model's own settings recommend, and for the samplers.
+// They hold for requests (by the table of options), for what a model's own settings recommend,
+// and for the samplers.
 #pragma once
 
 #include <cstddef>

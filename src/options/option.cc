@@ -24,7 +24,7 @@ constexpr OptionChoice kCaches[] = {{"off"},      {"light"},   {"balanced"}, {"a
 constexpr OptionChoice kCurves[] = {{"constant"}, {"triangle"}, {"cosine"}, {"linear"}};
 constexpr OptionChoice kMethods[] = {{"plain"}, {"rescale"}, {"zero-star"}, {"apg"}};
 constexpr OptionChoice kOff[] = {{"off"}};
-constexpr OptionChoice kGenerators[] = {{"torch-cpu", "CPU"}, {"torch-cuda", "NV"}};
+constexpr OptionChoice kGenerators[] = {{"torch-cpu", "CPU"}, {"torch-cuda", "NV"}, {"torch-cuda:nv", "NV"}};
 constexpr OptionChoice kPrecisions[] = {{"auto"}, {"f32"}, {"bf16"}};
 constexpr OptionChoice kStorages[] = {{"auto"}, {"as-stored"}, {"bf16"}, {"fp8"}, {"fp8-scaled"}, {"int8"}};
 constexpr OptionChoice kAuto[] = {{"auto"}};
@@ -296,7 +296,7 @@ const Option kOptions[] = {
      .in_recipe = InRecipe::kNo},
 };
 
-// As flags spell it; messages for people do.
+// As flags and messages for people spell it.
 std::string shown_name(const Option& option) {
   std::string name(option.name);
   std::ranges::replace(name, '_', '-');

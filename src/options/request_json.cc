@@ -47,7 +47,7 @@ class Load {
     request_.*field = value_.get<bool>();
   }
   void operator()(std::optional<int64_t> Request::*field) const {
-    // Whole numbers are signed or unsigned in the library's mind, whatever their size.
+    // The JSON library keeps a whole number as signed or unsigned, whatever its size.
     const bool good_sign =
         value_.is_number_unsigned() || (value_.is_number_integer() && value_.get<int64_t>() >= 0);
     check(good_sign && value_.get<uint64_t>() <= kMaxInteger,

@@ -11,9 +11,9 @@ namespace darkroom {
 // Puts the option's value into `object` under its name. An absent value puts nothing.
 void store_option(const Option& option, const Request& request, nlohmann::json& object);
 
-// Takes the option from a JSON value of the right type. Numbers are bounded (whole ones by 2^20, others by a
-// million in size; a seed has 64 bits), not checked against the option's range. Errors: kUsage, `where` in
-// front.
+// Takes the option from a JSON value of the right type. Numbers are bounded (whole ones by 2^20,
+// others by a million in size; a seed has 64 bits), not checked against the option's range. Errors:
+// kUsage, `where` in front.
 void load_option(const Option& option, const nlohmann::json& value, Request& request,
                  const std::string& where);
 

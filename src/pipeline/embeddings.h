@@ -4,7 +4,7 @@
 // token limit and the tokenizers), the encoders' files, the precision, the backend with its instruction set,
 // and the library's own code. The files are told apart by their contents, not by their paths; of a large one
 // these are its size, the time it was last written to, its first MiB (where the header is) and 256 pages
-// spread over it, as reading T5-XXL whole would take longer than is saved. Called by the pipeline.
+// spread over it, as reading T5-XXL whole would take longer than is saved.
 #pragma once
 
 #include <filesystem>

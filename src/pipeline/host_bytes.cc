@@ -29,7 +29,7 @@ struct Held {
     const std::size_t sheet = job.sheet ? 3 * count(job.sheet->width * job.sheet->height) : 0;
     return sheet + (job.noise_path.empty() ? 0 : latents()) + source();
   }
-  // Of pictures that wait to be decoded.
+  // The pictures that wait to be decoded.
   std::size_t waiting() const { return count(job.count - 1) * latents(); }
   // Latents, what the sampler and the guidance hold beside them, and the answer to the negative prompt; at
   // least two, for before them there is the noise, twice.

@@ -19,7 +19,7 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-// As an integer where JSON readers have one that large.
+// An integer where JSON readers have one that large.
 json whole_number(double value) { return value < 9e15 ? json(static_cast<int64_t>(value)) : json(value); }
 
 // What lies in the files of a part, and what is wrong with it.

@@ -33,7 +33,7 @@ class Loaded {
   std::unique_ptr<memory::Residency::Lease> lease_;
 };
 
-// Weights that are used once, unit behind unit. Nothing on the dry-run backend.
+// Weights that are used once, one unit after the other. Nothing on the dry-run backend.
 std::unique_ptr<memory::Residency> pass_through(const Context& ctx, WeightSource& source,
                                                 std::vector<memory::WeightUnit> units) {
   if (ctx.counts_only()) return nullptr;
@@ -192,8 +192,8 @@ void DenoisePhase::decide_skips(Pass& pass, std::span<const Tensor> signals) {
   }
 }
 
-// The first blocks give the signal; where it has moved little, the residuals of earlier steps stand in for
-// the middle ones.
+// The first blocks give the signal; where it has moved little, the residuals of earlier steps
+// replace the middle ones.
 void DenoisePhase::run_cached(Pass& pass) {
   const bool by_blocks = job_.cache.method == CacheMethod::kBlocks;
   const int64_t count = config_.num_blocks(),

@@ -2,7 +2,7 @@
 //
 // A phase runs twice: on the dry-run backend without data, which gives its peak memory and its work, and then
 // for real in a buffer of that size. So there is no second description of the models to keep in step. Between
-// phases everything is f32 on the host and small. Called by the pipeline and the planner.
+// phases everything is f32 on the host and small.
 #pragma once
 
 #include <cstdint>
@@ -33,8 +33,8 @@ struct PictureMoments {
   std::vector<float> mean, deviation;
 };
 
-// How the weights of a part are grouped for memory. The units point into `weights`, which must stay where it
-// is.
+// How the weights of a part are grouped for memory. The units point into `weights`, which
+// must stay where it is.
 std::vector<memory::WeightUnit> t5_layer_units(t5::Weights& weights, const t5::Config& config,
                                                WeightSource& source);
 std::vector<memory::WeightUnit> transformer_units(flux::Weights& weights, const flux::Config& config,
@@ -63,7 +63,7 @@ struct DenoiseHooks {
       on_velocity = {};
 };
 
-// The transformer under its prompts: the prompt and, for true CFG, the negative prompt behind it.
+// The transformer under its prompts: the prompt and, for true CFG, the negative prompt after it.
 //
 // Making one computes the modulation vectors of all steps, after which a quarter of the weights has left
 // memory again; run() then denoises as many pictures as are wanted. Everything lives in ctx.arena. Placement:
@@ -85,7 +85,8 @@ class DenoisePhase {
   // Read from files so far, and time spent on it and on waiting for it.
   memory::Residency::Totals totals() const;
 
-  // Of the last run(): forward passes, one per prompt, and those in which the step cache left blocks out.
+  // What the last run() made: forward passes, one per prompt, and those in which the step
+  // cache left blocks out.
   struct Passes {
     int made = 0, skipped = 0;
   };
@@ -113,8 +114,8 @@ class DenoisePhase {
   void forget_last_picture();
   void velocities(std::span<const float> x, int level, int number, const DenoiseHooks& hooks,
                   std::span<const std::span<float>> out);
-  // Blocks [first, last) for all prompts, or for those that skip none; a block is leased once for all of
-  // them.
+  // Blocks [first, last) for all prompts, or for those that skip none; a block is leased
+  // once for all of them.
   void run_blocks(Pass& pass, int64_t first, int64_t last, bool skipping);
   void run_cached(Pass& pass);
   void decide_skips(Pass& pass, std::span<const Tensor> signals);

@@ -43,8 +43,8 @@ class Run {
     progress_.steps = static_cast<int>(job_.passes());
   }
 
-  // Reads the file of --noise, if there is one: what is wrong with it should show before the long work
-  // begins.
+  // Reads the file of --noise, if there is one: what is wrong with it should show before
+  // the long work begins.
   void read_noise();
   // The picture that the job starts from, if there is one: as with the noise, errors first.
   void read_picture();
@@ -212,7 +212,7 @@ std::vector<float> Run::draw_latents(const Randn& randn) const {
 }
 
 // In diffusers' order: the generator's first numbers choose among the encoder's latents, the next are the
-// noise; what comes behind is a stochastic sampler's.
+// noise; what follows is a stochastic sampler's.
 Run::Start Run::start(uint64_t seed) const {
   const Randn randn = torch_randn(job_.noise, seed);
   std::vector<float> picture;

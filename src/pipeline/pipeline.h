@@ -1,5 +1,5 @@
 // The story: a job goes in, pictures come out. Encode the text, let the encoders go; denoise, let the
-// transformer go; decode. A run that starts from a picture encodes that first. Called by the API.
+// transformer go; decode. A run that starts from a picture encodes that first.
 #pragma once
 
 #include <atomic>
@@ -26,8 +26,8 @@ struct Progress {
   int picture = 0, pictures = 1;     // counted from 0
   int step = 0, steps = 0;           // passes of the transformer finished: one a step, with heun two
   int block = 0, blocks = 0;         // transformer blocks finished in this pass
-  int passes = 0, skipped_passes =
-                      0;  // under all prompts, of them those with a step cache's forecast; at a picture's end
+  // Under all prompts, and those of them that a step cache forecast; known at a picture's end.
+  int passes = 0, skipped_passes = 0;
   double phase_seconds = 0;
   std::size_t peak_bytes = 0;           // the largest resident set of this process during the run so far
   std::size_t phase_peak_bytes = 0;     // and during the phase so far; both as memory::PeakWatch sees them
@@ -49,9 +49,10 @@ struct Picture {
 struct Listeners {
   std::function<void(const Progress&)> on_progress;
   std::function<void(const Picture&)> on_picture;
-  std::function<void(const Picture&)> on_sheet;  // the job's sheet, behind its last picture; without latents
+  std::function<void(const Picture&)> on_sheet;  // the job's sheet, after its last picture; without latents
   std::function<void(const std::string&)> on_note;
-  // Of every preview_every'th step and the last; a note says so where the model has no map for them.
+  // Called after every preview_every'th step and the last; a note says so where the model
+  // has no map for them.
   std::function<void(const Preview&)> on_preview = {};
   int preview_every = 1;
 };

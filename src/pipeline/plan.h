@@ -79,9 +79,9 @@ struct Plan {
   bool decode_beside_denoise = false;  // of several pictures: the transformer stays while one is decoded
 
   const PlannedPhase& phase(Phase which) const;
-  // Of a phase with all that is in memory meanwhile: the process, and the transformer that stays.
+  // What a phase needs with all that is in memory meanwhile: the process, and the transformer that stays.
   std::size_t phase_bytes(const PlannedPhase& phase) const;
-  // Of the largest phase.
+  // The same of the largest phase.
   std::size_t peak_bytes() const;
 };
 

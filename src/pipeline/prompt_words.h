@@ -1,6 +1,5 @@
 // The words of a prompt, as a person would count them. Not tokens, which are what the model sees (src/text).
-//
-// Called by decide(), which notes the words that a model with a word list was not taught.
+// decide() notes those that a model with a list of words was not taught.
 #pragma once
 
 #include <span>

@@ -32,9 +32,9 @@ struct Size {
   int64_t width = 0, height = 0;
 };
 
-// The size of a run that starts from `image`: the picture's own, smaller where it has more than twice the
-// pixels of the model's; with one edge given, the other in proportion. Multiples of `multiple`, which may be
-// too large.
+// The size of a run that starts from `image`: the picture's own, smaller where it has more than twice
+// the pixels of the model's; with one edge given, the other in proportion. Multiples of `multiple`,
+// which may be too large.
 Size size_from_picture(const PictureSize& image, const Request& request, const Size& own, int64_t multiple) {
   const double across = image.width, down = image.height;
   const double most = static_cast<double>(std::min(2 * own.width * own.height, kMaxPixels));
@@ -54,8 +54,8 @@ void decide_size(const Request& request, const Checkpoint& model, Job& job) {
   const ModelConfig& config = model.config();
   const ModelSettings& own = model.settings();
   const int64_t pixels = config.token_pixels();
-  // FLUX.1 was trained around one megapixel. A small VAE belongs to a test model: keep its picture small,
-  // too.
+  // FLUX.1 was trained around one megapixel. A small VAE belongs to a test model: keep its
+  // picture small, too.
   const int64_t fallback = config.has_flux_width() ? 1024 : 16 * pixels;
   Size size{own.width.value_or(fallback), own.height.value_or(fallback)};
   const bool has_source = !request.init_path.empty();
@@ -132,9 +132,9 @@ void decide_schedule(const Request& request, const Checkpoint& model, Job& job) 
                                                   .spacing = job.spacing});
 }
 
-// As in diffusers, true CFG runs when cfg is above 1 and there is a negative prompt. A model whose own cfg is
-// above 1 is meant to run with it, so there the negative prompt is "" when none is given, whatever cfg the
-// request has.
+// As in diffusers, true CFG runs when cfg is above 1 and there is a negative prompt. A model whose own
+// cfg is above 1 is meant to run with it, so there the negative prompt is "" when none is given, whatever
+// cfg the request has.
 void decide_cfg(const Request& request, const ModelSettings& own, Job& job) {
   const double own_cfg = own.cfg.value_or(1);
   const double cfg = request.cfg.value_or(own_cfg);

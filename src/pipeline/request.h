@@ -48,13 +48,13 @@ struct Job {
   std::filesystem::path scratch_folder;
   NoiseSource noise;
   std::filesystem::path noise_path;
-  std::filesystem::path init_path, mask_path;  // empty: noise alone; all of it is drawn anew
+  std::filesystem::path init_path, mask_path;  // empty: noise alone; all of it is drawn again
   double strength = 1;
   std::optional<SheetLayout> sheet;
   std::vector<std::string> notes;  // options without effect, words that the model does not know
   Request settled;                 // what the recipe states: the request with every value decided
 
-  // The image in tokens: rows × cols, and the latents behind them.
+  // The image in tokens: rows × cols, and the latents that they pack.
   int64_t token_rows = 0, token_cols = 0;
   int64_t image_tokens() const { return token_rows * token_cols; }
   int64_t steps() const { return schedule.steps(); }
@@ -71,7 +71,7 @@ std::optional<std::size_t> decide_budget(const std::string& text);
 // system. Errors: kUsage, naming the option, its value and what is allowed.
 Job decide_values(const Request& request, const Checkpoint& model);
 
-// Of these values the one that tokenizing needs, T5's tokens; the prompt is checked. Errors: kUsage.
+// Only the value that tokenizing needs: the number of T5's tokens. Checks the prompt, too. Errors: kUsage.
 int64_t decide_text_tokens(const Request& request, const Checkpoint& model);
 
 }  // namespace darkroom

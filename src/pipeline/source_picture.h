@@ -1,4 +1,4 @@
-// What a run starts from when it is not noise alone: a picture, and the part of it that is to be drawn anew.
+// What a run starts from when it is not noise alone: a picture, and the part of it that is to be drawn again.
 // img2img and inpainting, as diffusers' FluxImg2ImgPipeline and FluxInpaintPipeline do them.
 #pragma once
 
@@ -35,9 +35,9 @@ bool have_one_shape(const PictureSize& a, const PictureSize& b);
 // The picture as the VAE's encoder reads it: [height, width, 3], rgb / 127.5 - 1.
 std::vector<float> source_pixels(const Image& image);
 
-// Which latent pixels are drawn anew: [tokens, 4], 1 or 0, in the order of packed latents. As in diffusers, a
-// latent pixel is what the mask's picture pixel at its upper left corner says: anew where that is lighter
-// than middle grey (luminance above 127.5).
+// Which latent pixels are drawn again: [tokens, 4], 1 or 0, in the order of packed latents. As in diffusers,
+// a latent pixel is what the mask's picture pixel at its upper left corner says: 1 where that is lighter than
+// middle grey (luminance above 127.5).
 std::vector<float> mask_tokens(const Image& mask, int64_t token_rows, int64_t token_cols);
 
 // Inpainting's rule between steps: where the mask is 0, latents are those of the picture under as much noise

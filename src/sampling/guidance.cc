@@ -154,7 +154,7 @@ void Guidance::combine(std::span<const float> x, float sigma, std::span<const fl
     clean.resize(count);
     for (std::size_t i = 0; i < count; ++i) clean[i] = x[i] - sigma * positive[i];
   }
-  // What thresholding compares with, likewise.
+  // The same of what thresholding compares with.
   std::vector<float> mimic;
   if (rule_.percentile) {
     mimic.resize(count);

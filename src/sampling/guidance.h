@@ -52,23 +52,25 @@ std::vector<float> guidance_scales(const GuidanceSchedule& schedule, double scal
 
 // How the two answers are combined.
 enum class GuidanceMethod : uint8_t {
-  kPlain,     // u + w·(c - u), diffusers' true_cfg_scale
-  kRescaled,  // that, with part of its deviation brought back to c's (arXiv 2305.08891)
-  kZeroStar,  // u replaced by its multiple nearest to c (CFG-Zero*, arXiv 2503.18886, without its zero first
-              // step)
-  kProjected  // the part of x0_c - x0_u along x0_c weakened (APG, arXiv 2410.02416, without its limit of the
-              // norm)
+  // u + w·(c - u): diffusers' true_cfg_scale.
+  kPlain,
+  // That, with part of its deviation brought back to c's (arXiv 2305.08891).
+  kRescaled,
+  // u is replaced by its multiple nearest to c (CFG-Zero*, arXiv 2503.18886, without its zero first step).
+  kZeroStar,
+  // The part of x0_c - x0_u along x0_c is weakened (APG, arXiv 2410.02416, without its limit of the norm).
+  kProjected
 };
 
 struct GuidanceRule {
   GuidanceMethod method = GuidanceMethod::kPlain;
   double rescale = 0.7;  // kRescaled: 0 changes nothing, 1 gives c's deviation
-  double parallel =
-      0;  // kProjected: how much of the part along x0_c stays, the paper's eta; 1 changes nothing
+  // kProjected: how much of the part along x0_c stays, the paper's eta; 1 changes nothing.
+  double parallel = 0;
   double momentum = 0;  // kProjected: of the differences of earlier calls, in (-1, 1)
-  // Dynamic thresholding of x0 (arXiv 2205.11487, with the reference of "mimic" CFG): values of the guided
-  // x0, less their mean, beyond this percentile are cut, and the rest is scaled to the range that guidance of
-  // `mimic` has.
+  // Dynamic thresholding of x0 (arXiv 2205.11487, with the reference of "mimic" CFG): values of the
+  // guided x0, less their mean, beyond this percentile are cut, and the rest is scaled to the range that
+  // guidance of `mimic` has.
   std::optional<double> percentile = {};
   double mimic = 1;
   bool by_channel = true;  // else one range for all
@@ -79,13 +81,13 @@ struct GuidanceRule {
 // How many vectors of the latents' size combining holds at the most.
 int guidance_vectors(const GuidanceRule& rule);
 
-// One picture's guidance. Holds the momentum of kProjected, so each picture needs its own; one thread at a
-// time.
+// One picture's guidance. Holds the momentum of kProjected, so each picture needs its own;
+// one thread at a time.
 class Guidance {
  public:
-  // channels: that values belong to in turn, `per_channel` neighbours each (packed FLUX latents: 16 and 4).
-  // Errors: kUsage for numbers below 1, and for a rule out of the ranges that the parsers in guidance_text.h
-  // allow.
+  // channels: that values belong to in turn, `per_channel` neighbours each (packed FLUX latents: 16
+  // and 4). Errors: kUsage for numbers below 1, and for a rule out of the ranges that the parsers
+  // in guidance_text.h allow.
   Guidance(const GuidanceRule& rule, int64_t channels, int64_t per_channel);
 
   // velocity = the guided answer at x and sigma. All spans have the same size, a multiple of channels ·

@@ -21,7 +21,7 @@ constexpr Named<GuidanceCurve> kCurves[] = {{GuidanceCurve::kConstant, "constant
                                             {GuidanceCurve::kCosine, "cosine"},
                                             {GuidanceCurve::kLinear, "linear"}};
 
-// What stands before and behind the first `mark`; the latter absent without one.
+// The text before the first `mark` and the text after it; only the former where there is no mark.
 std::pair<std::string_view, std::optional<std::string_view>> split(std::string_view text, char mark) {
   const std::size_t at = text.find(mark);
   if (at == std::string_view::npos) return {text, std::nullopt};

@@ -35,15 +35,15 @@ void for_each_value(const LatentSize& size, const Move& move) {
 }  // namespace
 
 int64_t latent_tokens(const LatentSize& size) {
-  constexpr int64_t kMostValues = int64_t{1} << 30;
-  const auto in_range = [](int64_t n) { return n >= 1 && n <= kMostValues; };
+  constexpr int64_t kMaxValues = int64_t{1} << 30;
+  const auto in_range = [](int64_t n) { return n >= 1 && n <= kMaxValues; };
   require(
       in_range(size.channels) && in_range(size.height) && in_range(size.width) && size.height % 2 == 0 &&
-          size.width % 2 == 0 && size.height <= kMostValues / size.width &&
-          size.channels <= kMostValues / (size.height * size.width),
+          size.width % 2 == 0 && size.height <= kMaxValues / size.width &&
+          size.channels <= kMaxValues / (size.height * size.width),
       ErrorCode::kUsage,
       "latents of {} x {} x {}: sizes must be at least 1, height and width even, and the product at most {}",
-      size.channels, size.height, size.width, kMostValues);
+      size.channels, size.height, size.width, kMaxValues);
   return size.height / 2 * (size.width / 2);
 }
 

@@ -45,8 +45,8 @@ class TorchCpuGenerator {
 
 // How many threads a CUDA device runs torch's random kernels with; it decides which thread draws which
 // element. The default is a device large enough for one thread per element: right for every GPU when the
-// noise has at most multiprocessors · threads_per_multiprocessor elements (H100: 270,336; 1024×1024 pixels
-// need 262,144).
+// noise has at most multiprocessors · threads_per_multiprocessor elements (H100: 270,336; 1024×1024
+// pixels need 262,144).
 struct CudaGeometry {
   int64_t multiprocessors = 0;                // 0: no limit
   int64_t threads_per_multiprocessor = 2048;  // 2048: A100, H100; 1536: RTX 30, 40, 50; 1024: T4
@@ -67,7 +67,8 @@ struct NoiseSource {
   bool operator==(const NoiseSource&) const = default;
 };
 
-// "torch-cpu"; "torch-cuda" (no limit of threads); "torch-cuda:CARD" with a card's name, such as "rtx3060" or
+// "torch-cpu"; "torch-cuda", a card that is not named and has no limit of threads; "torch-cuda:nv", the same
+// numbers where no card is meant (A1111's "NV"); "torch-cuda:CARD" with a card's name, such as "rtx3060" or
 // "RTX 3060", or with its multiprocessors and the threads of each, "28x1536". Errors: kUsage.
 NoiseSource parse_noise_source(std::string_view text);
 // Its text, with numbers for a card: "torch-cuda:28x1536".
@@ -79,8 +80,8 @@ std::string noise_source_text(const NoiseSource& source);
 // and cosine are approximate (errors near 1e-6).
 class TorchCudaGenerator {
  public:
-  // All 64 bits of the seed count. Errors: kUsage for a geometry that is negative or too small for one block
-  // of 256.
+  // All 64 bits of the seed count. Errors: kUsage for a geometry that is negative or too small
+  // for one block of 256.
   explicit TorchCudaGenerator(uint64_t seed, CudaGeometry geometry = {});
 
   // Fills `out` and advances the stream as one torch.randn call of out.size() elements does.
@@ -93,9 +94,9 @@ class TorchCudaGenerator {
 };
 
 // Standard normal numbers: each call fills `out` as one torch.randn call of the generator that `source`
-// names, seeded once. A pipeline whose dtype is bf16 rounds these values to bf16 (torch 2.13 does exactly
-// that; older versions drew another stream): the caller's choice. Copies share the stream. Errors: kUsage as
-// TorchCudaGenerator.
+// names, seeded once. A pipeline whose dtype is bf16 rounds these values to bf16 (torch 2.13 does
+// exactly that; older versions drew another stream): the caller's choice. Copies share the stream.
+// Errors: kUsage as TorchCudaGenerator.
 using Randn = std::function<void(std::span<float> out)>;
 Randn torch_randn(const NoiseSource& source, uint64_t seed);
 

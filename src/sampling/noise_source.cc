@@ -10,7 +10,10 @@
 namespace darkroom {
 namespace {
 
-constexpr std::string_view kCpu = "torch-cpu", kCuda = "torch-cuda";
+constexpr std::string_view kCpu = "torch-cpu", kCuda = "torch-cuda", kNv = "torch-cuda:nv";
+
+// More threads than any noise has numbers.
+constexpr CudaGeometry kNvGeometry = {65536, 65536};
 
 struct Card {
   std::string_view name;  // lower case, without blanks, "geforce" and "nvidia"
@@ -118,6 +121,7 @@ int64_t fewest_cuda_threads() {
 NoiseSource parse_noise_source(std::string_view text) {
   if (text == kCpu) return {};
   if (text == kCuda) return {.kind = NoiseKind::kTorchCuda};
+  if (text == kNv) return {.kind = NoiseKind::kTorchCuda, .cuda = kNvGeometry};
   require(text.starts_with(kCuda) && text.substr(kCuda.size()).starts_with(':'), ErrorCode::kUsage,
           "rng is '{}'; there are torch-cpu, torch-cuda and torch-cuda:CARD, such as torch-cuda:rtx3060 or "
           "torch-cuda:28x1536",
@@ -128,6 +132,7 @@ NoiseSource parse_noise_source(std::string_view text) {
 std::string noise_source_text(const NoiseSource& source) {
   if (source.kind == NoiseKind::kTorchCpu) return std::string(kCpu);
   if (source.cuda.multiprocessors == 0) return std::string(kCuda);
+  if (source.cuda == kNvGeometry) return std::string(kNv);
   return fmt::format("{}:{}x{}", kCuda, source.cuda.multiprocessors, source.cuda.threads_per_multiprocessor);
 }
 

@@ -91,9 +91,9 @@ class Solver {
     }
   }
 
-  // x' = σ'/σ·x + (1 - σ'/σ)·D with D the predicted picture x - σv, extrapolated in λ = log((1 - σ)/σ): the
-  // exponential integrator in the flow's own terms. First order where λ is infinite: from noise level 1, and
-  // to 0.
+  // x' = σ'/σ·x + (1 - σ'/σ)·D with D the predicted picture x - σv, extrapolated in λ = log((1 - σ)/σ):
+  // the exponential integrator in the flow's own terms. First order where λ is infinite: from noise
+  // level 1, and to 0.
   void dpm2m(std::size_t i, std::span<float> x) {
     const double ratio = sigma(i + 1) / sigma(i);
     const auto lambda = [this](std::size_t at) { return std::log1p(-sigma(at)) - std::log(sigma(at)); };

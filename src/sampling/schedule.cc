@@ -109,7 +109,7 @@ std::vector<float> beta_sigmas(int64_t steps) {
   return sigmas;
 }
 
-// Between the first and the last level, as diffusers does behind the shift.
+// Between the first and the last level, as diffusers does after the shift.
 void space_as_karras(std::vector<float>* sigmas) {
   constexpr double kRho = 7;
   const double first = std::pow(sigmas->front(), 1 / kRho), last = std::pow(sigmas->back(), 1 / kRho);
@@ -140,17 +140,17 @@ SigmaSpacing parse_sigma_spacing(std::string_view name) {
 std::string_view sigma_spacing_name(SigmaSpacing spacing) { return name_of(kSpacings, spacing); }
 
 SchedulerConfig read_scheduler_config(const nlohmann::json& object, const std::string& where) {
-  constexpr double kMostShift = 100.0;
-  constexpr int64_t kMostTokens = int64_t{1} << 24;
+  constexpr double kMaxShift = 100.0;
+  constexpr int64_t kMaxTokens = int64_t{1} << 24;
   const JsonFields fields(object, where);
   refuse_unsupported(fields, where);
   SchedulerConfig config;
-  config.shift = fields.number("shift", config.shift, 1e-3, kMostShift);
+  config.shift = fields.number("shift", config.shift, 1e-3, kMaxShift);
   config.use_dynamic_shifting = fields.boolean("use_dynamic_shifting", false);
-  config.base_shift = fields.number("base_shift", config.base_shift, -kMostShift, kMostShift);
-  config.max_shift = fields.number("max_shift", config.max_shift, -kMostShift, kMostShift);
-  config.base_image_seq_len = fields.integer("base_image_seq_len", config.base_image_seq_len, 1, kMostTokens);
-  config.max_image_seq_len = fields.integer("max_image_seq_len", config.max_image_seq_len, 1, kMostTokens);
+  config.base_shift = fields.number("base_shift", config.base_shift, -kMaxShift, kMaxShift);
+  config.max_shift = fields.number("max_shift", config.max_shift, -kMaxShift, kMaxShift);
+  config.base_image_seq_len = fields.integer("base_image_seq_len", config.base_image_seq_len, 1, kMaxTokens);
+  config.max_image_seq_len = fields.integer("max_image_seq_len", config.max_image_seq_len, 1, kMaxTokens);
   require(config.base_image_seq_len != config.max_image_seq_len, ErrorCode::kModel,
           "{}: 'base_image_seq_len' and 'max_image_seq_len' are both {}, expected two different lengths",
           where, config.base_image_seq_len);

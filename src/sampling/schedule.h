@@ -1,7 +1,7 @@
 // The noise levels a picture passes through: sigmas and timesteps as diffusers' FluxPipeline makes them with
 // its FlowMatchEulerDiscreteScheduler (0.42, numpy 2), bit for bit in f32.
 //
-// Not the update rule, which is sampler.h. Called by the pipeline once per request.
+// Not the update rule, which is sampler.h.
 #pragma once
 
 #include <cstdint>
@@ -17,11 +17,13 @@ enum class TimeShift { kExponential, kLinear };
 
 // How the levels lie between 1 and 0.
 enum class SigmaSpacing : uint8_t {
-  kSimple,  // evenly before the shift: diffusers' FluxPipeline
-  kBeta,    // quantiles of the beta distribution (0.6, 0.6) before the shift: closer at both ends (arXiv
-            // 2407.12173)
-  kKarras,  // evenly in the 7th root between the first and last shifted level (arXiv 2206.00364), as
-            // diffusers' use_karras_sigmas
+  // Evenly before the shift: diffusers' FluxPipeline.
+  kSimple,
+  // Quantiles of the beta distribution (0.6, 0.6) before the shift: closer at both ends (arXiv 2407.12173).
+  kBeta,
+  // Evenly in the 7th root between the first and last shifted level (arXiv 2206.00364), as
+  // diffusers' use_karras_sigmas does.
+  kKarras,
 };
 
 // "simple", "beta", "karras". Errors: kUsage for another name.
@@ -49,8 +51,8 @@ SchedulerConfig read_scheduler_config(const nlohmann::json& object, const std::s
 struct ScheduleRequest {
   int64_t steps = 0;         // 1 to 1000; may stay 0 when `sigmas` are given
   int64_t image_tokens = 0;  // packed latents, height/16 · width/16 of the picture; at least 1
-  // Instead of 1, 1 - 1/steps, ...: strictly falling within [0, 1], shifted like those; the closing 0 is
-  // added.
+  // Instead of 1, 1 - 1/steps, ...: strictly falling within [0, 1], shifted like those; the
+  // closing 0 is added.
   std::vector<double> sigmas = {};
   SigmaSpacing spacing = SigmaSpacing::kSimple;  // of the steps; the others do not go with `sigmas`
 };
@@ -67,8 +69,8 @@ struct Schedule {
 // diffusers' calculate_shift: the shift exponent mu for a number of image tokens.
 double dynamic_shift(const SchedulerConfig& config, int64_t image_tokens);
 
-// The whole schedule. Errors: kUsage for a request out of range, and for settings that give no list in [0,
-// 1].
+// The whole schedule. Errors: kUsage for a request out of range, and for settings that give
+// no list in [0, 1].
 Schedule make_schedule(const SchedulerConfig& config, const ScheduleRequest& request);
 
 }  // namespace darkroom

@@ -1,10 +1,9 @@
-// When a step may leave out most of the transformer, and what stands in for it: the decision and the
+// When a step may leave out most of the transformer, and what replaces it: the decision and the
 // forecast, without tensors.
 //
 // From step to step the middle blocks change their input by nearly the same amount (the residual). A signal
 // that is cheap to compute says how far the input has moved; while it has moved little, the residual of
 // earlier steps, carried forward, is added instead of running the blocks. One object per picture and prompt.
-// Called by the pipeline's denoising phase, which holds the residuals.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +19,7 @@ enum class CacheMethod : uint8_t {
   // for FLUX.1 dev (TeaCache, arXiv 2411.19108).
   kTeaCache,
   // What the first blocks add, relative to the last computed step (first-block cache, ParaAttention; with
-  // more blocks in front and blocks behind that always run: DBCache, cache-dit).
+  // more blocks before and some after that always run: DBCache, cache-dit).
   kBlocks,
 };
 
@@ -49,8 +48,8 @@ class StepCache {
   // sigmas as Schedule has them.
   StepCache(const CacheSettings& settings, std::vector<float> sigmas);
 
-  // Whether the signal of this level is worth computing a distance for: it is not where the step must be
-  // computed.
+  // Whether the signal of this level is worth computing a distance for: it is not where the
+  // step must be computed.
   bool may_skip(int level) const;
   // distance: of this level's signal, relative; from the level before (kTeaCache) or the last computed one
   // (kBlocks). To be called for each level in turn, but where there is nothing to compare with. True: leave
@@ -59,8 +58,7 @@ class StepCache {
   // To be called when a level's residual has been computed.
   void computed(int level);
 
-  // Weights of the last residuals, the newest first, whose sum stands in for this level's: polynomials in
-  // sigma.
+  // Weights of the last residuals, the newest first, whose sum replaces this level's: polynomials in sigma.
   std::vector<double> forecast(int level) const;
   int kept_residuals() const { return settings_.order + 1; }
   int skipped() const { return skipped_; }
@@ -73,8 +71,8 @@ class StepCache {
   int in_a_row_ = 0, skipped_ = 0;
 };
 
-// TeaCache's estimate for FLUX.1 dev of how much the output changes when the modulated input does; never
-// below 0.
+// TeaCache's estimate for FLUX.1 dev of how much the output changes when the modulated input
+// does; never below 0.
 double teacache_flux(double distance);
 
 }  // namespace darkroom

@@ -40,7 +40,7 @@ std::size_t space_before(std::string_view text, std::size_t at, std::size_t stop
   return std::max(at, stop);
 }
 
-std::size_t space_behind(std::string_view text, std::size_t at) {
+std::size_t space_after(std::string_view text, std::size_t at) {
   while (at < text.size()) {
     std::size_t next = at;
     if (!is_space(next_code_point(text, next))) break;
@@ -88,7 +88,7 @@ AddedTokenFinder::Match AddedTokenFinder::next_match(std::string_view text, Stat
     // The previous token may have swallowed this one's beginning; the reference hands it out all the same.
     if (token.lstrip) match.begin = std::max(space_before(text, match.begin, state.done), state.done);
     if (token.rstrip) {
-      if (match.end >= state.space_end) state.space_end = space_behind(text, match.end);
+      if (match.end >= state.space_end) state.space_end = space_after(text, match.end);
       match.end = std::max(match.end, state.space_end);
     }
     return match;

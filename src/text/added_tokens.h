@@ -1,5 +1,5 @@
 // Tokens that are cut out of a prompt before the model sees it, such as </s> or <|endoftext|>. Not the
-// model's vocabulary. Called by the tokenizers. Follows the added vocabulary of Hugging Face tokenizers.
+// model's vocabulary. Follows the added vocabulary of Hugging Face tokenizers.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ struct AddedToken {
   int32_t id = -1;
   bool single_word = false;  // only where no letter, digit or mark touches it
   bool lstrip = false;       // swallows the white space before it
-  bool rstrip = false;       // and behind it
+  bool rstrip = false;       // and after it
   bool normalized = false;   // is looked for in the normalised text, in its own normalised form
 };
 

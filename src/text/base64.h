@@ -1,4 +1,4 @@
-// Base64 (RFC 4648, with padding) to bytes. Not an encoder. Called by the T5 tokenizer for its character map.
+// Base64 (RFC 4648, with padding) to bytes. Not an encoder.
 #pragma once
 
 #include <string>

@@ -20,8 +20,8 @@ namespace {
 
 constexpr const char* kWordEnd = "</w>";
 
-// GPT-2's printable code point for each byte: itself where it is printable Latin-1, else the next from
-// U+0100.
+// GPT-2's printable code point for each byte: itself where it is printable Latin-1, else
+// the next from U+0100.
 std::array<std::string, 256> byte_alphabet() {
   std::array<std::string, 256> names;
   char32_t next = 0x100;
@@ -52,7 +52,7 @@ std::unordered_map<std::string, int32_t> parse_vocabulary(const json& object, co
   return vocabulary;
 }
 
-// Calls on_line for each line, without its \n or \r\n; text behind the last newline is a line of its own.
+// Calls on_line for each line, without its \n or \r\n; text after the last newline is a line of its own.
 template <typename OnLine>
 void for_each_line(std::string_view text, const OnLine& on_line) {
   while (!text.empty()) {

@@ -1,5 +1,5 @@
 // Byte-pair encoding of single words over a vocabulary of byte-level pieces, as CLIP uses it. Not a
-// tokenizer: it knows no spaces and no special tokens. Called by ClipTokenizer.
+// tokenizer: it knows no spaces and no special tokens.
 #pragma once
 
 #include <array>
@@ -18,7 +18,7 @@ class BytePairModel {
   BytePairModel() = default;
   // `vocab_json`: an object of piece -> id in which the ids are 0 to count - 1; pieces spell bytes with
   // GPT-2's byte alphabet and end in </w> at the end of a word. `merges_txt`: one "left right" per line,
-  // first the one that goes first; lines that begin with #version are skipped. The paths stand in the
+  // first the one that goes first; lines that begin with #version are skipped. The paths are for
   // messages. Errors: kModel.
   static BytePairModel parse(std::string_view vocab_json, const std::string& vocab_path,
                              std::string_view merges_txt, const std::string& merges_path);

@@ -41,8 +41,8 @@ Charsmap::Charsmap(std::string_view bytes, const std::string& where) {
   check_nodes(where);
 }
 
-// Walks the nodes depth first. Darts shares equal subtrees, so a node may be reached twice, but never from
-// below itself.
+// Walks the nodes depth first. Darts shares equal subtrees, so a node may be reached twice, but never
+// from below itself.
 void Charsmap::check_nodes(const std::string& where) const {
   enum class Seen : uint8_t { kNo, kOpen, kDone };
   struct Step {

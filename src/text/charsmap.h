@@ -1,5 +1,5 @@
 // SentencePiece's "precompiled_charsmap": the normalisation (mostly NFKC) that a T5 vocabulary was trained
-// with. Not Unicode's own NFKC. Called by the T5 tokenizer.
+// with. Not Unicode's own NFKC.
 #pragma once
 
 #include <cstdint>

@@ -83,7 +83,7 @@ AddedTokenFinder normalized_finder(std::vector<AddedToken> tokens, const std::st
   return AddedTokenFinder(std::move(tokens), where);
 }
 
-// As normalized() does it.
+// As normalized() does.
 constexpr const char* kNormalizer =
     R"({"type": "Sequence", "normalizers": [{"type": "NFC"},
         {"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": " "}, {"type": "Lowercase"}]})";
@@ -161,7 +161,7 @@ ClipTokenizer ClipTokenizer::from_files(const ClipTokenizerFiles& files, const s
   out.raw_tokens_ = AddedTokenFinder(settings.raw, settings_path);
   out.normalized_tokens_ = normalized_finder(settings.normalized, settings_path);
 
-  // The named tokens must be pieces: an id behind the vocabulary has no row in the text encoder's embedding.
+  // The named tokens must be pieces: an id beyond the vocabulary has no row in the text encoder's embedding.
   const auto piece = [&](const std::string& content, const char* name) {
     const int32_t id = out.model_.find(content);
     require(id >= 0, ErrorCode::kModel, "{}: the {} token '{}' is not in the vocabulary of {} pieces",

@@ -1,4 +1,4 @@
-// CLIP's tokenizer: a prompt in, ids out. Not the text encoder. Called by the pipeline and the fuzz targets.
+// CLIP's tokenizer: a prompt in, ids out. Not the text encoder.
 //
 // Gives the ids of CLIPTokenizer in Hugging Face transformers 5.23 over tokenizers 0.23, loaded from the same
 // folder: added tokens out, NFC, white space to one space, lower case, added tokens again, CLIP's word
@@ -30,17 +30,17 @@ struct ClipTokenizerFiles {
 // Movable and copyable; encode() may be called from several threads at once.
 class ClipTokenizer {
  public:
-  // Reads a folder as diffusers lays it out: vocab.json and merges.txt, or a tokenizer.json, as transformers
-  // 5 saves it; of both kinds the tokenizer.json counts. Errors: kModel, naming the file; also for a
-  // tokenizer.json whose normalizer or pre_tokenizer is not CLIP's, although transformers 5 would take
-  // CLIP's.
+  // Reads a folder as diffusers lays it out: vocab.json and merges.txt, or a tokenizer.json, as
+  // transformers 5 saves it; of both kinds the tokenizer.json counts. Errors: kModel, naming the file;
+  // also for a tokenizer.json whose normalizer or pre_tokenizer is not CLIP's, although transformers 5
+  // would take CLIP's.
   static ClipTokenizer load(const std::filesystem::path& folder);
-  // The same from memory; `where` stands in the messages for the folder.
+  // The same from memory; `where` is the name of the folder in messages.
   static ClipTokenizer from_files(const ClipTokenizerFiles& files, const std::filesystem::path& where);
 
   // <|startoftext|>, at most max_tokens - 2 ids of the prompt, <|endoftext|>, and the padding token up to
-  // exactly max_tokens. Bytes that are no UTF-8 count as U+FFFD each. Errors: kUsage unless 2 <= max_tokens
-  // <= 1000000.
+  // exactly max_tokens. Bytes that are no UTF-8 count as U+FFFD each. Errors: kUsage unless
+  // 2 <= max_tokens <= 1000000.
   TokenIds encode(const std::string& prompt, int64_t max_tokens) const;
 
   // One more than the largest id that encode() can give.

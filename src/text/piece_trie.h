@@ -1,5 +1,5 @@
-// A fixed set of byte strings with a number each, to be found as prefixes of a text. Not a map to be changed:
-// built once. Called by the unigram model and by the added tokens.
+// A fixed set of byte strings with a number each, to be found as prefixes of a text. Not a map to be
+// changed: built once.
 #pragma once
 
 #include <array>

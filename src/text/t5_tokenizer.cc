@@ -95,7 +95,7 @@ T5Tokenizer T5Tokenizer::from_files(const T5TokenizerFiles& files, const std::fi
   }
   out.normalized_tokens_ = AddedTokenFinder(std::move(normalized), settings_path);
 
-  // Both must be pieces: an id behind the vocabulary has no row in the text encoder's embedding.
+  // Both must be pieces: an id beyond the vocabulary has no row in the text encoder's embedding.
   const auto piece = [&](const std::string& content, const char* name) {
     const int32_t id = out.model_.find(content);
     require(id >= 0, ErrorCode::kModel, "{}: the {} token '{}' is not in the vocabulary of {} pieces", path,

@@ -1,4 +1,4 @@
-// T5's tokenizer: a prompt in, ids out. Not the text encoder. Called by the pipeline and the fuzz targets.
+// T5's tokenizer: a prompt in, ids out. Not the text encoder.
 //
 // Gives the ids of T5TokenizerFast in Hugging Face transformers 5.23 over tokenizers 0.23, loaded from the
 // same folder. That class takes the vocabulary, the character map and the added tokens from the files and
@@ -31,7 +31,7 @@ class T5Tokenizer {
  public:
   // Reads a folder as diffusers lays it out (tokenizer_2). Errors: kModel, naming the file.
   static T5Tokenizer load(const std::filesystem::path& folder);
-  // The same from memory; `where` stands in the messages for the folder.
+  // The same from memory; `where` is the name of the folder in messages.
   static T5Tokenizer from_files(const T5TokenizerFiles& files, const std::filesystem::path& where);
 
   // At most max_tokens - 1 ids of the prompt, </s>, and the padding token up to exactly max_tokens. Bytes

@@ -1,5 +1,4 @@
-// The ids that a tokenizer makes of one prompt. Not text and not embeddings: see models/ for those. Called by
-// the pipeline.
+// The ids that a tokenizer makes of one prompt. Not text and not embeddings: see models/ for those.
 #pragma once
 
 #include <cstdint>

@@ -19,8 +19,8 @@ namespace {
 
 constexpr int64_t kMaxId = 1 << 24;  // far above any vocabulary
 
-// Tokens of a list are normalised unless they call themselves special; those with a role of their own are
-// special.
+// Tokens of a list are normalised unless they call themselves special; those with a role of
+// their own are special.
 const AddedToken kListed{.content = "", .normalized = true}, kSpecial{.content = "", .normalized = false};
 
 // In the order in which the reference adds those that the vocabulary lacks.
@@ -114,8 +114,8 @@ const json* field(const json& object, const char* name) {
   return it == object.end() || it->is_null() ? nullptr : &*it;
 }
 
-// tokenizer_config.json decides, and where it is silent the state that tokenizer.json keeps from the last
-// call.
+// tokenizer_config.json decides, and where it is silent the state that tokenizer.json keeps
+// from the last call.
 void require_right_side(const json& config, const std::string& config_path, const json& document,
                         const std::string& document_path) {
   const JsonFields fields(config, config_path);

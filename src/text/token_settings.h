@@ -1,5 +1,5 @@
 // What the small JSON files of a tokenizer folder say about special and added tokens. Not the vocabulary.
-// Called by the tokenizers. Follows PreTrainedTokenizerBase._from_pretrained of Hugging Face transformers 5.
+// Follows PreTrainedTokenizerBase._from_pretrained of Hugging Face transformers 5.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct NamedTokens {
 
 struct TokenSettings {
   std::vector<AddedToken> raw;         // looked for in the prompt as it is
-  std::vector<AddedToken> normalized;  // looked for behind normalisation; the contents are not normalised yet
+  std::vector<AddedToken> normalized;  // looked for after normalisation; the contents are not normalised yet
   NamedTokens named;
   int32_t vocabulary_size = 0;  // one more than the largest id, of the pieces and the added tokens
 };
@@ -36,7 +36,7 @@ struct TokenSettingsFiles {
 
 // tokenizer_config.json decides; only without its added_tokens_decoder do the other two count. `defaults` are
 // the class's own names. `vocabulary_size` and `find` (the id of a piece, or -1) are the model's: a token
-// that is no piece gets the next id behind the vocabulary. `folder` is where the messages look for the files.
+// that is no piece gets the next id after the vocabulary. `folder` is where the messages look for the files.
 // Errors: kModel, naming the file, for fields of a wrong type, ids that differ from the vocabulary's, tokens
 // listed twice, and padding or truncation on the left side, which no FLUX model uses.
 TokenSettings read_token_settings(const TokenSettingsFiles& files, const NamedTokens& defaults,

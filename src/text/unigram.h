@@ -1,5 +1,5 @@
 // The unigram model of SentencePiece: the split of a word into pieces whose log-probabilities have the
-// largest sum. Not a tokenizer: it knows no spaces and no special tokens. Called by T5Tokenizer.
+// largest sum. Not a tokenizer: it knows no spaces and no special tokens.
 #pragma once
 
 #include <cstdint>

@@ -73,8 +73,8 @@ struct Count {
   int finished = 0, stopped = 0;
 };
 
-// One run with a cancel after `after` events, or before the first, or after the run; `yields` is how long the
-// canceller dawdles.
+// One run with a cancel after `after` events, or before the first, or after the run; `yields` is how long
+// the canceller dawdles.
 void try_once(Artist& artist, darkroom_model* model, int steps, int after, int yields,
               const std::vector<uint8_t>& expected, Count& count) {
   artist.events = 0;

@@ -1,5 +1,5 @@
-// Choosing an instruction set: that it is really used, that what the processor lacks is refused; and the
-// ceilings.
+// Choosing an instruction set: that it is really used, that what the processor lacks is
+// refused; and the ceilings.
 #include <algorithm>
 
 #include "backends/cpu/kernels.h"

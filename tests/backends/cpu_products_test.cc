@@ -17,8 +17,8 @@ struct LinearCase {
   Activation activation = Activation::kGeluTanh;
 };
 
-// Runs one case and compares every element; x, weight and out have gaps between rows, and out is its own
-// residual.
+// Runs one case and compares every element; x, weight and out have gaps between rows, and out
+// is its own residual.
 void check_linear(Backend& backend, const LinearCase& c, DType activation, DType weight_type) {
   SCOPED_TRACE(fmt::format("{} {}x{}x{} {} {}", backend.name(), c.m, c.n, c.k, dtype_name(activation),
                            dtype_name(weight_type)));
@@ -94,8 +94,8 @@ TEST_P(CpuProducts, LinearFewRowsLongK) {
   check_linear(*backend, {8, 5, 4097}, DType::kBF16, DType::kF32);
 }
 
-// The layout of avx512bf16 with a portable kernel: packing, blocks and odd ends are those of the native
-// instruction.
+// The layout of avx512bf16 with a portable kernel: packing, blocks and odd ends are those of
+// the native instruction.
 TEST_P(CpuProducts, PairsOfBfloat16) {
   const CpuOptions options{.threads = 2, .isa = GetParam(), .emulate_bf16_dot = true};
   const cpu::Engine engine(options);

@@ -163,8 +163,8 @@ TEST_P(CpuRows, GroupNormFarFromZero) {
     each([&](int64_t p, int64_t c) { variance += std::pow(x.get(p, c) - mean, 2) / count; });
     each([&](int64_t p, int64_t c) {
       const double v = (x.get(p, c) - mean) / std::sqrt(variance + 1e-6) * w.get(0, c) + b.get(0, c);
-      EXPECT_NEAR(out.get(p, c), activation_in_f64(Activation::kSilu, v),
-                  2e-4);  // 500·2^-24, the mean in f32
+      // 500·2^-24: the mean in f32.
+      EXPECT_NEAR(out.get(p, c), activation_in_f64(Activation::kSilu, v), 2e-4);
     });
   }
 }

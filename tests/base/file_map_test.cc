@@ -43,8 +43,8 @@ TEST(FileMap, RefusesWhatIsNotAReadableFile) {
   expect_error(ErrorCode::kModel, "cannot open: No such file", [&] { FileMap map(folder / "absent"); });
   expect_error(ErrorCode::kModel, "not a regular file", [&] { FileMap map(folder.path()); });
   expect_error(ErrorCode::kModel, "the file is empty", [&] { FileMap map(folder.write("empty", "")); });
-  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600),
-            0);  // opening one waits for a writer, unless told not to
+  // Opening a pipe waits for a writer, unless told not to.
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
   expect_error(ErrorCode::kModel, "not a regular file", [&] { FileMap map(folder / "pipe"); });
   expect_error(ErrorCode::kModel, "not a regular file", [&] { FileMap map("/dev/null"); });
 }

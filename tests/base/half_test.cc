@@ -1,6 +1,6 @@
-// The small floating-point formats against their definitions: every bit pattern of every format is decoded as
-// sign · significand · 2^exponent in long double, and rounding is checked against a search for the nearest
-// value.
+// The small floating-point formats against their definitions: every bit pattern of every format is
+// decoded as sign · significand · 2^exponent in long double, and rounding is checked against a search for
+// the nearest value.
 #include "base/half.h"
 
 #include <gtest/gtest.h>
@@ -108,8 +108,8 @@ void expect_rounds(const Format& format, Round round, const std::vector<float>& 
   }
 }
 
-// Values of the format, the midpoints between neighbours and the floats next to those: where rounding can go
-// wrong.
+// Values of the format, the midpoints between neighbours and the floats next to those: where
+// rounding can go wrong.
 std::vector<float> critical_values(const Format& format, uint32_t step) {
   std::vector<float> out;
   const uint32_t end = end_of(format);

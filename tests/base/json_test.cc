@@ -25,8 +25,8 @@ TEST(ParseJson, ReadsValidText) {
   EXPECT_EQ(parse_json(R"({"a": [1, 2.5, "x", null, true]})", "w")["a"].size(), 5u);
   EXPECT_EQ(parse_json(R"({"a": 1, "a": 2})", "w")["a"], 2);  // as in Python
   EXPECT_EQ(parse_json(nested(64), "w").size(), 1u);
-  EXPECT_EQ(parse_json("[\"" + std::string(100, '[') + "\\\"[\"]", "w").size(),
-            1u);  // brackets in a text do not nest
+  // Brackets in a text do not nest.
+  EXPECT_EQ(parse_json("[\"" + std::string(100, '[') + "\\\"[\"]", "w").size(), 1u);
 }
 
 TEST(ParseJson, RefusesWhatIsNotJson) {
@@ -128,8 +128,8 @@ TEST(JsonFields, ListsAreBounded) {
   expect_error(ErrorCode::kModel, "at most 64", [&] { JsonFields(object, "w").integers("l", {}, 0, 9); });
 }
 
-// Every file of fuzz/broken/config that is no index must fail in one of the ways that a model's config is
-// read.
+// Every file of fuzz/broken/config that is no index must fail in one of the ways that a
+// model's config is read.
 TEST(JsonFields, BrokenConfigsGiveErrors) {
   int files = 0;
   for (const auto& entry : std::filesystem::directory_iterator(DARKROOM_SOURCE_DIR "/fuzz/broken/config")) {

@@ -91,8 +91,8 @@ TEST(ThreadPool, TooManyThreadsIsAnError) {
                [] { ThreadPool pool(1'000'000); });
 }
 
-// A system that refuses threads: without room for their stacks, in a child process so that the limit stays
-// there.
+// A system that refuses threads: without room for their stacks, in a child process so that the
+// limit stays there.
 TEST(ThreadPool, ARefusedThreadIsAnErrorNotACrash) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "a sanitizer's own mappings exceed any address space limit";

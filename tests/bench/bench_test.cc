@@ -1,5 +1,5 @@
-// The bench on miniature shapes: what it reports and how it counts. Nothing here depends on how fast a
-// machine is.
+// The bench on miniature shapes: what it reports and how it counts. Nothing here depends on how
+// fast a machine is.
 #include "bench/bench.h"
 
 #include <gtest/gtest.h>

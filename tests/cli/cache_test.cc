@@ -1,5 +1,5 @@
-// The embedding cache as a user meets it: where it is, what says that it was used, and what never stops a
-// run.
+// The embedding cache as a user meets it: where it is, what says that it was used, and what
+// never stops a run.
 #include "cli/program.h"
 #include "image/png.h"
 

@@ -46,8 +46,8 @@ TEST_F(CliConvert, AConvertedModelDraws) {
     EXPECT_GT(psnr(drawn, original), db) << kind;
     const std::string wide = std::string(kind) + "-wide";
     convert({kind, wide, "--weights", "bf16"});
-    // bf16 holds every fp8 number, but a number times a scale only rounded. Measured: equal, 55.0 and 53.9
-    // dB.
+    // bf16 holds every fp8 number, but a number times a scale only rounded. Measured:
+    // equal, 55.0 and 53.9 dB.
     if (kind == std::string("fp8")) {
       EXPECT_EQ(draw(wide), drawn);
     } else {

@@ -149,7 +149,7 @@ TEST_F(CliGenerate, LikeRepeatsThePictureAndFlagsWin) {
   }
 }
 
-// As above for what steers sampling: without sigmas by hand, and with a stochastic sampler from given noise.
+// The same for what steers sampling: without sigmas by hand, and with a stochastic sampler from given noise.
 TEST_F(CliGenerate, LikeRepeatsSamplersAndGuidance) {
   std::ofstream(folder() / "scales.txt") << "# low, high, low\n1.5\n6\n2\n";
   const Words original = {"generate",
@@ -248,8 +248,8 @@ TEST_F(CliGenerate, AStepCacheSaysWhatItLeftOut) {
     const std::string recipe = darkroom::read_png_text(folder() / (name + ".png")).at("darkroom");
     EXPECT_NE(recipe.find("\"passes\":20"), std::string::npos) << recipe;
     EXPECT_NE(recipe.find("\"skipped_passes\":10"), std::string::npos) << recipe;
-    // Nothing is carried from one picture to the next, nor lost by a recipe or by blocks that do not stay in
-    // memory.
+    // Nothing is carried from one picture to the next, nor lost by a recipe or by blocks that do
+    // not stay in memory.
     draw_with({"-s", "4", "-n", "2", "-o", name + "-{seed}.png", "--cache", cache});
     EXPECT_EQ(pixels(name + "-5.png"), pixels(name + ".png"));
     ASSERT_EQ(run({"generate", "--dummy", "tiny", "--like", name + ".png", "-o", name + "-like.png"}).code,
@@ -383,8 +383,8 @@ TEST_F(CliGenerate, StartsFromAPicture) {
   EXPECT_EQ(darkroom::read_png(folder() / "d.png").rgb, drawn);
 }
 
-// What --like does not repeat is told once, and the rest is drawn: of a JPEG as of a PNG, whatever its
-// pixels.
+// What --like does not repeat is told once, and the rest is drawn: of a JPEG as of a PNG,
+// whatever its pixels.
 TEST_F(CliGenerate, RepeatsAForeignRecipe) {
   const std::string line =
       "a red circle\nsteps: 2, Sampler: DPM++ 2M SDE, CFG scale: None, Seed: 42, Size: 32x32, Clip skip: 2";

@@ -82,8 +82,8 @@ TEST_F(CliInterrupt, WhileItWorks) {
   }
 }
 
-// The reference backend takes many seconds for the attention of so many pixels, and stops between two ops
-// only.
+// The reference backend takes many seconds for the attention of so many pixels, and stops
+// between two ops only.
 TEST_F(CliInterrupt, ASecondSignalKills) {
   const pid_t child = start({"generate", "--backend", "reference", "--dummy", "tiny", "a", "-W", "2048", "-H",
                              "2048", "--steps", "1", "--no-embed-cache"});

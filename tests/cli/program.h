@@ -22,16 +22,16 @@ struct Result {
 
 // How a run differs from the plainest one.
 struct RunOptions {
-  std::string input = {};                               // standard input
-  std::map<std::string, std::string> environment = {};  // on top of this process's, without DARKROOM_*;
-                                                        // XDG_CACHE_HOME is a folder of the test
-  std::string standard_input = {};                      // a file instead of `input`
-  std::string standard_output = {};                     // where it goes; "": into Result::out
-  std::string standard_error = {};                      // where it goes; "": into Result::err
-  int error_pipe = -1;                                  // or into this open file
-  std::vector<int> closed = {};                         // standard streams that are closed
-  std::vector<int> ignored = {};                        // signals that are ignored from the start
-  std::size_t memory_limit = 0;                         // bytes of address space; 0: none
+  std::string input = {};  // standard input
+  // On top of this process's, without DARKROOM_*; XDG_CACHE_HOME is a folder of the test.
+  std::map<std::string, std::string> environment = {};
+  std::string standard_input = {};   // a file instead of `input`
+  std::string standard_output = {};  // where it goes; "": into Result::out
+  std::string standard_error = {};   // where it goes; "": into Result::err
+  int error_pipe = -1;               // or into this open file
+  std::vector<int> closed = {};      // standard streams that are closed
+  std::vector<int> ignored = {};     // signals that are ignored from the start
+  std::size_t memory_limit = 0;      // bytes of address space; 0: none
 };
 
 class ProgramTest : public testing::Test {

@@ -91,7 +91,7 @@ TEST_F(CliStreams, AClosedStandardErrorChangesNothing) {
   expect_no_change({.closed = {STDIN_FILENO, STDERR_FILENO}});
 }
 
-// Of what is opened nothing may become standard output.
+// No file that is opened may become standard output.
 TEST_F(CliStreams, AClosedStandardOutputIsFoundBeforeTheWork) {
   for (const Words& words : {small_picture({"a", "-o", "a.png"}),
                              Words{"convert", "--dummy", "tiny", "new", "--weights", "fp8"}}) {

@@ -15,8 +15,8 @@ std::string utf8(char32_t code) {
   return out;
 }
 
-// What the library never shows as it is, the program does not either. The library escapes all that is not
-// ASCII.
+// What the library never shows as it is, the program does not either. The library escapes all
+// that is not ASCII.
 TEST(CliText, InvisibleCharactersAreSpelledAsTheLibrarySpellsThem) {
   const std::pair<char32_t, char32_t> ranges[] = {
       {0x00, 0x1F},     {0x7F, 0x9F},      // C0, DEL, C1

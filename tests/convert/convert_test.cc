@@ -118,8 +118,8 @@ TEST_F(Convert, EachKindIsWhatQuantizeMakesOfEachMatrix) {
   for (const std::string kind : {"bf16", "fp8", "fp8-scaled", "int8"}) {
     SCOPED_TRACE(kind);
     convert(kFixture, {.out = out(kind), .weights = kind});
-    // proj_out, norm_out, 2·14 in double blocks, 2·6 in single ones; x_embedder, context_embedder, 3·2
-    // others.
+    // proj_out, norm_out, 2·14 in double blocks, 2·6 in single ones; x_embedder,
+    // context_embedder, 3·2 others.
     EXPECT_EQ(expect_part(kFixture / "transformer", out(kind) / "transformer", kind),
               kind == "bf16" ? 50 : 42);
     EXPECT_GT(expect_part(kFixture / "text_encoder", out(kind) / "text_encoder", "bf16"), 0);

@@ -1,5 +1,5 @@
-// Pictures with true and with wrong captions, clean and spoiled, and pictures as only a failing model would
-// draw them.
+// Pictures with true and with wrong captions, clean and spoiled, and pictures as only a failing
+// model would draw them.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -84,8 +84,8 @@ bool fails(const Verdict& verdict, ClaimType type) {
                              [type](const Judgement& c) { return c.type == type && !c.holds; });
 }
 
-// All claims of all fixtures hold, and no wrong caption gets through; of those for one shape only the wrong
-// claim fails.
+// All claims of all fixtures hold, and no wrong caption gets through; of those for one shape only the
+// wrong claim fails.
 void check_fixtures(const Spoiling& how) {
   int wrong = 0;
   for (const auto& [name, text] : fixture_captions()) {

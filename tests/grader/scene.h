@@ -1,5 +1,5 @@
-// Pictures for the tests of the grader: painted here, or rendered scenes of the fixtures; and ways to spoil
-// them.
+// Pictures for the tests of the grader: painted here, or rendered scenes of the fixtures; and
+// ways to spoil them.
 #pragma once
 
 #include <cstdint>

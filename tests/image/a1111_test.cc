@@ -141,7 +141,9 @@ TEST(A1111, WhoseNoise) {
   EXPECT_EQ(rng(", Version: ComfyUI"), "torch-cpu");
   EXPECT_EQ(rng(", Version: Fooocus v2.5.5"), "torch-cpu");
   EXPECT_EQ(rng(", RNG: CPU"), "torch-cpu");
-  EXPECT_EQ(rng(", RNG: NV, Version: ComfyUI"), "torch-cuda") << "the value says more than the program";
+  EXPECT_EQ(rng(", RNG: GPU"), "torch-cuda");
+  EXPECT_EQ(rng(", RNG: cuda"), "torch-cuda:nv");
+  EXPECT_EQ(rng(", RNG: NV, Version: ComfyUI"), "torch-cuda:nv") << "the value says more than the program";
 }
 
 }  // namespace

@@ -40,8 +40,8 @@ inline std::string png_chunk(const std::string& type, const std::string& data) {
   return number(data.size(), 4, true) + covered + number(crc, 4, true);
 }
 
-// A PNG of any size with chunks before its pixels and after them; the pixels are `pixels`, not looked at
-// here.
+// A PNG of any size with chunks before its pixels and after them; the pixels are `pixels`,
+// not looked at here.
 inline std::string png_file(const std::string& before, const std::string& after = "", uint32_t width = 2,
                             uint32_t height = 2, const std::string& pixels = "damaged") {
   return "\x89PNG\r\n\x1A\n" +
@@ -60,7 +60,7 @@ struct JpegOptions {
   bool gray = false;
 };
 
-// The bytes of a JPEG, with segments put in behind its first marker.
+// The bytes of a JPEG, with segments put in after its first marker.
 inline std::string jpeg_file(const Image& image, const std::string& segments = "", JpegOptions options = {}) {
   jpeg_compress_struct jpeg = {};
   jpeg_error_mgr errors = {};

@@ -44,7 +44,7 @@ TEST(FitImage, ScalesSmoothly) {
   }
 }
 
-// Of a picture twice as wide the middle half is left, whichever way the sizes go.
+// The middle half of a picture twice as wide is left, whether the size grows or shrinks.
 TEST(FitImage, CutsTheMiddleOutOfAnotherShape) {
   const Image out = fit_image(ramp(64, 32), 32, 32);
   EXPECT_NEAR(at(out, 0, 16, 0), 64, 5);

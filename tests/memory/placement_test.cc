@@ -8,8 +8,8 @@
 namespace darkroom::memory {
 namespace {
 
-// FLUX.1's blocks without modulation, in units of a single block: 19 double ones of twice the size, 38 single
-// ones.
+// FLUX.1's blocks without modulation, in units of a single block: 19 double ones of twice the
+// size, 38 single ones.
 std::vector<std::size_t> flux_blocks(std::size_t unit) {
   std::vector<std::size_t> sizes(19, 2 * unit);
   sizes.insert(sizes.end(), 38, unit);

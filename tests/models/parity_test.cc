@@ -1,5 +1,5 @@
-// Each model, stage by stage, against what transformers and diffusers computed in f32
-// (tests/fixtures/pipelines).
+// Each model, stage by stage, against what transformers and diffusers computed
+// in f32 (tests/fixtures/pipelines).
 #include <gtest/gtest.h>
 
 #include <algorithm>

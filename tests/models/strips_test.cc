@@ -1,5 +1,5 @@
-// The VAE in strips, in memory and in a scratch file, against the same model written down over whole
-// pictures.
+// The VAE in strips, in memory and in a scratch file, against the same model written down
+// over whole pictures.
 #include <gtest/gtest.h>
 
 #include <cmath>

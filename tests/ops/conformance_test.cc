@@ -1,5 +1,5 @@
-// Every op on every backend, dtype and instruction set that this machine can run, against the reference
-// backend.
+// Every op on every backend, dtype and instruction set that this machine can run, against
+// the reference backend.
 #include <gtest/gtest.h>
 
 #include <algorithm>

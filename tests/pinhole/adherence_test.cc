@@ -1,5 +1,5 @@
-// The models in the box draw what the caption says: real weights through the whole program, judged by the
-// grader.
+// The models in the box draw what the caption says: real weights through the whole program,
+// judged by the grader.
 //
 // A few captions a model, and other instruction sets round differently, so the bar lies below what
 // docs/PINHOLE.md measures on hundreds: it catches a broken step, not a small loss of quality.

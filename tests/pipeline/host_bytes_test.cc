@@ -14,7 +14,7 @@
 
 namespace {
 
-// Of this whole program.
+// The bytes of this whole program.
 std::atomic<std::size_t> held{0}, most{0};
 
 }  // namespace

@@ -1,5 +1,5 @@
-// All of FLUX.1 dev under a budget: every phase's real peak beside the planned one. Minutes, so outside of
-// `make test`.
+// All of FLUX.1 dev under a budget: every phase's real peak beside the planned one. Minutes, so
+// outside of `make test`.
 #include <gtest/gtest.h>
 
 #include <atomic>

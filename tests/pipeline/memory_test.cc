@@ -32,7 +32,7 @@ class PlanIsReality : public testing::Test {
     GTEST_SKIP() << "a sanitizer's own memory is not planned";
 #endif
   }
-  // Of the time since reset_peak().
+  // The peak since reset_peak().
   static void expect_peak_near(std::string_view phase, std::size_t planned_bytes) {
     const std::size_t peak = peak_bytes();
     const double real = static_cast<double>(peak), planned = static_cast<double>(planned_bytes);

@@ -1,5 +1,5 @@
-// Whole runs against diffusers' FluxPipeline (tests/fixtures/pipelines): the same prompt and seed, the same
-// picture.
+// Whole runs against diffusers' FluxPipeline (tests/fixtures/pipelines): the same prompt and
+// seed, the same picture.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -227,8 +227,8 @@ std::size_t smallest_budget(const Checkpoint& model, const Backend& backend, Req
   return 0;
 }
 
-// Under the smallest budget the decoder's pictures between stages lie in a file: the same picture in much
-// less memory.
+// Under the smallest budget the decoder's pictures between stages lie in a file: the same picture
+// in much less memory.
 TEST(PipelineRuns, ScratchFileDrawsTheSamePictureInLittleMemory) {
   const TempFolder folder;
   const Checkpoint model = Checkpoint::dummy("tiny");

@@ -54,7 +54,7 @@ TEST(Preview, TheMapIsTheModelsElseFluxs) {
   const PreviewMap* flux = preview_map(Checkpoint::dummy("dev"));
   ASSERT_EQ(flux, &flux_preview_map());
   ASSERT_EQ(flux->rgb.size(), 16u);
-  // Of latents that are all 1, as the published figures add up.
+  // Latents that are all 1: as the published figures add up.
   const Image image = draw_preview(*flux, std::vector<float>(64, 1), 0, std::vector<float>(64), 1, 1);
   EXPECT_EQ(Bytes(image.rgb.begin(), image.rgb.begin() + 3), (Bytes{117, 135, 139}));
   const TempFolder folder;
@@ -110,7 +110,7 @@ class PreviewedRun : public testing::Test {
 
  private:
   TempFolder folder_;
-  std::optional<Model> model_;
+  std::optional<Checkpoint> model_;
 };
 
 TEST_F(PreviewedRun, HasOneAStepAndThePictureIsTheSame) {

@@ -1,5 +1,5 @@
-// Requests: defaults follow the model, nonsense is refused with its numbers; plans: golden figures of the
-// real models.
+// Requests: defaults follow the model, nonsense is refused with its numbers; plans: golden figures
+// of the real models.
 #include "pipeline/request.h"
 
 #include <gtest/gtest.h>
@@ -88,6 +88,37 @@ TEST(Decide, SaysWhatHasNoEffect) {
   EXPECT_EQ(job.notes.size(), 1u);
 }
 
+TEST(Decide, SaysThatGivenNoiseDrawsEqualPictures) {
+  const auto notes = [](int64_t count, const char* sampler) {
+    Request r;
+    r.noise_path = "noise.safetensors";
+    r.count = count;
+    r.sampler = sampler;
+    return decide_values(r, Model::dummy("dev")).notes;
+  };
+  EXPECT_EQ(notes(3, "euler"), (std::vector<std::string>{"all 3 pictures will be the same: they start "
+                                                         "from the given noise, and the sampler draws "
+                                                         "none"}));
+  EXPECT_TRUE(notes(1, "euler").empty());
+  EXPECT_TRUE(notes(3, "euler-a").empty());
+}
+
+// torch-cuda is a card that nobody named; A1111's NV is none.
+TEST(Decide, SaysThatNoiseDependsOnTheCard) {
+  const auto notes = [](const char* rng, int64_t edge) {
+    Request r;
+    r.rng = rng;
+    r.width = r.height = edge;
+    return decide_values(r, Model::dummy("dev")).notes;
+  };
+  ASSERT_EQ(notes("torch-cuda", 1024).size(), 1u);
+  EXPECT_NE(notes("torch-cuda", 1024)[0].find("262144 numbers"), std::string::npos);
+  EXPECT_TRUE(notes("torch-cuda", 256).empty());
+  for (const char* rng : {"torch-cpu", "torch-cuda:nv", "torch-cuda:rtx4090"}) {
+    EXPECT_TRUE(notes(rng, 1024).empty()) << rng;
+  }
+}
+
 TEST(Decide, GuidanceGoesToTrueCfgWhereThatRuns) {
   Request r;
   r.steps = 10;
@@ -96,8 +127,8 @@ TEST(Decide, GuidanceGoesToTrueCfgWhereThatRuns) {
   r.guidance_interval = "0,0.5";
   const Job distilled = decide_values(r, Checkpoint::dummy("dev"));
   ASSERT_EQ(distilled.guidances.size(), 10u);
-  EXPECT_NEAR(distilled.guidances[2], 5,
-              0.4);  // the middle of the guided five: 2w - 1, less what a mean over five needs
+  // The middle of the guided five: 2w - 1, less what a mean over five needs.
+  EXPECT_NEAR(distilled.guidances[2], 5, 0.4);
   EXPECT_EQ(distilled.guidances[5], 1.0f);
   EXPECT_TRUE(distilled.cfg_scales.empty());
   r.cfg = 4;
@@ -142,7 +173,7 @@ TEST(Plan, OutsideTheGuidanceIntervalThereIsOnePassAStep) {
   EXPECT_DOUBLE_EQ(flops(4, "0.2,0.2"), one);
 }
 
-// Of a backend with two threads, about: the plans of this file are the same on every machine.
+// About what a backend with two threads takes: the plans of this file are the same on every machine.
 const Machine kMachine{.workspace = {.bytes = 7 << 20, .conv_bytes = 9 << 20}};
 
 // What a plan says, in bytes: a line a phase, under each budget for each size.

@@ -1,5 +1,5 @@
-// darkroom.json: what a model recommends becomes the default of a request, and nothing in the file is taken
-// on trust.
+// darkroom.json: what a model recommends becomes the default of a request, and nothing in the file
+// is taken on trust.
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -132,8 +132,8 @@ TEST(ModelSettings, AreTheDefaultsAndTheRequestWins) {
   EXPECT_EQ(decide_values(request, model).steps(), 2);
 }
 
-// As diffusers has it: no true CFG without a negative prompt. A model that recommends it implies an empty
-// one.
+// As diffusers has it: no true CFG without a negative prompt. A model that recommends it
+// implies an empty one.
 TEST(ModelSettings, AModelsOwnCfgImpliesAnEmptyNegativePrompt) {
   const TempFolder folder;
   make_model_folder(folder / "m", R"({"cfg": 2})");

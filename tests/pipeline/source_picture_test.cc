@@ -35,6 +35,16 @@ class SourcePictures : public testing::Test {
   const Checkpoint tiny_ = Checkpoint::dummy("tiny"), dev_ = Checkpoint::dummy("dev");
 };
 
+// The encoder draws for each picture, so several from one given noise differ.
+TEST_F(SourcePictures, DifferFromOneGivenNoise) {
+  Request request;
+  request.noise_path = "noise.safetensors";
+  request.count = 3;
+  EXPECT_EQ(decide_values(request, tiny_).notes.size(), 1u);
+  request.init_path = picture(64, 64);
+  EXPECT_TRUE(decide_values(request, tiny_).notes.empty());
+}
+
 TEST_F(SourcePictures, GiveTheSizeUnlessItIsGiven) {
   const auto size = [&](int width, int height, std::optional<int64_t> w, std::optional<int64_t> h) {
     Request request;
@@ -116,8 +126,8 @@ TEST_F(SourcePictures, MaskIsReadAtTheCornersOfLatentPixels) {
   ASSERT_EQ(mask.size(), 32u);
   for (std::size_t token = 0; token < 8; ++token) {
     for (std::size_t i = 0; i < 4; ++i) {
-      const bool anew = token % 4 == 3 || (token % 4 == 2 && i % 2 == 1);
-      EXPECT_EQ(mask[token * 4 + i], anew ? 1 : 0) << token << "," << i;
+      const bool drawn = token % 4 == 3 || (token % 4 == 2 && i % 2 == 1);
+      EXPECT_EQ(mask[token * 4 + i], drawn ? 1 : 0) << token << "," << i;
     }
   }
   Image grey{16, 16, std::vector<uint8_t>(16 * 16 * 3, 127)};

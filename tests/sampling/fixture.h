@@ -18,8 +18,8 @@ inline nlohmann::json sampling_fixture(const char* part) {
   return read_json_file(DARKROOM_SOURCE_DIR "/tests/fixtures/sampling.json", 1 << 20).at(part);
 }
 
-// The f32 bit patterns of `values`, eight hexadecimal digits each: two lists are equal exactly when their
-// bits are.
+// The f32 bit patterns of `values`, eight hexadecimal digits each: two lists are equal exactly
+// when their bits are.
 inline std::string bits(std::span<const float> values) {
   std::string out;
   for (const float value : values) out += fmt::format("{:08x}", std::bit_cast<uint32_t>(value));

@@ -235,9 +235,9 @@ TEST(Guidance, ThresholdingKeepsEachChannelWithinTheReference) {
   EXPECT_EQ(at_zero, c.run({}));
 }
 
-// Pictures of one value: with the prompt N(m, 1), without it N(0, 1). At noise level t the velocity is known
-// in closed form, both differ by a number only, and guidance of w moves the mean to w·m exactly; the
-// deviation stays.
+// Pictures of one value: with the prompt N(m, 1), without it N(0, 1). At noise level t the velocity is
+// known in closed form, both differ by a number only, and guidance of w moves the mean to w·m exactly;
+// the deviation stays.
 TEST(Guidance, MovesTheMeanOfAGaussianAsTheorySays) {
   constexpr double kMean = 1.25;
   const auto velocity_at = [](double x, double t, double mean) {

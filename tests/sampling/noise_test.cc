@@ -69,8 +69,8 @@ TEST(TorchCudaNoise, SmallDevicesWrapAround) {
   EXPECT_TRUE(std::equal(second.begin(), second.end(), wrapped.begin() + 1024));
   EXPECT_FALSE(std::equal(second.begin(), second.end(), wrapped.begin() + 256))
       << "the cosine half, not a new counter";
-  // Sine and cosine halves of the same pair share a radius, so r² = a² + b² follows the exponential
-  // distribution.
+  // Sine and cosine halves of the same pair share a radius, so r² = a² + b² follows
+  // the exponential distribution.
   double sum = 0;
   for (std::size_t i = 0; i < 256; ++i) sum += wrapped[i] * wrapped[i] + wrapped[i + 256] * wrapped[i + 256];
   EXPECT_NEAR(sum / 256, 2.0, 0.6);
@@ -169,7 +169,7 @@ TEST(NoiseSource, NamesCardsAndTheirSizes) {
     EXPECT_EQ(parse_noise_source(std::string("torch-cuda:") + name), cuda(28, 1536)) << name;
   }
   EXPECT_EQ(parse_noise_source("torch-cuda:t4"), cuda(40, 1024));
-  for (const char* text : {"torch-cpu", "torch-cuda", "torch-cuda:128x1536"}) {
+  for (const char* text : {"torch-cpu", "torch-cuda", "torch-cuda:nv", "torch-cuda:128x1536"}) {
     EXPECT_EQ(noise_source_text(parse_noise_source(text)), text);
   }
   EXPECT_EQ(noise_source_text(parse_noise_source("torch-cuda:a100")), "torch-cuda:108x2048");
@@ -191,6 +191,7 @@ TEST(NoiseSource, ACardsSizeDecidesTheNoise) {
   EXPECT_NE(drawn("torch-cuda:rtx3060", large), drawn("torch-cuda", large));
   EXPECT_NE(drawn("torch-cuda:rtx3060", large), drawn("torch-cuda:t4", large));
   EXPECT_EQ(drawn("torch-cuda:rtx4090", large), drawn("torch-cuda", large));
+  EXPECT_EQ(drawn("torch-cuda:nv", large), drawn("torch-cuda", large));
   EXPECT_EQ(drawn("torch-cuda:168x256", large), drawn("torch-cuda:rtx3060", large)) << "blocks of 256";
 }
 

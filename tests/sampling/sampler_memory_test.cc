@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t kElements = 1 << 20, kVectorBytes = kElements * sizeof(float);
 
-// Of the allocations of at least half a vector; one thread.
+// The bytes in allocations of at least half a vector; one thread.
 std::size_t held_bytes = 0, peak_bytes = 0;
 
 void* counted(std::size_t size) {

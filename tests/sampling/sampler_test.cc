@@ -45,8 +45,8 @@ TEST(Sampler, StraightPathEndsAtThePicture) {
   for (std::size_t i = 0; i < picture.size(); ++i) EXPECT_NEAR(latents[i], picture[i], 1e-5);
 }
 
-// dx/dsigma = a·x from sigma 1 to 0: the exact end is x·exp(-a), and Euler's error halves with twice the
-// steps.
+// dx/dsigma = a·x from sigma 1 to 0: the exact end is x·exp(-a), and Euler's error halves
+// with twice the steps.
 TEST(Sampler, ConvergesAtFirstOrder) {
   const auto error_with = [](int64_t steps) {
     std::vector<float> latents = {1.0f};
@@ -60,8 +60,8 @@ TEST(Sampler, ConvergesAtFirstOrder) {
   EXPECT_LT(error_with(100), 2e-3);
 }
 
-// Pictures of one value, N(m, s): E[noise - picture | x] in closed form, and the path from noise z ends at m
-// + s·z.
+// Pictures of one value, N(m, s): E[noise - picture | x] in closed form, and the path from noise
+// z ends at m + s·z.
 constexpr double kMean = 0.7, kSpread = 0.4;
 
 float gaussian_velocity(double x, double sigma) {
@@ -101,8 +101,8 @@ TEST(Sampler, HigherOrdersConvergeFaster) {
   }
 }
 
-// Velocities 1 ± 0.1 in turn, which extrapolation magnifies the most: in equal steps 3.67 times in third
-// order.
+// Velocities 1 ± 0.1 in turn, which extrapolation magnifies the most: in equal steps 3.67
+// times in third order.
 TEST(Sampler, IpndmLowersItsOrderWhereStepsGrowQuickly) {
   const auto largest_growth = [](const std::vector<float>& sigmas) {
     std::vector<float> latents = {1.0f};

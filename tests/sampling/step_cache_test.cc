@@ -49,8 +49,8 @@ TEST(StepCache, KeepsWarmUpLastStepAndLimits) {
   EXPECT_EQ(skips("fbcache:0.1", 4, NAN), std::vector<int>());
 }
 
-// Each step adds at least 0.1803: thresholds bound the skips in a row (here at the polynomial's lowest
-// point).
+// Each step adds at least 0.1803: thresholds bound the skips in a row (here at the
+// polynomial's lowest point).
 TEST(StepCache, TeaCacheSumsUpWhatHasMoved) {
   EXPECT_EQ(skips("teacache:0.25,warmup=0,order=0,skips=9", 7, 0.0528), (std::vector<int>{1, 3, 5}));
   EXPECT_EQ(skips("teacache:0.4,warmup=0,order=0,skips=9", 8, 0.0528), (std::vector<int>{1, 2, 4, 5}));

@@ -14,8 +14,8 @@ namespace {
 
 constexpr uint32_t kLeaf = 1u << 8, kValue = 1u << 31;
 
-// A trie in which the children of the node at unit n lie at n ^ byte, with the same offsets as the real
-// format.
+// A trie in which the children of the node at unit n lie at n ^ byte, with the same offsets
+// as the real format.
 class TrieBuilder {
  public:
   explicit TrieBuilder(std::size_t units) : units_(units) { units_[0] = 256u << 10; }  // the root is node 256

@@ -72,8 +72,8 @@ TEST(T5Tokenizer, RefusesEveryBrokenFolder) {
   expect_all_refused("t5_tokenizer", [](const Sections& sections) { t5_from(sections); });
 }
 
-// The bundle that the broken ones are made from is a good one, so that they fail for the reason in their
-// name.
+// The bundle that the broken ones are made from is a good one, so that they fail for the
+// reason in their name.
 TEST(ClipTokenizer, TakesTheBundleThatTheBrokenOnesComeFrom) {
   const auto tokenizer =
       clip_from(parse_bundle("=== vocab.json\n{\"a\": 0, \"b</w>\": 1, \"ab</w>\": 2, \"<|startoftext|>\": "

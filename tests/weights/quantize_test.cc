@@ -1,5 +1,5 @@
-// Quantised weights against the definitions of the formats: error bounds follow from the spacing of their
-// values.
+// Quantised weights against the definitions of the formats: error bounds follow from the
+// spacing of their values.
 #include "weights/quantize.h"
 
 #include <gtest/gtest.h>
@@ -140,8 +140,8 @@ TEST(Quantize, SlicesAndTypesGiveTheSameBytes) {
 }
 
 TEST(Quantize, ScalesAreAlwaysUsable) {
-  constexpr float kLeast = std::numeric_limits<float>::min(), kMost = std::numeric_limits<float>::max();
-  for (const float largest : {0.0f, 1e-45f, kLeast, 1e-30f, 1.0f, kMost}) {
+  constexpr float kMin = std::numeric_limits<float>::min(), kMax = std::numeric_limits<float>::max();
+  for (const float largest : {0.0f, 1e-45f, kMin, 1e-30f, 1.0f, kMax}) {
     for (const float scale : {f8_scale(largest), i8_scale(largest)}) {
       EXPECT_TRUE(std::isnormal(scale)) << largest;
       EXPECT_TRUE(std::isfinite(largest / scale)) << largest;

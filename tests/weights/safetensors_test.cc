@@ -345,8 +345,8 @@ TEST(SafetensorsWrite, RoundTripsEveryType) {
   }
 }
 
-// The layout is the reference crate's: this is what its serialize() gives for the same tensors, byte for
-// byte.
+// The layout is the reference crate's: this is what its serialize() gives for the same
+// tensors, byte for byte.
 TEST(SafetensorsWrite, LaysOutAsTheReferenceDoes) {
   const TempFolder folder;
   std::vector<float> f = {1, 2};

@@ -16,8 +16,8 @@ using Pairs = std::vector<std::pair<std::string, std::string>>;
 // The spelling that darkroom writes of a key in any case; "" for a key that no program is known to write.
 std::string_view known_key(std::string_view key);
 
-// Whether a line with these pairs holds parameters: "Steps: N" (or darkroom's "Sigmas") and two more known
-// keys.
+// Whether a line with these pairs holds parameters: "Steps: N" (or darkroom's "Sigmas") and
+// two more known keys.
 bool are_parameters(const Pairs& pairs);
 
 // Reads a pair that other programs spell in their own ways: sampler, spacing, a seed of -1, whose noise.

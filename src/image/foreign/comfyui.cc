@@ -45,13 +45,13 @@ class Graph {
   }
 
   // The node that an input is linked to.
-  Node behind(const json& input) const {
+  Node origin(const json& input) const {
     if (!input.is_array() || input.size() != 2) return {};
     return input[0].is_string() ? node(input[0].get<std::string>())
                                 : node(input[0].is_number_integer() ? input[0].dump() : "");
   }
-  Node behind(const Node& from, const char* name) const {
-    return from && from.has(name) ? behind(from.inputs()[name]) : Node{};
+  Node origin(const Node& from, const char* name) const {
+    return from && from.has(name) ? origin(from.inputs()[name]) : Node{};
   }
 
   // An input's value, through the nodes that only hold one; null when there is none or it is computed.
@@ -73,7 +73,7 @@ const json* Graph::value(const Node& from, const char* name) const {
   const json* input = &from.inputs()[name];
   for (int links = 0; links < 16; ++links) {
     if (!input->is_structured()) return input;
-    const Node holder = behind(*input);
+    const Node holder = origin(*input);
     if (!holder) return nullptr;
     input = nullptr;
     // One input of its own kind and no other: a node that computes something from it has more.
@@ -171,14 +171,14 @@ std::vector<Node> GraphReader::samplers_before(const Node& start, std::set<std::
     const Node node = queue.front();
     if (is_sampler(node)) found.push_back(node);
     for (const json& input : node.inputs()) {
-      const Node behind = graph_.behind(input);
-      if (behind && seen->insert(behind.id).second) queue.push_back(behind);
+      const Node origin = graph_.origin(input);
+      if (origin && seen->insert(origin.id).second) queue.push_back(origin);
     }
   }
   return found;
 }
 
-// Those behind the picture that was saved; any at all when nothing is seen to be saved.
+// Those that lead to the picture that was saved; any at all when nothing is seen to be saved.
 std::vector<Node> GraphReader::samplers() const {
   std::vector<Node> found;
   std::set<std::string> seen;
@@ -208,7 +208,7 @@ void GraphReader::read() {
 }
 
 void GraphReader::read_noise(const Node& node) {
-  const Node noise = graph_.behind(node, "noise");
+  const Node noise = graph_.origin(node, "noise");
   if (!noise) return seed(node, node.has("noise_seed") ? "noise_seed" : "seed");
   if (!noise.has("noise_seed") && !noise.has("seed")) return name_node(noise, "the noise");
   seed(noise, noise.has("noise_seed") ? "noise_seed" : "seed");
@@ -238,8 +238,8 @@ void GraphReader::read_steps(const Node& node, const std::string& whose) {
 void GraphReader::read_sampler_node(const Node& node) {
   Recipe& recipe = found_.recipe;
   read_noise(node);
-  const Node sigmas = graph_.behind(node, "sigmas"), sampler = graph_.behind(node, "sampler");
-  const Node guider = graph_.behind(node, "guider");
+  const Node sigmas = graph_.origin(node, "sigmas"), sampler = graph_.origin(node, "sampler");
+  const Node guider = graph_.origin(node, "guider");
   const Node& guided = guider ? guider : node;  // who has prompts and cfg
   if (sigmas || node.has("steps")) read_steps(sigmas ? sigmas : node, sigmas ? "sigmas" : "");
   if (sampler && !sampler.has("sampler_name")) name_node(sampler, "euler instead");
@@ -247,14 +247,14 @@ void GraphReader::read_sampler_node(const Node& node) {
   if (named.has("sampler_name")) read_sampler("sampler_name", text(named, "sampler_name"), found_);
   if (guided.has("cfg")) number(guided, "cfg", recipe.cfg);
   const bool one_prompt = guided.has("conditioning");
-  read_text(graph_.behind(guided, one_prompt ? "conditioning" : "positive"), recipe.prompt, "prompt", true);
+  read_text(graph_.origin(guided, one_prompt ? "conditioning" : "positive"), recipe.prompt, "prompt", true);
   std::string negative;
-  if (guided.has("negative")) read_text(graph_.behind(guided, "negative"), negative, "negative", false);
+  if (guided.has("negative")) read_text(graph_.origin(guided, "negative"), negative, "negative", false);
   if (!negative.empty()) recipe.negative = negative;
   if (guider && !one_prompt && guider.type() != "CFGGuider") name_node(guider, "CFG instead");
-  read_latent(graph_.behind(node, "latent_image"));
-  Node model = graph_.behind(guided, "model");
-  if (!model) model = graph_.behind(sigmas, "model");
+  read_latent(graph_.origin(node, "latent_image"));
+  Node model = graph_.origin(guided, "model");
+  if (!model) model = graph_.origin(sigmas, "model");
   read_model(model);
 }
 
@@ -266,7 +266,7 @@ void GraphReader::read_encoder(const Node& node, std::string& out, const char* w
     add_not_repeated(found_, "clip_l", text(node, "clip_l"), std::string("of the ") + which);
   }
   if (has_guidance && node.has("guidance")) number(node, "guidance", found_.recipe.guidance);
-  const Node clip = graph_.behind(node, "clip");
+  const Node clip = graph_.origin(node, "clip");
   if (clip && clip.type() == "CLIPSetLastLayer") name_node(clip, "");
 }
 
@@ -285,9 +285,9 @@ void GraphReader::read_text(const Node& start, std::string& out, const char* whi
     Node next;
     for (const char* input : {"conditioning", "positive", "conditioning_1", "conditioning_to", ""}) {
       if (next) break;
-      next = *input ? graph_.behind(node, input) : Node{};
+      next = *input ? graph_.origin(node, input) : Node{};
     }
-    if (!next && !node.inputs().empty()) next = graph_.behind(node.inputs().front());
+    if (!next && !node.inputs().empty()) next = graph_.origin(node.inputs().front());
     node = next;
   }
   add_not_repeated(found_, which, "", "its text was not found");
@@ -306,8 +306,8 @@ void GraphReader::read_latent(const Node& start) {
       return;
     }
     name_node(node, "what it starts from");
-    Node next = graph_.behind(node, "samples");
-    if (!next) next = graph_.behind(node, "pixels");
+    Node next = graph_.origin(node, "samples");
+    if (!next) next = graph_.origin(node, "pixels");
     node = next;
   }
 }
@@ -338,8 +338,8 @@ void GraphReader::read_model(Node node) {
     } else if (node.type() != "Reroute") {
       name_node(node, "");
     }
-    Node next = graph_.behind(node, "model");
-    if (!next && !node.inputs().empty()) next = graph_.behind(node.inputs().front());
+    Node next = graph_.origin(node, "model");
+    if (!next && !node.inputs().empty()) next = graph_.origin(node.inputs().front());
     node = next;
   }
 }

@@ -15,8 +15,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kMostCount = 1 << 20;
-constexpr double kMostScale = 1e6;
+constexpr int kMaxInteger = 1 << 20;
+constexpr double kMaxScale = 1e6;
 
 std::string_view trimmed(std::string_view text) {
   const std::size_t first = text.find_first_not_of(" \t\r\n");
@@ -103,7 +103,7 @@ void store_seed(std::string_view name, const json& value, FoundRecipe& found) {
 
 void store_count(std::string_view name, const json& value, std::optional<int64_t>& out, FoundRecipe& found) {
   const double number = number_of(value).value_or(-1);
-  if (number >= 1 && number <= kMostCount && number == std::floor(number)) {
+  if (number >= 1 && number <= kMaxInteger && number == std::floor(number)) {
     out = static_cast<int64_t>(number);
   } else {
     add_not_repeated(found, name, value_text(value), "no whole number from 1 up");
@@ -112,7 +112,7 @@ void store_count(std::string_view name, const json& value, std::optional<int64_t
 
 void store_number(std::string_view name, const json& value, std::optional<double>& out, FoundRecipe& found) {
   const std::optional<double> number = number_of(value);
-  if (number && std::abs(*number) <= kMostScale) {
+  if (number && std::abs(*number) <= kMaxScale) {
     out = number;
   } else {
     add_not_repeated(found, name, value_text(value), "no number");
@@ -125,7 +125,7 @@ void store_size(std::string_view name, const std::string& value, FoundRecipe& fo
   bool has_digits = false;
   for (const char c : value + ' ') {
     if (c >= '0' && c <= '9') {
-      side = std::min(side * 10 + (c - '0'), kMostCount);
+      side = std::min(side * 10 + (c - '0'), kMaxInteger);
       has_digits = true;
     } else if (has_digits) {
       sides.push_back(side);

@@ -57,7 +57,7 @@ class ForeignFields {
   std::string last_ = {};  // the name under which take() found
 };
 
-// Of one value, for those who have no object: stores it, or names it as bad.
+// The same of one value without an object: stores it, or names it as bad.
 void store_seed(std::string_view name, const nlohmann::json& value, FoundRecipe& found);
 void store_count(std::string_view name, const nlohmann::json& value, std::optional<int64_t>& out,
                  FoundRecipe& found);

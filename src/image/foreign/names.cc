@@ -20,7 +20,7 @@ constexpr Name kSamplers[] = {
     {"euler a", "euler-a"},  {"euler-a", "euler-a"}, {"euler ancestral", "euler-a"}};
 constexpr Name kSpacings[] = {{"simple", "simple"}, {"beta", "beta"}, {"karras", "karras"}};
 
-// Spacings that darkroom lacks; named so that they are known behind a sampler's name.
+// Spacings that darkroom lacks; named so that they are known after a sampler's name.
 constexpr std::string_view kOtherSpacings[] = {"normal",
                                                "sgm uniform",
                                                "ddim uniform",

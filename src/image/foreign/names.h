@@ -7,7 +7,7 @@
 
 namespace darkroom {
 
-// Stores a sampler's name of any program, "Euler a", "dpmpp_2m", "k_euler", with a spacing behind it where
+// Stores a sampler's name of any program, "Euler a", "dpmpp_2m", "k_euler", with a spacing after it where
 // there is one ("DPM++ 2M Karras", "euler_beta"). What darkroom lacks goes to found.not_repeated.
 void read_sampler(std::string_view key, std::string_view name, FoundRecipe& found);
 void read_spacing(std::string_view key, std::string_view name, FoundRecipe& found);

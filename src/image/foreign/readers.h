@@ -1,6 +1,5 @@
-// One table of the programs whose recipes are JSON: how such an object is recognised, and what reads it.
-// To add a program: a file here, a row in readers.cc, a RecipeSource with its names. Used inside this room
-// only.
+// One table of the programs whose recipes are JSON: how such an object is recognised, and what reads it. To
+// add a program: a file here, a row in readers.cc, a RecipeSource with its names. Used inside this room only.
 #pragma once
 
 #include <map>
@@ -21,7 +20,7 @@ struct ForeignReader {
   void (*read)(const nlohmann::json& object, const Texts& texts, FoundRecipe& found);
 };
 
-// In the order in which they are asked: the surest sign first.
+// All of them, in the order in which they are asked: the surest sign first.
 std::span<const ForeignReader> foreign_readers();
 
 bool is_swarmui(const nlohmann::json& object);
