@@ -5,9 +5,10 @@ install(TARGETS darkroom_shared LIBRARY DESTINATION lib)
 install(FILES include/darkroom/darkroom.h DESTINATION include/darkroom)
 configure_file(cmake/darkroom.pc.in darkroom.pc @ONLY)
 install(FILES "${CMAKE_BINARY_DIR}/darkroom.pc" DESTINATION lib/pkgconfig)
-# The models that come with darkroom. Parts that they share are symbolic links, and stay links.
-install(DIRECTORY assets/ DESTINATION share/darkroom OPTIONAL)
-install(FILES LICENSE DESTINATION share/doc/darkroom)
+# The models that come with darkroom. Parts that they share are symbolic links, and stay links. The
+# tokenizers are in the library.
+install(DIRECTORY assets/ DESTINATION share/darkroom OPTIONAL PATTERN tokenizers EXCLUDE)
+install(FILES LICENSE THIRD_PARTY.md DESTINATION share/doc/darkroom)
 
 # The program describes itself when it is installed. A cross build without an emulator leaves these files out.
 if(NOT CMAKE_CROSSCOMPILING OR CMAKE_CROSSCOMPILING_EMULATOR)

@@ -59,6 +59,11 @@ seed_corpus() { # NAME FOLDER
       done
       printf '# low, high\n1\t4.5\r\n' >"$2/seed-file"
       ;;
+    t5_tokenizer)
+      printf '=== tokens\n<pad> 0 3\n</s> 0 3\n<unk> 0 2\n\342\226\201 -2 1\n\342\226\201a -3 1\nx 0 5\n%s' \
+        '=== unused' >"$2/seed-tokens"
+      printf '\nd\n=== ids\n1 2 0\n=== prompt\na <extra_id_9> b' >>"$2/seed-tokens"
+      ;;
     config)
       seed "$2" '*config.json' && seed "$2" '*.index.json'
       printf '{"width":128,"height":64,"steps":20,"cfg":2.0,"guidance":3.0,"max_text_tokens":24,"prompts":{"about":"a b",%s%s' \

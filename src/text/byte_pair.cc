@@ -20,15 +20,17 @@ namespace {
 
 constexpr const char* kWordEnd = "</w>";
 
-// GPT-2's printable code point for each byte: itself where it is printable Latin-1, else
-// the next from U+0100.
+bool is_printable_latin1(char32_t byte) {
+  return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+}
+
+// GPT-2's printable code point for each byte: itself where it is printable Latin-1, else the next from
+// U+0100.
 std::array<std::string, 256> byte_alphabet() {
   std::array<std::string, 256> names;
   char32_t next = 0x100;
   for (char32_t byte = 0; byte < 256; ++byte) {
-    const bool printable_byte =
-        (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
-    append_utf8(names[byte], printable_byte ? byte : next++);
+    append_utf8(names[byte], is_printable_latin1(byte) ? byte : next++);
   }
   return names;
 }
@@ -109,8 +111,31 @@ BytePairModel BytePairModel::from_json(const json& model, const std::string& pat
   return out;
 }
 
+BytePairModel BytePairModel::from_merges(const std::vector<std::pair<uint16_t, uint16_t>>& merges) {
+  BytePairModel out;
+  int32_t id = 0;
+  for (const bool printable_bytes : {true, false}) {
+    for (char32_t byte = 0; byte < 256; ++byte) {
+      if (is_printable_latin1(byte) != printable_bytes) continue;
+      out.inner_[byte] = id;
+      out.last_[byte] = 256 + id++;
+    }
+  }
+  id = 512;
+  out.merges_.reserve(merges.size());
+  for (const auto& [left, right] : merges) {
+    require(left < id && right < id, ErrorCode::kModel, "merge {} is of the pieces {} and {}, it makes {}",
+            id - 512, left, right, id);
+    out.merges_[uint64_t{left} << 32 | right] = {id - 512, id};
+    ++id;
+  }
+  out.size_ = id;
+  return out;
+}
+
 void BytePairModel::read_vocabulary(const json& object, const std::string& where) {
   vocabulary_ = parse_vocabulary(object, where);
+  size_ = static_cast<int32_t>(vocabulary_.size());
   const auto alphabet = byte_alphabet();
   for (std::size_t byte = 0; byte < 256; ++byte) {
     inner_[byte] = find(alphabet[byte]);

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace darkroom {
@@ -25,8 +26,12 @@ class BytePairModel {
   // The same from the object `model` of a tokenizer.json: `vocab`, and `merges` as texts or as pairs. Errors:
   // kModel with `path`, also for another kind of model.
   static BytePairModel from_json(const nlohmann::json& model, const std::string& path);
+  // The ids of the left and the right half of each merge, first the one that goes first, over the vocabulary
+  // that follows from them: 256 bytes in GPT-2's order, the same at the end of a word, the merges. Each half
+  // must be of a smaller id than its merge. The texts of the pieces are not kept: find() knows none.
+  static BytePairModel from_merges(const std::vector<std::pair<uint16_t, uint16_t>>& merges);
 
-  int32_t size() const { return static_cast<int32_t>(vocabulary_.size()); }
+  int32_t size() const { return size_; }
   // The id of a piece, -1 for none.
   int32_t find(const std::string& piece) const;
   // Which id stands for a byte that is no piece.
@@ -48,6 +53,7 @@ class BytePairModel {
   std::unordered_map<uint64_t, Merge> merges_;  // by left id << 32 | right id
   std::array<int32_t, 256> inner_ = {};         // ids of the single bytes, -1 for none
   std::array<int32_t, 256> last_ = {};          // the same at the end of a word
+  int32_t size_ = 0;
   int32_t unknown_ = 0;
 };
 

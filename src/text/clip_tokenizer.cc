@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/printable.h"
 #include "base/utf8.h"
+#include "text/built_in.h"
 #include "text/token_settings.h"
 #include "text/unicode.h"
 
@@ -173,6 +174,20 @@ ClipTokenizer ClipTokenizer::from_files(const ClipTokenizerFiles& files, const s
   out.pad_ = piece(settings.named.pad, "padding");
   out.model_.set_unknown(piece(settings.named.unk, "unknown"));
   out.vocabulary_size_ = settings.vocabulary_size;
+  return out;
+}
+
+ClipTokenizer ClipTokenizer::built_in() {
+  ClipTokenizer out;
+  out.model_ = BytePairModel::from_merges(built_in_clip_merges());
+  out.bos_ = out.model_.size();
+  out.eos_ = out.pad_ = out.bos_ + 1;
+  out.model_.set_unknown(out.eos_);
+  out.vocabulary_size_ = out.eos_ + 1;
+  // As the tokenizer_config.json of the FLUX.1 repositories has them.
+  out.raw_tokens_ = AddedTokenFinder({{.content = std::string(kEnd), .id = out.eos_}}, "CLIP tokenizer");
+  out.normalized_tokens_ =
+      normalized_finder({{.content = std::string(kStart), .id = out.bos_}}, "CLIP tokenizer");
   return out;
 }
 

@@ -37,6 +37,8 @@ class ClipTokenizer {
   static ClipTokenizer load(const std::filesystem::path& folder);
   // The same from memory; `where` is the name of the folder in messages.
   static ClipTokenizer from_files(const ClipTokenizerFiles& files, const std::filesystem::path& where);
+  // OpenAI's, which all FLUX.1 models have; it is part of the library, for models that come without one.
+  static ClipTokenizer built_in();
 
   // <|startoftext|>, at most max_tokens - 2 ids of the prompt, <|endoftext|>, and the padding token up to
   // exactly max_tokens. Bytes that are no UTF-8 count as U+FFFD each. Errors: kUsage unless

@@ -9,6 +9,7 @@
 #include "base/printable.h"
 #include "base/utf8.h"
 #include "text/base64.h"
+#include "text/built_in.h"
 #include "text/token_settings.h"
 #include "text/unicode.h"
 
@@ -20,6 +21,7 @@ namespace {
 
 constexpr std::size_t kMaxFileBytes = 16 << 20;  // the real file has 2.4 MB
 constexpr int64_t kMaxTokens = 1'000'000;
+constexpr std::size_t kMaxPieces = 1 << 20, kSentinels = 100;
 constexpr int32_t kUnknown = 2;                          // fixed in the reference, whatever the file says
 constexpr std::string_view kWordStart = "\xE2\x96\x81";  // U+2581
 
@@ -56,6 +58,48 @@ std::vector<std::string> sentinels(const json& config, const std::string& where)
   const int64_t count = JsonFields(config, where).integer("extra_ids", 100, 0, 1000);
   std::vector<std::string> out;
   for (int64_t i = 0; i < count; ++i) out.push_back(fmt::format("<extra_id_{}>", i));
+  return out;
+}
+
+void check_pieces(const T5Pieces& pieces, const std::string& where) {
+  const std::size_t count = pieces.tokens.size();
+  require(
+      count >= 1 && count <= kMaxPieces && pieces.scores.size() == count && pieces.token_type.size() == count,
+      ErrorCode::kModel, "{}: {} tokens, {} scores and {} types, expected as many of each, 1 to {}", where,
+      count, pieces.scores.size(), pieces.token_type.size(), kMaxPieces);
+  require(pieces.add_space_prefix, ErrorCode::kModel,
+          "{}: add_space_prefix is false, and T5 puts a space in front of each text", where);
+  for (std::size_t i = 0; i < count; ++i) {
+    const int32_t type = pieces.token_type[i];
+    require(type >= T5Pieces::kNormal && type <= T5Pieces::kUnused, ErrorCode::kModel,
+            "{}: token {} has the type {}, T5's have 1 to 5", where, i, type);
+    if (type != T5Pieces::kUnused && !is_valid_utf8(pieces.tokens[i])) {
+      fail(ErrorCode::kModel, "{}: token {}, '{}', is not valid UTF-8", where, i,
+           printable(pieces.tokens[i], 40));
+    }
+    require(type != T5Pieces::kUnknown || static_cast<int64_t>(i) == pieces.unknown, ErrorCode::kModel,
+            "{}: token {} is of the unknown type, and the unknown token's id is {}", where, i,
+            pieces.unknown);
+  }
+  for (const auto& [name, id] : {std::pair("end", pieces.eos), std::pair("unknown", pieces.unknown),
+                                 std::pair("padding", pieces.padding)}) {
+    const bool is_piece = id >= 0 && static_cast<std::size_t>(id) < count &&
+                          pieces.token_type[static_cast<std::size_t>(id)] != T5Pieces::kUnused;
+    require(is_piece, ErrorCode::kModel, "{}: the {} token has the id {}, which is none of the {} tokens",
+            where, name, id, count);
+  }
+}
+
+// The sentinels in the order of their ids: the last one comes first. None where the vocabulary has its own,
+// or no room for them behind its last piece, whose id plus one is `end`.
+std::vector<std::string> missing_sentinels(const T5Pieces& pieces, std::size_t end) {
+  std::vector<std::string> out;
+  if (pieces.tokens.size() - end < kSentinels) return out;
+  for (std::size_t i = 0; i < end; ++i) {
+    const bool used = pieces.token_type[i] != T5Pieces::kUnused;
+    if (used && pieces.tokens[i].starts_with("<extra_id_")) return out;
+  }
+  for (std::size_t i = kSentinels; i-- > 0;) out.push_back(fmt::format("<extra_id_{}>", i));
   return out;
 }
 
@@ -106,6 +150,58 @@ T5Tokenizer T5Tokenizer::from_files(const T5TokenizerFiles& files, const std::fi
   out.pad_ = piece(settings.named.pad, "padding");
   out.vocabulary_size_ = settings.vocabulary_size;
   return out;
+}
+
+T5Tokenizer T5Tokenizer::from_pieces(const T5Pieces& pieces, const std::string& where) {
+  check_pieces(pieces, where);
+  std::vector<UnigramModel::Piece> model;
+  std::vector<AddedToken> added;
+  model.reserve(pieces.tokens.size());
+  std::size_t end = 0;
+  for (std::size_t id = 0; id < pieces.tokens.size(); ++id) {
+    const int32_t type = pieces.token_type[id];
+    const auto is = [&](int32_t special) { return static_cast<int64_t>(id) == special; };
+    const bool used = type != T5Pieces::kUnused;
+    // Converters give to user-defined pieces a score below all others; transformers gives 0.
+    const double score = type == T5Pieces::kUserDefined ? 0.0 : double{pieces.scores[id]};
+    model.push_back({.text = pieces.tokens[id], .score = score, .used = used});
+    if (!used) continue;
+    end = id + 1;
+    if (type != T5Pieces::kNormal || is(pieces.eos) || is(pieces.unknown) || is(pieces.padding)) {
+      added.push_back({.content = pieces.tokens[id], .id = static_cast<int32_t>(id)});
+    }
+  }
+  const std::vector<std::string> sentinels = missing_sentinels(pieces, end);
+  for (const std::string& sentinel : sentinels) {
+    model[end] = {.text = sentinel};
+    added.push_back({.content = sentinel, .id = static_cast<int32_t>(end++)});
+  }
+  T5Tokenizer out;
+  out.model_ = UnigramModel(model, pieces.unknown, where);
+  if (!pieces.precompiled_charsmap.empty()) out.charsmap_ = Charsmap(pieces.precompiled_charsmap, where);
+  out.raw_tokens_ = AddedTokenFinder(std::move(added), where);
+  out.eos_ = pieces.eos;
+  out.pad_ = pieces.padding;
+  out.vocabulary_size_ = static_cast<int32_t>(end);
+  return out;
+}
+
+T5Tokenizer T5Tokenizer::built_in() {
+  BuiltInPieces data = built_in_t5_pieces();
+  T5Pieces pieces;
+  pieces.tokens = std::move(data.texts);
+  pieces.scores = std::move(data.scores);
+  pieces.precompiled_charsmap = std::move(data.charsmap);
+  pieces.token_type.resize(pieces.tokens.size(), T5Pieces::kNormal);
+  pieces.token_type[static_cast<std::size_t>(pieces.unknown)] = T5Pieces::kUnknown;
+  for (const int32_t id : {pieces.eos, pieces.padding}) {
+    pieces.token_type[static_cast<std::size_t>(id)] = T5Pieces::kControl;
+  }
+  const std::size_t count = pieces.tokens.size() + kSentinels;
+  pieces.tokens.resize(count);
+  pieces.scores.resize(count);
+  pieces.token_type.resize(count, T5Pieces::kUnused);
+  return from_pieces(pieces, "T5 tokenizer");
 }
 
 TokenIds T5Tokenizer::encode(const std::string& prompt, int64_t max_tokens) const {

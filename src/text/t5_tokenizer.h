@@ -26,6 +26,19 @@ struct T5TokenizerFiles {
   std::optional<std::string> special_tokens_map_json;
 };
 
+// A T5 vocabulary as GGUF files carry it, by the names that follow tokenizer.ggml there. The index of a piece
+// is its id.
+struct T5Pieces {
+  enum Type : int32_t { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
+
+  std::vector<std::string> tokens;
+  std::vector<float> scores;
+  std::vector<int32_t> token_type;
+  std::string precompiled_charsmap = {};  // its bytes; empty: texts stay as they are
+  bool add_space_prefix = true;
+  int32_t eos = 1, unknown = 2, padding = 0;
+};
+
 // Movable and copyable; encode() may be called from several threads at once.
 class T5Tokenizer {
  public:
@@ -33,6 +46,15 @@ class T5Tokenizer {
   static T5Tokenizer load(const std::filesystem::path& folder);
   // The same from memory; `where` is the name of the folder in messages.
   static T5Tokenizer from_files(const T5TokenizerFiles& files, const std::filesystem::path& where);
+  // Gives the ids of the tokenizer_2 folder that the same vocabulary would have. All pieces but normal ones
+  // are looked for in the prompt as it is; unused ones pad the embedding and are no pieces. T5's 100
+  // sentinels <extra_id_N> take the first unused ids at the end, where there is room and the file has none of
+  // its own. `remove_extra_whitespaces` plays no part: no piece goes over a space. Errors: kModel with
+  // `where`: lists of different lengths, types that T5 has not, pieces twice, special ids that are no pieces,
+  // and what UnigramModel and Charsmap refuse.
+  static T5Tokenizer from_pieces(const T5Pieces& pieces, const std::string& where);
+  // Google's, which all FLUX.1 models have; it is part of the library, for models that come without one.
+  static T5Tokenizer built_in();
 
   // At most max_tokens - 1 ids of the prompt, </s>, and the padding token up to exactly max_tokens. Bytes
   // that are no UTF-8 count as U+FFFD each. Errors: kUsage unless 1 <= max_tokens <= 1000000.

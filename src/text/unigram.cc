@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <unordered_set>
 
@@ -18,34 +19,52 @@ constexpr std::size_t kMaxPieceBytes = 1024;       // bounds the time per byte o
 constexpr std::size_t kMaxPiecesBytes = 4u << 20;  // bounds the size of the trie; T5's pieces have 250 kB
 constexpr double kUnknownPenalty = 10;             // below the worst piece; a constant of SentencePiece
 
+std::vector<UnigramModel::Piece> read_pieces(const json& vocabulary, const std::string& where) {
+  require(vocabulary.is_array() && !vocabulary.empty(), ErrorCode::kModel,
+          "{}: the vocabulary must be a list of [piece, score] with at least one of them", where);
+  std::vector<UnigramModel::Piece> pieces;
+  pieces.reserve(vocabulary.size());
+  for (const json& entry : vocabulary) {
+    require(entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_number(),
+            ErrorCode::kModel, "{}: piece {} is not a pair of a string and a number", where, pieces.size());
+    pieces.push_back({.text = entry[0].get_ref<const std::string&>(), .score = entry[1].get<double>()});
+  }
+  return pieces;
+}
+
 }  // namespace
 
 UnigramModel::UnigramModel(const json& vocabulary, int32_t unknown, const std::string& where)
+    : UnigramModel(read_pieces(vocabulary, where), unknown, where) {}
+
+UnigramModel::UnigramModel(const std::vector<Piece>& pieces, int32_t unknown, const std::string& where)
     : unknown_(unknown) {
-  require(vocabulary.is_array() && !vocabulary.empty(), ErrorCode::kModel,
-          "{}: the vocabulary must be a list of [piece, score] with at least one of them", where);
   std::vector<PieceTrie::Entry> entries;
   std::unordered_set<std::string_view> seen;
+  entries.reserve(pieces.size());
+  seen.reserve(pieces.size());
+  scores_.reserve(pieces.size());
   std::size_t total = 0;
-  for (const json& entry : vocabulary) {
+  double lowest = std::numeric_limits<double>::infinity();
+  for (const auto& [piece, score, used] : pieces) {
     const std::size_t id = scores_.size();
-    require(entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_number(),
-            ErrorCode::kModel, "{}: piece {} is not a pair of a string and a number", where, id);
-    const auto& piece = entry[0].get_ref<const std::string&>();
+    scores_.push_back(used ? score : 0);
+    if (!used) continue;
     total += piece.size();
     require(!piece.empty() && piece.size() <= kMaxPieceBytes && total <= kMaxPiecesBytes, ErrorCode::kModel,
             "{}: piece {} has {} bytes and all up to it {}, expected 1 to {} and at most {}", where, id,
             piece.size(), total, kMaxPieceBytes, kMaxPiecesBytes);
-    require(seen.insert(piece).second, ErrorCode::kModel, "{}: the piece '{}' occurs twice", where,
-            printable(piece, 40));
-    scores_.push_back(entry[1].get<double>());
-    require(std::isfinite(scores_.back()), ErrorCode::kModel, "{}: the score of piece {} is not finite",
-            where, id);
+    if (!seen.insert(piece).second) {
+      fail(ErrorCode::kModel, "{}: the piece '{}' occurs twice", where, printable(piece, 40));
+    }
+    require(std::isfinite(score), ErrorCode::kModel, "{}: the score of piece {} is not finite", where, id);
+    lowest = std::min(lowest, score);
     entries.push_back({piece, static_cast<int32_t>(id)});
   }
-  require(unknown >= 0 && static_cast<std::size_t>(unknown) < scores_.size(), ErrorCode::kModel,
-          "{}: the unknown piece is number {}, the vocabulary has {}", where, unknown, scores_.size());
-  unknown_score_ = *std::ranges::min_element(scores_) - kUnknownPenalty;
+  const bool known = unknown >= 0 && static_cast<std::size_t>(unknown) < pieces.size();
+  require(known && pieces[static_cast<std::size_t>(unknown)].used, ErrorCode::kModel,
+          "{}: the unknown piece is number {}, the vocabulary has {}", where, unknown, pieces.size());
+  unknown_score_ = lowest - kUnknownPenalty;
   trie_ = PieceTrie(std::move(entries));
 }
 

@@ -15,10 +15,18 @@ namespace darkroom {
 // Immutable; reading is thread-safe.
 class UnigramModel {
  public:
+  struct Piece {
+    std::string_view text;  // only read while building
+    double score = 0;
+    bool used = true;  // else it takes an id, and nothing more
+  };
+
   UnigramModel() = default;
-  // `vocabulary`: a list of [piece, score], the index is the id. `unknown`: the id that stands for what is no
-  // piece. Errors: kModel with `where`: wrong types, no pieces, more than 4 MB of them, a piece of more than
-  // 1024 bytes, two that are the same, `unknown` not among them.
+  // The index of a piece is its id. `unknown`: the id that stands for what is no piece. Errors: kModel with
+  // `where`: no pieces, more than 4 MB of them, a piece of none or more than 1024 bytes, two that are the
+  // same, a score that is not finite, `unknown` not among them. Only pieces that are used are looked at.
+  UnigramModel(const std::vector<Piece>& pieces, int32_t unknown, const std::string& where);
+  // The same from a list of [piece, score]. Errors: also for wrong types.
   UnigramModel(const nlohmann::json& vocabulary, int32_t unknown, const std::string& where);
 
   int32_t size() const { return static_cast<int32_t>(scores_.size()); }

@@ -11,7 +11,7 @@ prefix=$folder/prefix
 unset DARKROOM_ASSETS
 export XDG_CACHE_HOME=$folder/cache
 "$cmake" --install "$build" --prefix "$prefix" >"$folder/install.log" || fail "$(cat "$folder/install.log")"
-for file in bin/darkroom lib/libdarkroom.so include/darkroom/darkroom.h share/doc/darkroom/LICENSE; do
+for file in bin/darkroom lib/libdarkroom.so include/darkroom/darkroom.h share/doc/darkroom/{LICENSE,THIRD_PARTY.md}; do
   [ -e "$prefix/$file" ] || fail "$file is not installed"
 done
 for file in man/man1/darkroom.1 bash-completion/completions/darkroom zsh/site-functions/_darkroom; do
