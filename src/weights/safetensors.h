@@ -8,7 +8,7 @@
 #include <span>
 #include <string>
 
-#include "tensor/tensor.h"
+#include "weights/named_tensor.h"
 #include "weights/tensor_file.h"
 
 namespace darkroom {
@@ -17,11 +17,6 @@ namespace darkroom {
 // (github.com/huggingface/safetensors). Errors: kModel, beginning with `where`: no safetensors file (and what
 // it is instead, where that shows), cut short, or against a rule; see parse_safetensors_header().
 TensorFileHeader read_safetensors(std::span<const std::byte> file, const std::string& where);
-
-struct NamedTensor {
-  std::string name;
-  Tensor tensor;  // with data on the host; rows may be strided
-};
 
 struct WriteOptions {
   std::map<std::string, std::string> metadata = {};

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "weights/gguf_types.h"
 
 namespace darkroom {
 namespace {
@@ -416,7 +417,11 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, const std::str
 
 std::string_view stored_type_name(DType dtype) {
   const auto* type = std::ranges::find(kStoredTypes, std::optional(dtype), &StoredType::dtype);
-  return type == std::end(kStoredTypes) ? "" : type->name;
+  if (type != std::end(kStoredTypes)) return type->name;
+  if (dtype == DType::kNF4) return "NF4";
+  if (dtype == DType::kFP4) return "FP4";
+  const auto* block = std::ranges::find(kGgufTypes, std::optional(dtype), &GgufType::dtype);
+  return block == std::end(kGgufTypes) ? "" : block->name;
 }
 
 }  // namespace darkroom

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -18,20 +17,6 @@ std::string quoted(const std::string& text) {
     fail(ErrorCode::kUsage, "'{}' is not UTF-8 and cannot be a name or a text in a safetensors file",
          printable(text));
   }
-}
-
-// Rows joined: what the file holds of a tensor. Dense tensors are written where they lie, others from `copy`.
-std::span<const std::byte> joined_rows(const Tensor& tensor, std::vector<std::byte>& copy) {
-  const auto* data = static_cast<const std::byte*>(tensor.data);
-  if (tensor.dense()) return {data, tensor.bytes()};
-  copy.resize(tensor.bytes());
-  const std::size_t element = dtype_bytes(tensor.dtype);
-  const std::size_t row = static_cast<std::size_t>(tensor.cols()) * element;
-  if (row == 0) return copy;
-  for (std::size_t r = 0; r < static_cast<std::size_t>(tensor.rows()); ++r) {
-    std::memcpy(copy.data() + r * row, data + r * static_cast<std::size_t>(tensor.row_stride) * element, row);
-  }
-  return copy;
 }
 
 std::string shape_text(const std::vector<int64_t>& extents) {
@@ -54,17 +39,6 @@ void check_names(const std::vector<StoredTensor>& tensors, const std::string& wh
 std::size_t element_bytes(const StoredTensor& tensor) {
   if (tensor.dtype) return dtype_bytes(*tensor.dtype);
   return tensor.elements == 0 ? 0 : tensor.bytes / static_cast<std::size_t>(tensor.elements);
-}
-
-StoredTensor described(const NamedTensor& named) {
-  StoredTensor out;
-  out.name = named.name;
-  out.type = stored_type_name(named.tensor.dtype);
-  out.dtype = named.tensor.dtype;
-  for (int i = 0; i < named.tensor.shape.rank(); ++i) out.extents.push_back(named.tensor.shape[i]);
-  out.bytes = named.tensor.bytes();
-  out.elements = named.tensor.shape.numel();
-  return out;
 }
 
 }  // namespace
@@ -111,12 +85,8 @@ void write_safetensors(const std::filesystem::path& path, std::span<const NamedT
   std::map<std::string_view, const Tensor*> by_name;
   std::vector<StoredTensor> stored;
   for (const NamedTensor& named : tensors) {
-    const Tensor& tensor = named.tensor;
-    require(
-        tensor.present() && tensor.device == Device::kHost && (tensor.data != nullptr || tensor.bytes() == 0),
-        ErrorCode::kFailure, "{}: tensor '{}' has no data to write", path.string(), printable(named.name));
-    by_name[named.name] = &tensor;
-    stored.push_back(described(named));
+    by_name[named.name] = &named.tensor;
+    stored.push_back(stored_form(named, path.string()));
   }
   lay_out(stored);
   const std::string head = safetensors_head(stored, options.metadata, path.string());

@@ -29,7 +29,8 @@ struct StoredTensor {
 inline constexpr std::size_t kMaxStoredTensors = 100'000;
 inline constexpr std::size_t kMaxStoredRank = 32;
 
-// A safetensors file's word for a dtype: "F32", "F8_E4M3"; a block type's is GGUF's, "Q4_K".
+// A safetensors file's word for a dtype: "F32", "F8_E4M3"; a block type's is GGUF's, "Q4_K", or
+// "NF4" and "FP4", which no file lists.
 std::string_view stored_type_name(DType dtype);
 
 }  // namespace darkroom
