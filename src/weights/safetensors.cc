@@ -46,16 +46,17 @@ TensorFileHeader read_safetensors(std::span<const std::byte> file, const std::st
   if (!fits || length > kMaxHeaderBytes || first_character(text.substr(kLengthBytes, length)) != '{') {
     const std::string_view kind = known_other_kind(text);
     if (!kind.empty()) fail(ErrorCode::kModel, "{}: not a safetensors file but {}", where, kind);
-    require(file.size() >= kLengthBytes, ErrorCode::kModel, "{}: {} bytes are too few for a safetensors file",
-            where, file.size());
+    require(file.size() >= kLengthBytes, ErrorCode::kModel,
+            "{}: neither safetensors nor GGUF: {} bytes are too few", where, file.size());
     require(
         length <= kMaxHeaderBytes, ErrorCode::kModel,
-        "{}: not a safetensors file: its first 8 bytes promise a header of {} bytes, at most {} are allowed",
+        "{}: neither safetensors nor GGUF: its first 8 bytes promise a header of {} bytes, at most {} are "
+        "allowed",
         where, length, kMaxHeaderBytes);
     require(fits, ErrorCode::kModel,
             "{}: cut short: the file has {} bytes, its header alone needs {}; fetch it again", where,
             file.size(), length + kLengthBytes);
-    fail(ErrorCode::kModel, "{}: not a safetensors file: the header does not begin with '{{'", where);
+    fail(ErrorCode::kModel, "{}: neither safetensors nor GGUF: the header does not begin with '{{'", where);
   }
   SafetensorsHeader header = parse_safetensors_header(text.substr(kLengthBytes, length), where);
   const std::size_t begin = kLengthBytes + length, needed = begin + header.data_bytes;

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "weights/gguf.h"
 #include "weights/safetensors.h"
 
 namespace darkroom {
@@ -22,7 +23,15 @@ TensorFile::TensorFile(std::span<const std::byte> bytes, std::string where)
 }
 
 void TensorFile::read_header() {
-  header_ = read_safetensors(bytes_, where_);
+  const std::string_view begin(reinterpret_cast<const char*>(bytes_.data()),
+                               std::min(bytes_.size(), kGgufMagic.size()));
+  if (begin == kGgufMagic) {
+    GgufHeader header = read_gguf(bytes_, where_);
+    header_ = std::move(header.file);
+    fields_ = std::move(header.fields);
+  } else {
+    header_ = read_safetensors(bytes_, where_);
+  }
   by_name_.resize(header_.tensors.size());
   std::iota(by_name_.begin(), by_name_.end(), std::size_t{0});
   std::ranges::sort(by_name_, {}, [&](std::size_t i) -> std::string_view { return header_.tensors[i].name; });

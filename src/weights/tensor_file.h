@@ -1,4 +1,4 @@
-// One file of tensors, opened by its content: safetensors.
+// One file of tensors, opened by its content: safetensors or GGUF.
 //
 // Not a model: which tensors a model needs, and under which names, is weights/source.h. Model files are
 // untrusted input: every rule of the format is checked before a tensor is listed. Opening reads the header
@@ -16,6 +16,7 @@
 
 #include "base/file_map.h"
 #include "tensor/buffer.h"
+#include "weights/gguf_fields.h"
 #include "weights/stored_tensor.h"
 
 namespace darkroom {
@@ -46,6 +47,9 @@ class TensorFile {
   // In the order of their data.
   const std::vector<StoredTensor>& tensors() const { return header_.tensors; }
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
+  bool is_gguf() const { return fields_.has_value(); }
+  // The key-values of a GGUF; null for safetensors.
+  const GgufFields* fields() const { return fields_ ? &*fields_ : nullptr; }
   // Null when there is no tensor of that name.
   const StoredTensor* find(std::string_view name) const;
 
@@ -64,6 +68,7 @@ class TensorFile {
   std::optional<FileMap> file_;       // absent over memory
   std::span<const std::byte> bytes_;  // the whole file
   TensorFileHeader header_;
+  std::optional<GgufFields> fields_;  // of a GGUF
   std::vector<std::size_t> by_name_;  // indices into header_.tensors
 };
 
