@@ -57,7 +57,6 @@ SAFETENSORS = {
     "json_error": b'{"error":"Access to model black-forest-labs/FLUX.1-dev is restricted."}',
     "pytorch_zip": b"PK\x03\x04" + bytes(40),
     "pytorch_pickle": b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + bytes(40),
-    "gguf": b"GGUF\x03\0\0\0" + bytes(40),
     "gzip": b"\x1f\x8b\x08\0" + bytes(40),
     # The header is not the JSON that it must be.
     "header_empty": file("", data=16),
