@@ -79,11 +79,13 @@ run_target() { # TARGET
   corpus=$build/corpus/$name
   mkdir -p "$corpus"
   seed_corpus "$name" "$corpus"
-  broken=
-  [ -d "$fuzz/broken/$name" ] && broken=$fuzz/broken/$name
+  folders=
+  for kind in broken seeds; do
+    [ -d "$fuzz/$kind/$name" ] && folders="$folders $fuzz/$kind/$name"
+  done
   log=$build/fuzz-$name.log
   if ! nice "$1" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=2048 -print_final_stats=1 \
-    -artifact_prefix="$build/crash-$name-" "$corpus" $broken 2>"$log"; then
+    -artifact_prefix="$build/crash-$name-" "$corpus" $folders 2>"$log"; then
     tail -n 60 "$log"
     return 1
   fi
