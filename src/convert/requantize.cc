@@ -34,10 +34,6 @@ StoredTensor scale_for(const SourceTensor& source, WeightStorage form) {
   return scale;
 }
 
-std::size_t row_bytes(DType dtype, int64_t cols) {
-  return static_cast<std::size_t>(cols) * dtype_bytes(dtype);
-}
-
 // Makes room for so many bytes; what was there is lost.
 std::byte* room(Buffer& buffer, std::size_t bytes) {
   if (buffer.size() < bytes) {

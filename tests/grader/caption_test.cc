@@ -78,7 +78,7 @@ TEST(GraderCaption, WhatIsWrongIsNamed) {
   };
   for (const auto& [text, part] : cases) {
     SCOPED_TRACE(text);
-    expect_error(ErrorCode::kUsage, part, [&] { parse_caption(text, "file.png"); });
+    expect_error(ErrorCode::kUsage, part, [&, &text = text] { parse_caption(text, "file.png"); });
   }
 }
 
