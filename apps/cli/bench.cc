@@ -48,11 +48,13 @@ std::string describe(const json& bench) {
   Table table;
   table.left(1);
   table.left(2);
-  table.add({"name", "dtype", "shape", "seconds", "GFLOP/s", "of ceiling"});
+  table.left(3);
+  table.add({"name", "dtype", "weights", "shape", "seconds", "GFLOP/s", "of ceiling"});
   for (const json& row : bench.at("rows")) {
     const json& shape = row.at("shape");
     const json& fraction = row.at("fraction");
     table.add({row.at("name").get<std::string>(), row.at("dtype").get<std::string>(),
+               row.at("weights").get<std::string>(),
                shape.is_string() ? shape.get<std::string>() : shape.dump(),
                number_text(row.at("seconds"), "{:.4f}"), number_text(row.at("gflops"), "{:.1f}"),
                fraction.is_number() ? fmt::format("{:.0f} %", 100 * fraction.get<double>()) : "-"});
@@ -65,13 +67,16 @@ std::string describe(const json& bench) {
 void run_bench(const Command& self, const std::vector<std::string>& arguments) {
   EngineOptions options;
   ModelOptions chosen;
-  std::optional<std::string> budget;
+  std::optional<std::string> budget, weights;
   bool quick = false, as_json = false;
   Arguments parser(self);
   parser.add_switch("--quick", quick, "Fewer and smaller shapes: within 40 s on a slow machine");
   parser.add_switch("--json", as_json, "Print JSON");
   parser.add_text({"--budget", "SIZE", "Also run steps of the transformer within this much memory, or auto"},
                   budget);
+  parser.add_text({"--weights", "TYPE",
+                   "Only linear layers, with weights of this type beside bf16: f16, i8, q4_k, nf4, .."},
+                  weights);
   add_model_flags(parser, chosen, "a few full-width blocks with weights from a formula");
   add_cpu_flags(parser, options);
   if (!parser.parse(arguments)) return;
@@ -86,6 +91,7 @@ void run_bench(const Command& self, const std::vector<std::string>& arguments) {
   bench.quick = quick ? 1 : 0;
   bench.budget = budget ? budget->c_str() : nullptr;
   bench.model = model.get();
+  bench.weights = weights ? weights->c_str() : nullptr;
   // Nothing to clean up: a signal may end the program at once.
   const std::string text =
       take_text(engine, [&](char** out) { return darkroom_bench(engine.get(), &bench, out); });

@@ -485,6 +485,9 @@ typedef struct darkroom_bench_options {
   const char* budget;
   /* Whose steps those are. NULL: blocks of full width with weights from a formula. */
   darkroom_model* model;
+  /* NULL: none. Otherwise "f32", "f16", "bf16", "f8_e4m3", "f8_e5m2", "i8", or a block type such as "q4_k" or
+   * "nf4": only linear layers are measured, with such weights beside bf16. */
+  const char* weights;
 } darkroom_bench_options;
 
 DARKROOM_API void darkroom_bench_options_init_sized(darkroom_bench_options* options, size_t struct_size);

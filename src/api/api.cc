@@ -535,6 +535,7 @@ darkroom_status darkroom_bench(darkroom_engine* engine, const darkroom_bench_opt
       bench.quick = o.quick != 0;
       if (o.budget) bench.budget = o.budget;
       if (o.model) bench.model = &o.model->model;
+      if (o.weights) bench.weights = o.weights;
     }
     hand_out(darkroom::run_bench(bench), text);
   });

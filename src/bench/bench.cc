@@ -1,13 +1,29 @@
 #include "bench/bench.h"
 
+#include "base/printable.h"
 #include "bench/meter.h"
 #include "pipeline/request.h"
 
 namespace darkroom {
 namespace bench {
+namespace {
+
+std::optional<DType> parse_weights(const std::string& name) {
+  std::string names;
+  for (int i = 0; i < kDTypes; ++i) {
+    const DType dtype = static_cast<DType>(i);
+    if (!is_matrix_storage(dtype)) continue;
+    if (name == dtype_name(dtype)) return dtype;
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", dtype_name(dtype));
+  }
+  fail(ErrorCode::kUsage, "bench: no weights are of type '{}'; there are {}", printable(name), names);
+}
+
+}  // namespace
 
 nlohmann::json run_plan(const BenchOptions& options, const Plan& plan) {
   if (options.budget) decide_budget(*options.budget);  // a wrong one shows before the long work begins
+  const std::optional<DType> weights = options.weights ? parse_weights(*options.weights) : std::nullopt;
   Meter meter(options, plan.pace);
   const CpuCeilings& ceilings = meter.ceilings();
   const auto or_null = [](const std::optional<double>& value) {
@@ -21,8 +37,12 @@ nlohmann::json run_plan(const BenchOptions& options, const Plan& plan) {
                        {"int8_gops", or_null(ceilings.int8_gops)},
                        {"read_gbps", ceilings.read_gbps}};
   Rows rows(options.note);
-  measure_ops(meter, plan, rows);
-  measure_models(meter, plan, rows);
+  if (weights) {
+    measure_weights(meter, plan, *weights, rows);
+  } else {
+    measure_ops(meter, plan, rows);
+    measure_models(meter, plan, rows);
+  }
   result["rows"] = rows.json();
   if (options.budget) result["budget"] = measure_budget(meter, options, plan, rows);
   return result;

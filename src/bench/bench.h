@@ -35,8 +35,10 @@ struct BenchOptions {
   int threads = 0;                         // 0: one per available processor
   std::string isa = "auto";                // "auto" (or "") or a name of supported_isa_names()
   std::optional<std::string> budget = {};  // steps run within it, too: "auto" or bytes, as a request's
-  const Checkpoint* model =
-      nullptr;  // whose steps those are; absent: full-width blocks of a formula's weights
+  const Checkpoint* model = nullptr;  // whose steps those are; absent: full-width blocks of a formula's weights
+  // A name of dtype_name() for what a matrix may be stored as: only linear layers, with such weights beside
+  // bf16.
+  std::optional<std::string> weights = {};
   const std::atomic<bool>* cancel = nullptr;   // set from any thread to stop
   std::function<void(std::string)> note = {};  // if set, called with one line per finished or left-out row
 };
@@ -44,7 +46,7 @@ struct BenchOptions {
 // Runs the bench. The result:
 //   {"cpu": {"name", "isa", "threads"},
 //    "ceiling": {"f32_gflops", "bf16_gflops", "int8_gops", "read_gbps"},
-//    "rows": [{"name", "dtype", "shape", "seconds", "gflops", "gbps", "fraction", "runs"}]}
+//    "rows": [{"name", "dtype", "weights", "shape", "seconds", "gflops", "gbps", "fraction", "runs"}]}
 // and with a budget
 //    "budget": {"bytes", "model", "rows": [{"dtype", "shape", "planned_bytes", "kept_blocks",
 //      "streamed_blocks", "slots", "seconds", "gflops", "bytes_read", "read_seconds", "compute_seconds",
@@ -52,15 +54,16 @@ struct BenchOptions {
 // of a step in the middle of a run: bytes read and how long the reading thread took for them; wait_seconds
 // that the work stood still for them, compute_seconds the rest of the step; ratio is the step's time over
 // the longer of computing and reading, so 1 means that one hides the other.
-// The ceiling is the one measured first; null where the CPU lacks what it needs.
-// dtype is that of the activations; weights are bf16 in every row. seconds: the fastest run, of `runs`.
-// gflops is null for rows without counted FLOPs, gbps for rows that no memory ceiling is applied to. Rows:
+// The ceiling is the one measured first; null stands for what the CPU lacks.
+// dtype is that of the activations; weights are bf16, with `weights` of that type in every second row.
+// seconds: the fastest run, of `runs`. gflops is null for rows without counted FLOPs, gbps for rows that no
+// memory ceiling is applied to. Rows:
 //   matmul MxKxN; modulation MxKxN (few rows, so bound by reading weights); attention LxHEADSxDIM;
 //   conv2d IN->OUT KxK [up2] @HxW (input pixels); norm_modulate, qk_norm_rope LxD; group_norm HxWxC (with
 //   SiLU); double_block, single_block, step (all of a step's blocks) by tokens; vae_decode by pixels.
-// Errors: kUsage for an unknown instruction set, one that this processor lacks, or a thread count out
-// of range, or what is no budget; kOutOfMemory for a budget that is too small; kCancelled between runs
-// or blocks; kOutOfMemory.
+// Errors: kUsage for an unknown instruction set, one that this processor lacks, or a thread count out of
+// range, what is no type for weights, or what is no budget; kOutOfMemory for a budget that is too small;
+// kCancelled between runs or blocks; kOutOfMemory.
 nlohmann::json run_bench(const BenchOptions& options);
 
 }  // namespace darkroom

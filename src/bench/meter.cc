@@ -99,6 +99,7 @@ void Rows::add(const Row& row, const std::vector<Sample>& samples) {
       samples.begin(), samples.end(), [](const Sample& a, const Sample& b) { return a.seconds < b.seconds; });
   nlohmann::json json = {{"name", row.name},
                          {"dtype", dtype_name(row.activation)},
+                         {"weights", dtype_name(row.weights)},
                          {"shape", row.shape},
                          {"seconds", best.seconds / row.calls},
                          {"gflops", nullptr},
@@ -115,8 +116,11 @@ void Rows::add(const Row& row, const std::vector<Sample>& samples) {
     rate += fmt::format(", {:.1f} GB/s", json["gbps"].get<double>());
   }
   if (note_) {
-    note_(fmt::format("{} {} {}: {:.4g} s{}, {:.0f} % of the ceiling", row.name, dtype_name(row.activation),
-                      row.shape, best.seconds / row.calls, rate, 100 * best.ideal_seconds / best.seconds));
+    const std::string weights =
+        row.weights == DType::kBF16 ? "" : fmt::format(" x {}", dtype_name(row.weights));
+    note_(fmt::format("{} {}{} {}: {:.4g} s{}, {:.0f} % of the ceiling", row.name, dtype_name(row.activation),
+                      weights, row.shape, best.seconds / row.calls, rate,
+                      100 * best.ideal_seconds / best.seconds));
   }
   rows_.push_back(std::move(json));
 }

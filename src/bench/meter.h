@@ -93,6 +93,7 @@ struct Row {
   std::string shape;
   Work work;      // of one run
   int calls = 1;  // equal ops in one run; the result is of one of them
+  DType weights = DType::kBF16;
 };
 
 // The rows of the result.
@@ -112,8 +113,10 @@ class Rows {
   nlohmann::json rows_ = nlohmann::json::array();
 };
 
-// Each adds its rows of the plan.
+// Each adds its rows of the plan; measure_weights() those of linear layers, first with bf16 weights, then
+// with weights of the type.
 void measure_ops(Meter& meter, const Plan& plan, Rows& rows);
+void measure_weights(Meter& meter, const Plan& plan, DType weights, Rows& rows);
 void measure_models(Meter& meter, const Plan& plan, Rows& rows);
 // What the result has under "budget"; options.budget must be given. `rows` says what is left out.
 nlohmann::json measure_budget(Meter& meter, const BenchOptions& options, const Plan& plan, Rows& rows);

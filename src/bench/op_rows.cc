@@ -25,26 +25,29 @@ Work times(const Work& work, int calls) {
   return {work.matmul_flops * calls, work.attention_flops * calls, work.bytes * calls};
 }
 
-void measure_matmul(Meter& meter, const MatmulShape& s, DType activation, Rows& rows) {
-  const Row row{"matmul", activation, fmt::format("{}x{}x{}", s.m, s.k, s.n), matmul_work(s)};
+void measure_matmul(Meter& meter, const MatmulShape& s, DType activation, Rows& rows,
+                    DType weights = DType::kBF16) {
+  const Row row{"matmul", activation, fmt::format("{}x{}x{}", s.m, s.k, s.n), matmul_work(s), 1, weights};
   if (!rows.may_run(meter, row)) return;
   Operands in;
   const Tensor x = in.random(activation, {s.m, s.k}), out = in.random(activation, {s.m, s.n});
-  const Linear w{in.random(DType::kBF16, {s.n, s.k}, unit_gain(s.k)), in.random(DType::kBF16, {s.n})};
+  const Linear w{in.random(weights, {s.n, s.k}, unit_gain(s.k)), in.random(DType::kBF16, {s.n})};
   Arena arena = Arena::counting();
   const Context ctx = meter.context(activation, arena);
   rows.measure(meter, row, [&] { ops::linear_into(ctx, x, w, Activation::kNone, out); });
 }
 
-void measure_modulation(Meter& meter, const MatmulShape& s, DType activation, Rows& rows) {
-  const Work work = modulation_work(s, activation);
+void measure_modulation(Meter& meter, const MatmulShape& s, DType activation, Rows& rows,
+                        DType stored = DType::kBF16) {
+  const Work work = modulation_work(s, activation, stored);
   const int calls = sets(meter.pace(), work.bytes);
-  const Row row{"modulation", activation, fmt::format("{}x{}x{}", s.m, s.k, s.n), times(work, calls), calls};
+  const Row row{"modulation",       activation, fmt::format("{}x{}x{}", s.m, s.k, s.n),
+                times(work, calls), calls,      stored};
   if (!rows.may_run(meter, row)) return;
   Operands in;
   const Tensor x = in.random(activation, {s.m, s.k}), out = in.random(activation, {s.m, s.n});
   std::vector<Linear> weights{
-      {in.random(DType::kBF16, {s.n, s.k}, unit_gain(s.k)), in.random(DType::kBF16, {s.n})}};
+      {in.random(stored, {s.n, s.k}, unit_gain(s.k)), in.random(DType::kBF16, {s.n})}};
   while (static_cast<int>(weights.size()) < calls) {
     weights.push_back({in.copy(weights[0].weight), weights[0].bias});
   }
@@ -153,6 +156,17 @@ void measure_ops(Meter& meter, const Plan& plan, Rows& rows) {
     for (const ConvShape& s : plan.convs) measure_conv(meter, s, a, rows);
     for (const int64_t tokens : plan.norm_tokens) measure_norms(meter, tokens, plan.transformer, a, rows);
     for (const GroupNormShape& s : plan.group_norms) measure_group_norm(meter, s, a, rows);
+  }
+}
+
+void measure_weights(Meter& meter, const Plan& plan, DType weights, Rows& rows) {
+  for (const DType a : kActivations) {
+    for (const MatmulShape& s : plan.matmuls) {
+      for (const DType w : {DType::kBF16, weights}) measure_matmul(meter, s, a, rows, w);
+    }
+    for (const MatmulShape& s : plan.modulations) {
+      for (const DType w : {DType::kBF16, weights}) measure_modulation(meter, s, a, rows, w);
+    }
   }
 }
 

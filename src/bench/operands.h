@@ -12,13 +12,16 @@ namespace darkroom::bench {
 
 class Operands {
  public:
-  // Dense, uniform in [−scale, scale] around `middle`; dtype f32 or bf16. Errors: kOutOfMemory.
+  // Dense, in [−scale, scale] around `middle`, uniform but in 8-bit and block types; of these and f16, which
+  // are for matrices, around 0, i8 with a scale. Errors: kOutOfMemory.
   Tensor random(DType dtype, const Shape& shape, float scale = 1, float middle = 0);
   // Another tensor with the same numbers in memory of its own.
   Tensor copy(const Tensor& tensor);
 
  private:
   Tensor take(DType dtype, const Shape& shape);
+  float unit();  // in [−1, 1)
+  Tensor random_blocks(DType dtype, const Shape& shape, float scale);
   std::list<Buffer> buffers_;
   uint32_t state_ = 2463534242u;
 };

@@ -5,9 +5,7 @@
 namespace darkroom::bench {
 namespace {
 
-double bytes_of(int64_t elements, DType dtype) {
-  return static_cast<double>(elements) * static_cast<double>(dtype_bytes(dtype));
-}
+double bytes_of(int64_t elements, DType dtype) { return static_cast<double>(row_bytes(dtype, elements)); }
 
 double conv_flops(int64_t in, int64_t out, int64_t out_size, int64_t kernel) {
   return 2.0 * static_cast<double>(out_size * out_size) * static_cast<double>(in * out * kernel * kernel);
@@ -38,9 +36,10 @@ Work matmul_work(const MatmulShape& s) {
   return {.matmul_flops = 2.0 * static_cast<double>(s.m) * static_cast<double>(s.k * s.n)};
 }
 
-Work modulation_work(const MatmulShape& s, DType activation) {
+Work modulation_work(const MatmulShape& s, DType activation, DType weights) {
   Work work = matmul_work(s);
-  work.bytes = bytes_of(s.k * s.n + s.n, DType::kBF16) + bytes_of(s.m * (s.k + s.n), activation);
+  work.bytes =
+      bytes_of(s.k * s.n, weights) + bytes_of(s.n, DType::kBF16) + bytes_of(s.m * (s.k + s.n), activation);
   return work;
 }
 

@@ -27,8 +27,8 @@ Rates higher(const Rates& a, const Rates& b);
 double ideal_seconds(const Work& work, const Rates& rates);
 
 Work matmul_work(const MatmulShape& shape);
-// A matmul that is bound by reading bf16 weights: x and the result count too.
-Work modulation_work(const MatmulShape& shape, DType activation);
+// A matmul that is bound by reading weights: x, a bf16 bias and the result count too.
+Work modulation_work(const MatmulShape& shape, DType activation, DType weights = DType::kBF16);
 Work attention_work(const AttentionShape& shape);
 Work conv_work(const ConvShape& shape);
 Work norm_modulate_work(int64_t tokens, int64_t width, DType activation);

@@ -15,7 +15,7 @@ struct layout_field {
   size_t at, bytes;
 };
 
-extern const struct layout_field layout_272[], layout_288[], layout_today[];
+extern const struct layout_field layout_272[], layout_288[], layout_296[], layout_today[];
 
 #ifdef __cplusplus
 }

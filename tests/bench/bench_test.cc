@@ -126,6 +126,40 @@ TEST(Bench, EveryInstructionSetCanBeForced) {
   }
 }
 
+ErrorCode code_of(const BenchOptions& options) {
+  try {
+    run_plan(options, miniature());
+  } catch (const Error& e) {
+    return e.code();
+  }
+  ADD_FAILURE() << "no error";
+  return ErrorCode::kFailure;
+}
+
+TEST(Bench, WeightsOfATypeStandBesideBfloat16) {
+  Plan plan;
+  plan.pace = miniature().pace;
+  plan.matmuls = {{12, 256, 16}};
+  plan.modulations = {{1, 256, 40}};
+  plan.vae_pixels = {16};  // left out: only linear layers are asked for
+  for (int i = 0; i < kDTypes; ++i) {
+    const DType dtype = static_cast<DType>(i);
+    if (!is_matrix_storage(dtype) || dtype == DType::kBF16) continue;
+    const std::string name(dtype_name(dtype));
+    SCOPED_TRACE(name);
+    const nlohmann::json rows = run_plan({.threads = 1, .weights = name}, plan).at("rows");
+    ASSERT_EQ(rows.size(), 8u);
+    for (std::size_t row = 0; row < rows.size(); ++row) {
+      EXPECT_EQ(rows[row].at("weights"), row % 2 == 0 ? "bf16" : name);
+      EXPECT_EQ(rows[row].at("name"), row % 4 < 2 ? "matmul" : "modulation");
+    }
+    const double bytes = rows[3].at("gbps").get<double>() * rows[3].at("seconds").get<double>() * 1e9;
+    EXPECT_NEAR(bytes, static_cast<double>(row_bytes(dtype, 256 * 40)) + 2 * (40 + 256 + 40), 1);
+  }
+  EXPECT_EQ(code_of({.threads = 1, .weights = "q9_9"}), ErrorCode::kUsage);
+  EXPECT_EQ(code_of({.threads = 1, .weights = "i32"}), ErrorCode::kUsage);
+}
+
 TEST(Bench, ABudgetRunsStepsThatStream) {
   Plan plan;
   plan.pace = miniature().pace;
@@ -165,16 +199,6 @@ TEST(Bench, ABudgetRunsStepsThatStream) {
   const nlohmann::json of_model = run_plan(options, plan).at("budget");
   EXPECT_EQ(of_model.at("model"), "dummy-tiny");
   EXPECT_EQ(of_model.at("rows").at(0).at("shape"), "2+3 blocks, 14 tokens");
-}
-
-ErrorCode code_of(const BenchOptions& options) {
-  try {
-    run_plan(options, miniature());
-  } catch (const Error& e) {
-    return e.code();
-  }
-  ADD_FAILURE() << "no error";
-  return ErrorCode::kFailure;
 }
 
 TEST(Bench, WrongOptionsAreRefused) {
