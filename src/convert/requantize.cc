@@ -34,10 +34,6 @@ StoredTensor scale_for(const SourceTensor& source, WeightStorage form) {
   return scale;
 }
 
-std::size_t row_bytes(DType dtype, int64_t cols) {
-  return static_cast<std::size_t>(cols) * dtype_bytes(dtype);
-}
-
 // Makes room for so many bytes; what was there is lost.
 std::byte* room(Buffer& buffer, std::size_t bytes) {
   if (buffer.size() < bytes) {
@@ -71,7 +67,8 @@ std::span<const float> scales_of_rows(const std::vector<float>& scales, int64_t 
 
 WeightStorage parse_form(const std::string& name, const std::string& what) {
   const std::optional<WeightStorage> form = parse_storage(name);
-  if (!form || *form == WeightStorage::kAsStored) {
+  // Safetensors, which this writes, has no block types.
+  if (!form || *form == WeightStorage::kAsStored || is_block(storage_dtype(*form))) {
     fail(ErrorCode::kUsage, "{} is '{}'; there are bf16, fp8, fp8-scaled and int8", what, name);
   }
   return *form;
@@ -94,7 +91,7 @@ Converted plan_tensor(const SourceTensor& source, WeightStorage form) {
   }
   out.weight.dtype = storage_dtype(form);
   out.weight.type = stored_type_name(storage_dtype(form));
-  out.weight.bytes = static_cast<std::size_t>(source.stored.elements) * dtype_bytes(storage_dtype(form));
+  out.weight.bytes = row_bytes(storage_dtype(form), source.stored.elements);
   if (scales_of(source, form) > 0) out.scale = scale_for(source, form);
   return out;
 }
@@ -120,14 +117,15 @@ void Requantizer::for_blocks(const SourceTensor& source, const UseBlock& use) {
   const int64_t all = stored.extents[0], cols = stored.extents[1];
   const std::vector<float> scales = source.scale ? read_scales(source) : std::vector<float>();
   const DType dtype = *stored.dtype;
-  const int64_t step = rows_in_block(row_bytes(source.scale ? DType::kF32 : dtype, cols));
+  const bool widened = source.scale || is_block(dtype);
+  const int64_t step = rows_in_block(row_bytes(widened ? DType::kF32 : dtype, cols));
   for (int64_t first = 0; first < all && cols > 0; first += step) {
     stop_if_cancelled();
     const Shape shape{std::min(step, all - first), cols};
-    Tensor rows(room(stored_, static_cast<std::size_t>(shape.numel()) * dtype_bytes(dtype)), dtype, shape);
+    Tensor rows(room(stored_, row_bytes(dtype, shape.numel())), dtype, shape);
     source.read(static_cast<std::size_t>(first) * row_bytes(dtype, cols),
                 {static_cast<std::byte*>(rows.data), rows.bytes()});
-    if (source.scale) {
+    if (widened) {
       const Tensor wide(room(wide_, static_cast<std::size_t>(shape.numel()) * sizeof(float)), DType::kF32,
                         shape);
       for_rows(source, first, rows, [&](int64_t begin, int64_t count) {
@@ -183,7 +181,7 @@ void Requantizer::write(const Converted& tensor, NewFile& file, std::size_t data
   for_blocks(source, [&](int64_t first, const Tensor& rows) {
     if (tensor.form == WeightStorage::kF8) clamps = largest(source, first, rows) > kLargestF8E4M3 || clamps;
     const DType dtype = *tensor.weight.dtype;
-    const std::size_t bytes = static_cast<std::size_t>(rows.shape.numel()) * dtype_bytes(dtype);
+    const std::size_t bytes = row_bytes(dtype, rows.shape.numel());
     const Tensor out(room(out_, bytes), dtype, rows.shape);
     for_rows(source, first, rows, [&](int64_t begin, int64_t count) {
       const Tensor part = rows.slice_rows(begin, count);
