@@ -17,7 +17,8 @@
 namespace darkroom {
 
 // A source whose chosen matrices come in `storage`; everything else, and what is in that storage already (for
-// fp8: any f8, scaled or not), comes as `base` has it.
+// fp8: any f8, scaled or not), comes as `base` has it. So does, of block types, a matrix whose rows are no
+// whole blocks.
 class RequantizingSource : public WeightSource {
  public:
   // `chosen`: by name, which tensors of two extents.
