@@ -11,20 +11,25 @@ void add_linear(Cases& cases) {
   struct Size {
     int64_t m, k, n;
   };
-  // One row, fewer rows than a tile, tile edges, several blocks of K, and a small head.
+  // One row, fewer rows than a tile, tile edges, several blocks of K, and a small head; rows of whole blocks.
   for (const Size s : {Size{1, 64, 96}, Size{3, 7, 5}, Size{5, 300, 17}, Size{28, 256, 130},
-                       Size{67, 96, 200}, Size{130, 1030, 70}, Size{64, 64, 1}, Size{1, 1, 1}}) {
+                       Size{67, 96, 200}, Size{130, 1030, 70}, Size{64, 64, 1}, Size{1, 1, 1},
+                       Size{1, 512, 70}, Size{5, 768, 37}, Size{40, 1280, 75}}) {
     const std::string shape = fmt::format("{}x{}x{}", s.m, s.k, s.n);
-    cases.push_back({"linear " + shape, s.k, true, [s](const Context& ctx, Operands& in) {
+    cases.push_back({"linear " + shape, s.k, true,
+                     [s](const Context& ctx, Operands& in) {
                        const Tensor x = in.activation({s.m, s.k});
                        return ops::linear(ctx, x, in.linear(s.k, s.n));
-                     }});
-    cases.push_back({"linear_gate_residual " + shape, s.k, true, [s](const Context& ctx, Operands& in) {
+                     },
+                     s.k});
+    cases.push_back({"linear_gate_residual " + shape, s.k, true,
+                     [s](const Context& ctx, Operands& in) {
                        const Tensor x = in.strided({s.m, s.k}), out = in.strided({s.m, s.n});
                        const Tensor gate = in.f32({s.n});
                        ops::linear_gate_residual(ctx, x, in.linear(s.k, s.n), gate, out);
                        return out;
-                     }});
+                     },
+                     s.k});
   }
   for (const Activation act : {Activation::kGeluTanh, Activation::kQuickGelu, Activation::kSilu}) {
     for (const int64_t rows : {2, 40}) {
@@ -217,6 +222,12 @@ void add_elementwise(Cases& cases) {
                      const int32_t ids[] = {0, 4, 4, 11, 2};
                      return ops::embed(ctx, in.weight({12, 37}), ids);
                    }});
+  cases.push_back({"embed rows of 512", 1, true,
+                   [](const Context& ctx, Operands& in) {
+                     const int32_t ids[] = {3, 0, 3, 2};
+                     return ops::embed(ctx, in.weight({5, 512}), ids);
+                   },
+                   512});
   cases.push_back({"convert to f32", 1, false, [](const Context& ctx, Operands& in) {
                      return ops::convert(ctx, in.strided({7, 45}), DType::kF32);
                    }});

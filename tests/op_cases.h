@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ops/ops.h"
+#include "tensor/blocks.h"
 #include "tensor/buffer.h"
 
 namespace darkroom {
@@ -18,16 +19,18 @@ namespace darkroom {
 class Operands {
  public:
   enum class Scales { kNone, kOne, kPerRow };  // of the matrices of linear layers
-  Operands(DType activation, DType weight, Scales scales = Scales::kNone)
-      : activation_(activation), weight_(weight), scales_(scales) {}
+  // round_to_bf16: the weights of products that are f16 or of a block type become bf16, as backends may round
+  // them.
+  Operands(DType activation, DType weight, Scales scales = Scales::kNone, bool round_to_bf16 = false)
+      : activation_(activation), weight_(weight), scales_(scales), round_to_bf16_(round_to_bf16) {}
 
   // A dense activation, uniform in [−scale, scale].
   Tensor activation(const Shape& shape, float scale = 1) { return fill(activation_, shape, 0, scale, 0); }
   // The same as a column slice of a wider tensor (rank 2 only).
   Tensor strided(const Shape& shape, float scale = 1) { return fill(activation_, shape, 0, scale, 24); }
-  // A weight that is no matrix of a linear layer: i8 would mean nothing there.
+  // A weight that is no matrix of a linear layer: i8 and block types would mean nothing there.
   Tensor vector(const Shape& shape, float scale) {
-    return fill(weight_ == DType::kI8 ? DType::kF32 : weight_, shape, 0, scale, 0);
+    return fill(is_float(weight_) ? weight_ : DType::kF32, shape, 0, scale, 0);
   }
   // A weight, uniform around `middle`.
   Tensor weight(const Shape& shape, float scale = 1, float middle = 0) {
@@ -39,7 +42,7 @@ class Operands {
   }
   // The weight of a linear layer: of the kinds that are stored with scales, with scales.
   Tensor matrix(const Shape& shape, float scale) {
-    if (scales_ == Scales::kNone) return weight(shape, scale);
+    if (scales_ == Scales::kNone) return maybe_rounded(weight(shape, scale));
     // Rows of different magnitude, or a power of two would not show that each has its own scale.
     const Tensor scales = fill(DType::kF32, {scales_ == Scales::kOne ? 1 : shape.rows()}, 1.1f, 0.7f, 0);
     const float largest = weight_ == DType::kI8 ? 127.0f : 3.0f;
@@ -51,23 +54,61 @@ class Operands {
   }
   Conv2d conv(int64_t in, int64_t out, int64_t kernel) {
     const float scale = 1 / std::sqrt(static_cast<float>(in * kernel * kernel));
-    return {weight({out, in, kernel, kernel}, scale), weight({out}, 0.5f)};
+    return {maybe_rounded(weight({out, in, kernel, kernel}, scale)), weight({out}, 0.5f)};
   }
 
  private:
-  Tensor fill(DType dtype, const Shape& shape, float middle, float scale, int64_t margin) {
-    const int64_t stride = shape.cols() + margin;
-    buffers_.emplace_back(static_cast<std::size_t>(shape.rows() * stride) * dtype_bytes(dtype));
+  Tensor make(DType dtype, const Shape& shape, int64_t stride) {
+    buffers_.emplace_back(row_bytes(dtype, shape.rows() * stride));
     Tensor out(buffers_.back().data(), dtype, shape);
     out.row_stride = stride;
+    return out;
+  }
+
+  Tensor fill(DType dtype, const Shape& shape, float middle, float scale, int64_t margin) {
+    const Tensor out = make(dtype, shape, shape.cols() + margin);
+    if (is_block(dtype)) {
+      fill_blocks(out, scale);
+      return out;
+    }
     for (int64_t r = 0; r < shape.rows(); ++r) {
-      for (int64_t c = 0; c < shape.cols(); ++c) {
-        state_ = state_ * 6364136223846793005u + 1442695040888963407u;
-        const float unit = static_cast<float>(static_cast<int64_t>(state_ >> 40)) / 8388608.0f - 1.0f;
-        store(out, r, c, middle + scale * unit);
+      for (int64_t c = 0; c < shape.cols(); ++c) store(out, r, c, middle + scale * next());
+    }
+    return out;
+  }
+
+  // Any bits but those of the scales, which differ from block to block.
+  void fill_blocks(const Tensor& out, float scale) {
+    const std::size_t size = block_size(out.dtype).bytes;
+    std::byte* const first = static_cast<std::byte*>(out.data);
+    for (std::byte* block = first; block < first + out.bytes(); block += size) {
+      for (std::size_t i = 0; i < size; ++i) {
+        next();
+        block[i] = static_cast<std::byte>(state_ >> 56);
+      }
+      scale_block(out.dtype, block, scale * (1.25f + 0.75f * next()));
+    }
+  }
+
+  Tensor maybe_rounded(const Tensor& t) {
+    if (!round_to_bf16_ || (t.dtype != DType::kF16 && !is_block(t.dtype))) return t;
+    const Tensor out = make(DType::kBF16, t.shape, t.cols());
+    std::vector<float> row(static_cast<std::size_t>(t.cols()));
+    for (int64_t r = 0; r < t.rows(); ++r) {
+      if (is_block(t.dtype)) dequantize_blocks(t.dtype, t.row_data(r), t.cols(), row.data());
+      for (int64_t c = 0; c < t.cols(); ++c) {
+        const float value =
+            is_block(t.dtype) ? row[static_cast<std::size_t>(c)] : to_float(t.row<Float16>(r)[c]);
+        out.row<BFloat16>(r)[c] = to_bfloat16(value);
       }
     }
     return out;
+  }
+
+  // In [−1, 1).
+  float next() {
+    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<float>(static_cast<int64_t>(state_ >> 40)) / 8388608.0f - 1.0f;
   }
 
   static void store(const Tensor& t, int64_t r, int64_t c, float value) {
@@ -105,6 +146,7 @@ class Operands {
 
   DType activation_, weight_;
   Scales scales_;
+  bool round_to_bf16_;
   std::list<Buffer> buffers_;
   uint64_t state_ = 88172645463325252u;
 };
@@ -114,6 +156,7 @@ struct OpCase {
   int64_t terms;      // numbers summed for one output: the tolerance grows with their square root
   bool uses_weights;  // false: running it for every weight dtype would repeat the same test
   std::function<Tensor(const Context&, Operands&)> run;  // the op's result, on the backend of the context
+  int64_t block_cols = 0;  // of the weights, in cases whose weights may be of a block type
 };
 
 std::vector<OpCase> op_cases();

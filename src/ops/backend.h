@@ -4,8 +4,10 @@
 // (Tensor::row_stride), columns are contiguous. Unless an op says otherwise:
 //   - activations (x, out, residual, q, k, v) share one dtype, f32 or bf16, the precision of the run;
 //   - weights and biases are f32, f16, bf16, f8_e4m3 or f8_e5m2 and are widened, never copied whole; the
-//     matrix of linear may also be i8, and have scales (Tensor::scales);
-//   - arithmetic accumulates in f32 and each output element is rounded once, when it is stored;
+//     matrix of linear may also be of a block type, or i8, and have scales (Tensor::scales); the table of
+//     embed may be of a block type;
+//   - arithmetic accumulates in f32 and each output element is rounded once, when it is stored; beside bf16
+//     activations a matrix's values may be rounded to bf16 first;
 //   - `out` does not overlap an input, except where "in place" is allowed by name;
 //   - results do not depend on the number of threads.
 #pragma once

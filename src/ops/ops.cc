@@ -47,6 +47,13 @@ void check_weight(const Context& ctx, std::string_view op, std::string_view what
           t);
 }
 
+// A backend reads whole blocks only.
+void check_blocks(std::string_view op, std::string_view what, const Tensor& t) {
+  const int64_t elements = block_size(t.dtype).elements;
+  require(t.cols() % elements == 0 && t.row_stride % elements == 0, ErrorCode::kFailure,
+          "{}: {} is {}, expected rows of whole blocks of {}", op, what, t, elements);
+}
+
 // [n, k], in a type for matrices, with scales or without.
 void check_matrix(const Context& ctx, std::string_view op, std::string_view what, const Tensor& t,
                   const Shape& shape) {
@@ -56,9 +63,10 @@ void check_matrix(const Context& ctx, std::string_view op, std::string_view what
   const bool scaled = t.scale_count == 1 || t.scale_count == t.rows();
   require(is_matrix_storage(t.dtype) && (scaled || (t.scale_count == 0 && t.dtype != DType::kI8)),
           ErrorCode::kFailure,
-          "{}: {} is {} with {} scales, expected a floating-point type, or i8 with a scale, one in all or "
-          "one for each row",
+          "{}: {} is {} with {} scales, expected a floating-point or block type, or i8 with a scale, one in "
+          "all or one for each row",
           op, what, t, t.scale_count);
+  check_blocks(op, what, t);
   require(!scaled || t.scales || !t.data, ErrorCode::kFailure, "{}: {} ({}) has lost its scales", op, what,
           t);
 }
@@ -269,8 +277,9 @@ Tensor silu(const Context& ctx, const Tensor& x) {
 
 Tensor embed(const Context& ctx, const Tensor& table, std::span<const int32_t> ids) {
   check_on(ctx, "embed", "table", table);
-  require(table.shape.rank() == 2 && is_float(table.dtype), ErrorCode::kFailure,
+  require(table.shape.rank() == 2 && (is_float(table.dtype) || is_block(table.dtype)), ErrorCode::kFailure,
           "embed: table is {}, expected [V, N]", table);
+  check_blocks("embed", "table", table);
   for (const int32_t id : ids) {
     require(id >= 0 && id < table.rows(), ErrorCode::kFailure,
             "embed: token id {} is outside the table of {} rows", id, table.rows());

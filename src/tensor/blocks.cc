@@ -1,5 +1,7 @@
 #include "tensor/blocks.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "base/error.h"
@@ -187,7 +189,43 @@ Dequantize dequantize_of(DType dtype) {
   }
 }
 
+// What makes values of random codes lie on both sides of 0: the factor of the minima for a scale of 1.
+float middle(DType dtype) {
+  switch (dtype) {
+    case DType::kQ4_1:
+      return -7.5f;
+    case DType::kQ5_1:
+      return -15.5f;
+    case DType::kQ2K:
+      return 1.5f;
+    case DType::kQ4K:
+      return 7.5f;
+    default:
+      return 15.5f;  // Q5_K
+  }
+}
+
+void set_scales(DType dtype, std::byte* block, float scale) {
+  const BlockScales at = block_scales(dtype);
+  if (dtype == DType::kNF4 || dtype == DType::kFP4) {
+    std::memcpy(block + at.scale, &scale, sizeof(scale));
+    return;
+  }
+  const Float16 half = to_float16(scale), minimum = to_float16(scale * middle(dtype));
+  std::memcpy(block + at.scale, &half, sizeof(half));
+  if (at.minimum >= 0) std::memcpy(block + at.minimum, &minimum, sizeof(minimum));
+}
+
 }  // namespace
+
+void scale_block(DType dtype, std::byte* block, float largest) {
+  const int64_t elements = block_size(dtype).elements;
+  float values[256], magnitude = 0;
+  set_scales(dtype, block, 1);
+  dequantize_blocks(dtype, block, elements, values);
+  for (int64_t i = 0; i < elements; ++i) magnitude = std::max(magnitude, std::fabs(values[i]));
+  set_scales(dtype, block, magnitude > 0 ? largest / magnitude : 0);
+}
 
 void dequantize_blocks(DType dtype, const std::byte* blocks, int64_t elements, float* out) {
   const Dequantize one = dequantize_of(dtype);

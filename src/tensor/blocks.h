@@ -55,6 +55,10 @@ constexpr BlockScales block_scales(DType dtype) {
   }
 }
 
+// Gives a block whose other bits are anything scales with which its largest magnitude is about `largest`:
+// random weights for tests and the bench.
+void scale_block(DType dtype, std::byte* block, float largest);
+
 // `elements` values from whole blocks that lie side by side, in f32 as ggml computes them: d·q, d·sc·q −
 // dmin·m, … Errors: kFailure for what is no block type, or for elements that are no whole blocks.
 void dequantize_blocks(DType dtype, const std::byte* blocks, int64_t elements, float* out);

@@ -19,7 +19,6 @@ namespace darkroom::cpu::HWY_NAMESPACE {
 inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 void pack_rows(DType dtype, const void* in_any, int64_t stride, int64_t keys, int64_t cols, float* out) {
-  constexpr int64_t kCols = 2 * kLanes;
   with_type(dtype, in_any, [&](const auto* in) HWY_ATTR {
     const D d;
     for (int64_t first = 0; first < cols; first += kCols) {

@@ -1,6 +1,7 @@
 #include "backends/cpu/cpu.h"
 
 #include "backends/cpu/engine.h"
+#include "tensor/blocks.h"
 
 namespace darkroom {
 namespace cpu {
@@ -79,6 +80,7 @@ class CpuBackendImpl final : public CpuBackend {
   }
 
   void embed(const EmbedArgs& a) override {
+    if (is_block(a.table.dtype)) return embed_blocks(a);
     for_rows(a.out, [&](int64_t r, int64_t cols) {
       kernels_.convert(a.table.dtype, element(a.table, a.ids[static_cast<std::size_t>(r)], 0), a.out.dtype,
                        mutable_element(a.out, r, 0), cols);
@@ -108,6 +110,19 @@ class CpuBackendImpl final : public CpuBackend {
     const int64_t cols = shape_of.cols();
     engine_.run_rows(shape_of.rows(), cols, [&](int64_t first, int64_t last) {
       for (int64_t r = first; r < last; ++r) body(r, cols);
+    });
+  }
+
+  // The plain loops of dequantize_blocks: a prompt has a few hundred rows.
+  void embed_blocks(const EmbedArgs& a) {
+    const int64_t block = block_size(a.table.dtype).elements;
+    for_rows(a.out, [&](int64_t r, int64_t cols) {
+      float values[256];
+      const int64_t id = a.ids[static_cast<std::size_t>(r)];
+      for (int64_t c = 0; c < cols; c += block) {
+        dequantize_blocks(a.table.dtype, a.table.row_data(id) + row_bytes(a.table.dtype, c), block, values);
+        kernels_.convert(DType::kF32, values, a.out.dtype, mutable_element(a.out, r, c), block);
+      }
     });
   }
 

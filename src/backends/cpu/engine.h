@@ -92,12 +92,16 @@ void row_moments(Engine& engine, const RowMomentsArgs& args);
 void group_statistics(Engine& engine, const GroupStatisticsArgs& args);
 void group_norm(Engine& engine, const GroupNormArgs& args);
 
-// The element at (row, col) of a tensor of any dtype.
+// The element at (row, col) of a tensor of any dtype but the block types.
 inline void* mutable_element(const Tensor& t, int64_t row, int64_t col) {
   return static_cast<std::byte*>(t.data) +
          (row * t.row_stride + col) * static_cast<int64_t>(dtype_bytes(t.dtype));
 }
 inline const void* element(const Tensor& t, int64_t row, int64_t col) { return mutable_element(t, row, col); }
+// The same of any dtype; of a block type the block that begins there.
+inline const void* stored_at(const Tensor& t, int64_t row, int64_t col) {
+  return t.row_data(row) + row_bytes(t.dtype, col);
+}
 
 // `e` for the part of the result that starts at (row, col).
 EpilogueArgs advanced(EpilogueArgs e, int64_t row, int64_t col);

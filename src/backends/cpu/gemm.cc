@@ -60,10 +60,15 @@ struct Tile {
   float* sums;    // [cols/nr][rows rounded up to mr][nr]
 };
 
+// Blocks of K begin where blocks of every block type begin.
+static_assert(kDepth % 256 == 0);
+
 void pack_strips(const Tile& t, int64_t first, int64_t depth, int64_t steps) {
+  const Tensor& weight = t.job.weight;
+  const auto pack = is_block(weight.dtype) ? t.kernels.pack_blocks : t.kernels.pack_b;
   for (int64_t c = 0; c < t.cols; c += t.kernels.nr) {
-    t.kernels.pack_b(t.job.weight.dtype, element(t.job.weight, t.col + c, first), t.job.weight.row_stride,
-                     std::min(t.kernels.nr, t.cols - c), depth, t.strips + c * steps);
+    pack(weight.dtype, stored_at(weight, t.col + c, first), weight.row_stride,
+         std::min(t.kernels.nr, t.cols - c), depth, t.strips + c * steps);
   }
 }
 

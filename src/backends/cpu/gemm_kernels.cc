@@ -24,7 +24,6 @@ inline constexpr int kRows = 12;
 #else
 inline constexpr int kRows = 6;
 #endif
-inline constexpr int64_t kCols = 2 * kLanes;
 
 HWY_INLINE void add_tile(const V (&sums)[kRows][2], float* c, int64_t ldc, bool accumulate) {
   const D d;
@@ -92,41 +91,6 @@ void micro_pairs(const void* a_any, const void* b_any, int64_t steps, float* c, 
   add_tile(sums, c, ldc, accumulate);
 }
 
-// Four 4-byte units of kLanes rows, transposed: out[u] holds unit u of every row. rows[i] is row i.
-HWY_INLINE void transpose_units(const uint8_t* const* rows, int64_t offset, VU (&out)[4]) {
-  const DU du;
-#if HWY_TARGET == HWY_SCALAR
-  for (int u = 0; u < 4; ++u) {
-    uint32_t unit;
-    std::memcpy(&unit, rows[0] + offset + 4 * u, 4);
-    out[u] = hn::Set(du, unit);
-  }
-#else
-  const hn::Full128<uint8_t> bytes;
-  const hn::Full128<uint32_t> block;
-  const auto quad = [&](int64_t row)
-                        HWY_ATTR { return hn::BitCast(block, hn::LoadU(bytes, rows[row] + offset)); };
-  VU r[4];  // r[i]: 128-bit block j holds row 4j + i
-  for (int i = 0; i < 4; ++i) {
-#if HWY_MAX_BYTES == 16
-    r[i] = quad(i);
-#elif HWY_MAX_BYTES == 32
-    r[i] = hn::Combine(du, quad(4 + i), quad(i));
-#else
-    const hn::Half<DU> half;
-    r[i] = hn::Combine(du, hn::Combine(half, quad(12 + i), quad(8 + i)),
-                       hn::Combine(half, quad(4 + i), quad(i)));
-#endif
-  }
-  const VU even_low = hn::InterleaveLower(du, r[0], r[2]), even_high = hn::InterleaveUpper(du, r[0], r[2]);
-  const VU odd_low = hn::InterleaveLower(du, r[1], r[3]), odd_high = hn::InterleaveUpper(du, r[1], r[3]);
-  out[0] = hn::InterleaveLower(du, even_low, odd_low);
-  out[1] = hn::InterleaveUpper(du, even_low, odd_low);
-  out[2] = hn::InterleaveLower(du, even_high, odd_high);
-  out[3] = hn::InterleaveUpper(du, even_high, odd_high);
-#endif
-}
-
 // Element i of T, in memory order, of the unit in each lane; widened.
 template <typename T>
 HWY_INLINE V widen_element(VU unit, int i) {
@@ -168,10 +132,15 @@ HWY_INLINE void pack_sixteen_bytes(const uint8_t* const* rows, int64_t offset, i
         emit(u, hn::BitCast(d, units[u]));
       } else {
         DARKROOM_UNROLL
-        for (int i = 0; i < kPerUnit; i += 2) {  // f8 and i8 fit the upper half of an f32
-          const VU low = hn::BitCast(du, widen_element<T>(units[u], i));
-          const VU high = hn::BitCast(du, widen_element<T>(units[u], i + 1));
-          emit((u * kPerUnit + i) / 2, hn::BitCast(d, hn::Or(high, hn::ShiftRight<16>(low))));
+        for (int i = 0; i < kPerUnit; i += 2) {
+          const V low = widen_element<T>(units[u], i), high = widen_element<T>(units[u], i + 1);
+          VU pair;
+          if constexpr (std::is_same_v<T, Float16>) {
+            pair = hn::Or(hn::ShiftLeft<16>(bfloat16_bits(high)), bfloat16_bits(low));
+          } else {  // f8 and i8 fit the upper half of an f32
+            pair = hn::Or(hn::BitCast(du, high), hn::ShiftRight<16>(hn::BitCast(du, low)));
+          }
+          emit((u * kPerUnit + i) / 2, hn::BitCast(d, pair));
         }
       }
     }
@@ -214,6 +183,7 @@ void pack_b_pairs(DType dtype, const void* begin, int64_t stride, int64_t rows, 
   const auto pack = [&](const auto* typed)
                         HWY_ATTR { pack_b_as<Form::kPairs>(typed, stride, rows, depth, out); };
   if (dtype == DType::kBF16) return pack(static_cast<const BFloat16*>(begin));
+  if (dtype == DType::kF16) return pack(static_cast<const Float16*>(begin));
   if (dtype == DType::kF8E4M3) return pack(static_cast<const Float8E4M3*>(begin));
   if (dtype == DType::kF8E5M2) return pack(static_cast<const Float8E5M2*>(begin));
   if (dtype == DType::kI8) return pack(static_cast<const int8_t*>(begin));
@@ -237,6 +207,8 @@ void epilogue(const EpilogueArgs& e, const float* c, int64_t ldc, int64_t rows, 
     }
   });
 }
+
+constexpr int64_t kDotRows = 4;
 
 // kDotRows rows of w against kM rows of x at once: each vector of w is widened once for kM products.
 template <int kM, typename T>
@@ -276,23 +248,27 @@ void dot(DType dtype, const void* w, int64_t w_stride, int64_t rows, const float
          int64_t m, int64_t depth, float* out, int64_t out_stride, bool accumulate) {
   with_matrix_type(dtype, w, [&](const auto* typed) HWY_ATTR {
     using T = std::remove_pointer_t<decltype(typed)>;
-    T* pointers[kDotRows];
-    for (int64_t r = 0; r < kDotRows; ++r) pointers[r] = typed + std::min(r, rows - 1) * w_stride;
-    int64_t i = 0;
-    for (; i + 2 <= m; i += 2) {
-      dot_group<2>(pointers, x + i * x_stride, x_stride, depth, rows, out + i * out_stride, out_stride,
-                   accumulate);
-    }
-    if (i < m) {
-      dot_group<1>(pointers, x + i * x_stride, x_stride, depth, rows, out + i * out_stride, out_stride,
-                   accumulate);
+    for (int64_t first = 0; first < rows; first += kDotRows) {
+      T* pointers[kDotRows];
+      for (int64_t r = 0; r < kDotRows; ++r) {
+        pointers[r] = typed + std::min(first + r, rows - 1) * w_stride;
+      }
+      int64_t i = 0;
+      for (; i + 2 <= m; i += 2) {
+        dot_group<2>(pointers, x + i * x_stride, x_stride, depth, rows - first, out + i * out_stride + first,
+                     out_stride, accumulate);
+      }
+      if (i < m) {
+        dot_group<1>(pointers, x + i * x_stride, x_stride, depth, rows - first, out + i * out_stride + first,
+                     out_stride, accumulate);
+      }
     }
   });
 }
 
 void set_gemm_kernels(KernelTable& table) {
-  table.gemm = {kRows, kCols, Form::kF32, micro_f32, pack_b_f32};
-  table.emulated_bf16 = {kRows, kCols, Form::kPairs, micro_pairs, pack_b_pairs};
+  table.gemm = {kRows, kCols, Form::kF32, micro_f32, pack_b_f32, nullptr};
+  table.emulated_bf16 = {kRows, kCols, Form::kPairs, micro_pairs, pack_b_pairs, nullptr};
   table.epilogue = epilogue;
   table.dot = dot;
 }

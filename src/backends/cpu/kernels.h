@@ -39,14 +39,20 @@ struct EpilogueArgs {
 using MicroKernel = void (*)(const void* a, const void* b, int64_t steps, float* c, int64_t ldc,
                              bool accumulate);
 
+// stride: elements from a row to the next.
+using PackB = void (*)(DType dtype, const void* begin, int64_t stride, int64_t rows, int64_t depth,
+                       float* out);
+
 struct GemmKernels {
   int64_t mr, nr;
   Form form;
   MicroKernel micro;
   // Columns of B from `rows` <= nr rows of a row-major matrix, `depth` elements each (at most kDepth, or
-  // 2·kDepth in pairs), into [steps][nr]; what is missing becomes zero. Pairs take bf16, f8 and i8 only (f8
-  // and i8 fit bf16 exactly).
-  void (*pack_b)(DType dtype, const void* begin, int64_t stride, int64_t rows, int64_t depth, float* out);
+  // 2·kDepth in pairs), into [steps][nr]; what is missing becomes zero. Pairs do not take f32; of the others
+  // only f16 is rounded (f8 and i8 fit bf16 exactly).
+  PackB pack_b;
+  // The same of whole blocks of a block type, rounded in pairs; what is missing becomes anything.
+  PackB pack_blocks;
 };
 
 // One block of keys of an online softmax, see attention_kernels.cc.
@@ -62,15 +68,18 @@ struct SoftmaxArgs {
   float* correction = nullptr;  // [rows] out: what earlier results must be multiplied by
 };
 
+using Dot = void (*)(DType dtype, const void* w, int64_t w_stride, int64_t rows, const float* x,
+                     int64_t x_stride, int64_t m, int64_t depth, float* out, int64_t out_stride,
+                     bool accumulate);
+
 struct KernelTable {
   GemmKernels gemm;           // f32
   GemmKernels emulated_bf16;  // pairs, portable
 
   void (*epilogue)(const EpilogueArgs& args, const float* c, int64_t ldc, int64_t rows, int64_t cols);
 
-  // out[m][rows] (+)= x[m][depth]·w[rows][depth]ᵀ, f32 x and out; rows <= kDotRows.
-  void (*dot)(DType dtype, const void* w, int64_t w_stride, int64_t rows, const float* x, int64_t x_stride,
-              int64_t m, int64_t depth, float* out, int64_t out_stride, bool accumulate);
+  // out[m][rows] (+)= x[m][depth]·w[rows][depth]ᵀ, f32 x and out; dot_blocks: w of a block type.
+  Dot dot, dot_blocks;
 
   // V-side of attention: [keys][cols] row-major to strips [cols/nr][keys][nr], f32, padded with zeros.
   void (*pack_rows)(DType dtype, const void* in, int64_t stride, int64_t keys, int64_t cols, float* out);
@@ -101,10 +110,9 @@ struct KernelTable {
                          const float* mean, const float* weight, const float* bias, bool silu);
 };
 
-inline constexpr int64_t kDotRows = 4;
-
 // Filled family by family from each file that is compiled for every instruction set.
 void add_gemm_kernels(CpuIsa isa, KernelTable& table);
+void add_block_kernels(CpuIsa isa, KernelTable& table);  // after add_gemm_kernels
 void add_attention_kernels(CpuIsa isa, KernelTable& table);
 void add_row_kernels(CpuIsa isa, KernelTable& table);
 

@@ -17,6 +17,7 @@ std::size_t small_m_scratch_floats() { return static_cast<std::size_t>(kSmallM *
 void small_m_linear(Engine& engine, const LinearArgs& args, const EpilogueArgs& epilogue) {
   const KernelTable& table = engine.kernels();
   const int64_t m = args.x.rows(), n = args.weight.shape[0], k = args.x.cols();
+  const Dot dot = is_block(args.weight.dtype) ? table.dot_blocks : table.dot;
   engine.run(ceil_div(n, kTaskRows), [&](int64_t task, int worker) {
     const int64_t row = task * kTaskRows, rows = std::min(kTaskRows, n - row);
     float* x = engine.scratch(worker);
@@ -26,10 +27,8 @@ void small_m_linear(Engine& engine, const LinearArgs& args, const EpilogueArgs& 
       for (int64_t i = 0; i < m; ++i) {
         table.convert(args.x.dtype, element(args.x, i, first), DType::kF32, x + i * kBlockK, depth);
       }
-      for (int64_t r = 0; r < rows; r += kDotRows) {
-        table.dot(args.weight.dtype, element(args.weight, row + r, first), args.weight.row_stride,
-                  std::min(kDotRows, rows - r), x, kBlockK, m, depth, sums + r, kTaskRows, first > 0);
-      }
+      dot(args.weight.dtype, stored_at(args.weight, row, first), args.weight.row_stride, rows, x, kBlockK, m,
+          depth, sums, kTaskRows, first > 0);
     }
     table.epilogue(advanced(epilogue, 0, row), sums, kTaskRows, m, rows);
   });

@@ -37,6 +37,7 @@ using VU = hn::Vec<DU>;
 using D16 = hn::Rebind<uint16_t, D>;
 using D8 = hn::Rebind<uint8_t, D>;
 inline constexpr int64_t kLanes = HWY_LANES(float);
+inline constexpr int64_t kCols = 2 * kLanes;  // of a tile of a product, and of a packed strip of B
 
 // sign | exponent | mantissa in the low bits of each lane, by integer arithmetic: an f32 subnormal as an
 // intermediate value would cost over a hundred cycles on some processors. kBias is 127 less the format's own.
@@ -121,6 +122,41 @@ HWY_INLINE void store_part(V v, T* p, int64_t n) {
   T buffer[kLanes];
   store(v, buffer);
   std::memcpy(p, buffer, static_cast<std::size_t>(n) * sizeof(T));
+}
+
+// Four 4-byte units of kLanes rows, transposed: out[u] holds unit u of every row. rows[i] is row i.
+HWY_INLINE void transpose_units(const uint8_t* const* rows, int64_t offset, VU (&out)[4]) {
+  const DU du;
+#if HWY_TARGET == HWY_SCALAR
+  for (int u = 0; u < 4; ++u) {
+    uint32_t unit;
+    std::memcpy(&unit, rows[0] + offset + 4 * u, 4);
+    out[u] = hn::Set(du, unit);
+  }
+#else
+  const hn::Full128<uint8_t> bytes;
+  const hn::Full128<uint32_t> block;
+  const auto quad = [&](int64_t row)
+                        HWY_ATTR { return hn::BitCast(block, hn::LoadU(bytes, rows[row] + offset)); };
+  VU r[4];  // r[i]: 128-bit block j holds row 4j + i
+  for (int i = 0; i < 4; ++i) {
+#if HWY_MAX_BYTES == 16
+    r[i] = quad(i);
+#elif HWY_MAX_BYTES == 32
+    r[i] = hn::Combine(du, quad(4 + i), quad(i));
+#else
+    const hn::Half<DU> half;
+    r[i] = hn::Combine(du, hn::Combine(half, quad(12 + i), quad(8 + i)),
+                       hn::Combine(half, quad(4 + i), quad(i)));
+#endif
+  }
+  const VU even_low = hn::InterleaveLower(du, r[0], r[2]), even_high = hn::InterleaveUpper(du, r[0], r[2]);
+  const VU odd_low = hn::InterleaveLower(du, r[1], r[3]), odd_high = hn::InterleaveUpper(du, r[1], r[3]);
+  out[0] = hn::InterleaveLower(du, even_low, odd_low);
+  out[1] = hn::InterleaveUpper(du, even_low, odd_low);
+  out[2] = hn::InterleaveLower(du, even_high, odd_high);
+  out[3] = hn::InterleaveUpper(du, even_high, odd_high);
+#endif
 }
 
 // How a body that is written once reads: whole vectors, or the first n lanes.

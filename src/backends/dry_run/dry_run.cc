@@ -40,7 +40,7 @@ void DryRunBackend::activate(const ActivateArgs&) { count(0, {}); }
 
 void DryRunBackend::embed(const EmbedArgs& a) {
   count(0, {});
-  work_.weight_bytes += times_ * product(a.out.rows(), a.table.cols(), dtype_bytes(a.table.dtype));
+  work_.weight_bytes += times_ * product(a.out.rows(), row_bytes(a.table.dtype, a.table.cols()));
 }
 
 void DryRunBackend::row_moments(const RowMomentsArgs&) { count(0, {}); }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/half.h"
+#include "tensor/blocks.h"
 
 namespace darkroom {
 namespace {
@@ -15,6 +16,12 @@ using Floats = std::vector<float>;
 // All elements of a tensor as they are stored, as f32, row by row.
 Floats load(const Tensor& t) {
   Floats out(static_cast<std::size_t>(t.shape.numel()));
+  if (is_block(t.dtype)) {
+    for (int64_t r = 0; r < t.rows(); ++r) {
+      dequantize_blocks(t.dtype, t.row_data(r), t.cols(), out.data() + r * t.cols());
+    }
+    return out;
+  }
   dispatch_matrix_storage(t.dtype, [&]<typename T>() {
     std::size_t i = 0;
     for (int64_t r = 0; r < t.rows(); ++r) {
