@@ -325,8 +325,8 @@ typedef struct darkroom_request {
   /* Passed to the callbacks. */
   void* user;
   /* What the transformer's matrices become as they are read, except the embedders'. NULL or "as-stored";
-   * "auto"; "bf16", "fp8", "fp8-scaled", "int8" as in darkroom_conversion. With "fp8", matrices that are
-   * 8-bit floating-point already stay as they are. */
+   * "auto"; "bf16", "fp8", "fp8-scaled", "int8" as in darkroom_conversion; GGUF's "q8_0", "q6_k", "q5_k",
+   * "q4_k", "q4_0". With "fp8", matrices that are 8-bit floating-point already stay as they are. */
   const char* weights;
   /* NULL or "euler"; "heun", "dpm++2m", "ipndm", "euler-a". */
   const char* sampler;

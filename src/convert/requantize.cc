@@ -67,7 +67,8 @@ std::span<const float> scales_of_rows(const std::vector<float>& scales, int64_t 
 
 WeightStorage parse_form(const std::string& name, const std::string& what) {
   const std::optional<WeightStorage> form = parse_storage(name);
-  if (!form || *form == WeightStorage::kAsStored) {
+  // Safetensors, which this writes, has no block types.
+  if (!form || *form == WeightStorage::kAsStored || is_block(storage_dtype(*form))) {
     fail(ErrorCode::kUsage, "{} is '{}'; there are bf16, fp8, fp8-scaled and int8", what, name);
   }
   return *form;
@@ -116,14 +117,15 @@ void Requantizer::for_blocks(const SourceTensor& source, const UseBlock& use) {
   const int64_t all = stored.extents[0], cols = stored.extents[1];
   const std::vector<float> scales = source.scale ? read_scales(source) : std::vector<float>();
   const DType dtype = *stored.dtype;
-  const int64_t step = rows_in_block(row_bytes(source.scale ? DType::kF32 : dtype, cols));
+  const bool widened = source.scale || is_block(dtype);
+  const int64_t step = rows_in_block(row_bytes(widened ? DType::kF32 : dtype, cols));
   for (int64_t first = 0; first < all && cols > 0; first += step) {
     stop_if_cancelled();
     const Shape shape{std::min(step, all - first), cols};
     Tensor rows(room(stored_, row_bytes(dtype, shape.numel())), dtype, shape);
     source.read(static_cast<std::size_t>(first) * row_bytes(dtype, cols),
                 {static_cast<std::byte*>(rows.data), rows.bytes()});
-    if (source.scale) {
+    if (widened) {
       const Tensor wide(room(wide_, static_cast<std::size_t>(shape.numel()) * sizeof(float)), DType::kF32,
                         shape);
       for_rows(source, first, rows, [&](int64_t begin, int64_t count) {

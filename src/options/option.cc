@@ -26,7 +26,8 @@ constexpr OptionChoice kMethods[] = {{"plain"}, {"rescale"}, {"zero-star"}, {"ap
 constexpr OptionChoice kOff[] = {{"off"}};
 constexpr OptionChoice kGenerators[] = {{"torch-cpu", "CPU"}, {"torch-cuda", "NV"}, {"torch-cuda:nv", "NV"}};
 constexpr OptionChoice kPrecisions[] = {{"auto"}, {"f32"}, {"bf16"}};
-constexpr OptionChoice kStorages[] = {{"auto"}, {"as-stored"}, {"bf16"}, {"fp8"}, {"fp8-scaled"}, {"int8"}};
+constexpr OptionChoice kStorages[] = {{"auto"}, {"as-stored"}, {"bf16"}, {"fp8"},  {"fp8-scaled"}, {"int8"},
+                                      {"q8_0"}, {"q6_k"},      {"q5_k"}, {"q4_k"}, {"q4_0"}};
 constexpr OptionChoice kAuto[] = {{"auto"}};
 
 constexpr double kEdge = kMaxEdge, kCount = kMaxCount;
@@ -270,8 +271,9 @@ const Option kOptions[] = {
      .flag = "--weights",
      .value_name = "KIND",
      .group = kCost,
-     .help = "What the transformer's matrices become in memory: as-stored, bf16, fp8, fp8-scaled, int8, or "
-             "auto (what the budget asks for)",
+     .help =
+         "What the transformer's matrices become in memory: as-stored, bf16, fp8, fp8-scaled, int8, q8_0, "
+         "q6_k, q5_k, q4_k, q4_0, or auto (what the budget asks for)",
      .otherwise = "as-stored",
      .choices = kStorages,
      .a1111 = "Weights"},

@@ -7,32 +7,29 @@
 #include <limits>
 
 #include "base/error.h"
+#include "tensor/blocks.h"
+#include "weights/finite.h"
+#include "weights/quantize_blocks.h"
 
 namespace darkroom {
 namespace {
 
-constexpr int64_t kChunk = 1024;  // values widened at a time, on the stack
-constexpr uint32_t kInfinityBits = 0x7F800000u;
-
-// The largest magnitude as bits, which order like magnitudes, with infinity and NaN above all numbers.
-uint32_t largest_bits(const float* values, int64_t count) {
-  int32_t largest = 0;  // signed: SSE2 compares no unsigned numbers
-  for (int64_t i = 0; i < count; ++i) {
-    largest = std::max(largest, static_cast<int32_t>(std::bit_cast<uint32_t>(values[i]) & 0x7FFFFFFFu));
-  }
-  return static_cast<uint32_t>(largest);
-}
-
-[[noreturn]] void fail_not_finite(const float* values, int64_t count, int64_t row, int64_t col) {
-  const float* bad = std::find_if_not(values, values + count, [](float v) { return std::isfinite(v); });
-  fail(ErrorCode::kModel, "row {}, column {} is {}, a weight must be finite", row, col + (bad - values),
-       *bad);
-}
+constexpr int64_t kChunk = 1024;  // values widened at a time, on the stack: whole blocks of any type
 
 // Calls use(row, first column, values, count) for pieces of all rows, in f32.
 template <typename Use>
 void for_pieces(const Tensor& rows, Use use) {
   std::array<float, kChunk> wide;
+  if (is_block(rows.dtype)) {
+    for (int64_t r = 0; r < rows.rows(); ++r) {
+      for (int64_t first = 0; first < rows.cols(); first += kChunk) {
+        const int64_t count = std::min(kChunk, rows.cols() - first);
+        dequantize_blocks(rows.dtype, rows.row_data(r) + row_bytes(rows.dtype, first), count, wide.data());
+        use(r, first, wide.data(), count);
+      }
+    }
+    return;
+  }
   dispatch_matrix_storage(rows.dtype, [&]<typename T>() {
     for (int64_t r = 0; r < rows.rows(); ++r) {
       for (int64_t first = 0; first < rows.cols(); first += kChunk) {
@@ -75,8 +72,11 @@ void store(const float* values, int64_t count, DType dtype, void* to) {
     case DType::kF8E4M3:
       std::transform(values, values + count, static_cast<Float8E4M3*>(to), to_float8_e4m3);
       break;
-    default:
+    case DType::kI8:
       std::transform(values, values + count, static_cast<int8_t*>(to), to_i8);
+      break;
+    default:
+      quantize_blocks(dtype, values, count, static_cast<std::byte*>(to));
       break;
   }
 }
@@ -120,18 +120,21 @@ void i8_scales(const Tensor& rows, std::span<float> scales) {
 
 void quantize_rows(const Tensor& rows, std::span<const float> scales, const Tensor& out) {
   check_shapes(rows, scales, out);
-  require(out.dtype == DType::kBF16 || out.dtype == DType::kF8E4M3 || out.dtype == DType::kI8,
+  const bool to_blocks = is_quantizable_block(out.dtype);
+  require(to_blocks || out.dtype == DType::kBF16 || out.dtype == DType::kF8E4M3 || out.dtype == DType::kI8,
           ErrorCode::kFailure, "quantising to {} is not supported", dtype_name(out.dtype));
+  require(!to_blocks || (scales.empty() && rows.cols() % block_size(out.dtype).elements == 0),
+          ErrorCode::kFailure, "quantising {} to {}, expected no scales and rows of whole blocks", rows,
+          dtype_name(out.dtype));
   for (const float scale : scales) {
     require(std::isfinite(scale) && scale > 0, ErrorCode::kFailure, "quantising {} with the scale {}", rows,
             scale);
   }
-  const int64_t size = static_cast<int64_t>(dtype_bytes(out.dtype));
   for_finite_pieces(rows, [&](int64_t row, int64_t first, float* values, int64_t count, float) {
     if (const float scale = scale_of(scales, row); scale != 1) {
       for (int64_t i = 0; i < count; ++i) values[i] /= scale;
     }
-    store(values, count, out.dtype, out.row<std::byte>(0) + (row * out.row_stride + first) * size);
+    store(values, count, out.dtype, out.row_data(row) + row_bytes(out.dtype, first));
   });
 }
 

@@ -1,11 +1,13 @@
-// Fewer bits for a weight matrix, and back: plain and scaled fp8 (e4m3fn), int8 with a scale per row, bf16.
+// Fewer bits for a weight matrix, and back: plain and scaled fp8 (e4m3fn), int8 with a scale per row, bf16,
+// and block types, whose scales are in the blocks (weights/quantize_blocks.h).
 //
 // Pure functions on host memory: no files, no names, no threads. Each works on any run of rows, so that a
 // model of any size passes through a buffer of a few rows; the numbers do not depend on how the rows were
 // cut. What is stored means stored · scale, as ops/ops.h's Linear reads it. Called by whoever converts or
 // requantises:
 //
-//     plain fp8, bf16   quantize_rows(rows, {}, out);
+//     plain fp8, bf16, blocks
+//                       quantize_rows(rows, {}, out);
 //     scaled fp8        largest = max(largest, absmax(rows)) over all rows, scale = f8_scale(largest), and
 //     then
 //                       quantize_rows(rows, {&scale, 1}, out) over all rows again;
@@ -38,16 +40,17 @@ void i8_scales(const Tensor& rows, std::span<float> scales);
 
 // out = rows/scale, to the nearest value of out's dtype, ties to even; what lies beyond its largest is
 // clamped (bf16: rounds to infinity, as f32 values beyond 3.39e38 do). rows: any floating dtype. out: same
-// shape, kBF16, kF8E4M3 or kI8, not overlapping. scales: none, one, or one for each of these rows, positive
-// and finite. Errors: kModel for NaN or infinity in rows; kFailure for anything else that breaks this
-// contract.
+// shape, kBF16, kF8E4M3, kI8 or what is_quantizable_block(), not overlapping. scales: none, one, or one for
+// each of these rows, positive and finite; none for a block type, whose rows are whole blocks. Errors: kModel
+// for NaN or infinity in rows; kFailure for anything else that breaks this contract.
 //
-// The error of a value, |stored·scale − w|, is at most, with s the scale and apart from two roundings of f32:
+// The error of a value, |stored·scale − w|, is at most, with s the scale and apart from two roundings of f32
+// (no such bound for block types):
 //   f8   s·2^-10 below 2^-6·s in magnitude, |w|·2^-4 above (halves of an ulp);   i8   s/2;   bf16   |w|·2^-8.
 void quantize_rows(const Tensor& rows, std::span<const float> scales, const Tensor& out);
 
-// out[r] = rows[r]·scale in f32. rows: any floating dtype or kI8. out: f32 of the same shape, not
-// overlapping. scales as above, but any number will do that a file gives. Errors: kFailure.
+// out[r] = rows[r]·scale in f32. rows: any matrix storage, of a block type whole blocks. out: f32 of the same
+// shape, not overlapping. scales as above, but any number will do that a file gives. Errors: kFailure.
 void dequantize_rows(const Tensor& rows, std::span<const float> scales, const Tensor& out);
 
 }  // namespace darkroom

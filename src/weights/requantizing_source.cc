@@ -64,6 +64,14 @@ bool RequantizingSource::changes(const Param& param, const Tensor& stored) const
       return stored.dtype != DType::kF8E4M3 && stored.dtype != DType::kF8E5M2;
     case WeightStorage::kI8:
       return stored.dtype != DType::kI8;
+    case WeightStorage::kQ8_0:
+    case WeightStorage::kQ4_0:
+    case WeightStorage::kQ4K:
+    case WeightStorage::kQ5K:
+    case WeightStorage::kQ6K: {
+      const DType blocks = storage_dtype(storage_);
+      return stored.dtype != blocks && stored.cols() % block_size(blocks).elements == 0;
+    }
   }
   return false;
 }

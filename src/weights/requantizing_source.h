@@ -13,8 +13,9 @@
 
 namespace darkroom {
 
-// A source whose quantizable matrices come in `storage`; everything else, and what is in that storage already
-// (for fp8: any f8, scaled or not), comes as `base` has it.
+// A source whose quantizable matrices come in `storage`; everything else, and what is in that storage already (for
+// fp8: any f8, scaled or not), comes as `base` has it. So does, of block types, a matrix whose rows are no
+// whole blocks.
 class RequantizingSource : public WeightSource {
  public:
   RequantizingSource(std::unique_ptr<WeightSource> base, WeightStorage storage)

@@ -9,7 +9,12 @@ constexpr Named<WeightStorage> kStorages[] = {{WeightStorage::kAsStored, "as-sto
                                               {WeightStorage::kBF16, "bf16"},
                                               {WeightStorage::kF8, "fp8"},
                                               {WeightStorage::kF8Scaled, "fp8-scaled"},
-                                              {WeightStorage::kI8, "int8"}};
+                                              {WeightStorage::kI8, "int8"},
+                                              {WeightStorage::kQ8_0, "q8_0"},
+                                              {WeightStorage::kQ4_0, "q4_0"},
+                                              {WeightStorage::kQ4K, "q4_k"},
+                                              {WeightStorage::kQ5K, "q5_k"},
+                                              {WeightStorage::kQ6K, "q6_k"}};
 
 }  // namespace
 
@@ -18,8 +23,27 @@ std::string_view storage_name(WeightStorage storage) { return name_of(kStorages,
 std::optional<WeightStorage> parse_storage(std::string_view name) { return value_named(kStorages, name); }
 
 DType storage_dtype(WeightStorage storage) {
-  if (storage == WeightStorage::kBF16) return DType::kBF16;
-  return storage == WeightStorage::kI8 ? DType::kI8 : DType::kF8E4M3;
+  switch (storage) {
+    case WeightStorage::kBF16:
+      return DType::kBF16;
+    case WeightStorage::kI8:
+      return DType::kI8;
+    case WeightStorage::kQ8_0:
+      return DType::kQ8_0;
+    case WeightStorage::kQ4_0:
+      return DType::kQ4_0;
+    case WeightStorage::kQ4K:
+      return DType::kQ4K;
+    case WeightStorage::kQ5K:
+      return DType::kQ5K;
+    case WeightStorage::kQ6K:
+      return DType::kQ6K;
+    case WeightStorage::kAsStored:
+    case WeightStorage::kF8:
+    case WeightStorage::kF8Scaled:
+      break;
+  }
+  return DType::kF8E4M3;
 }
 
 int64_t storage_scales(WeightStorage storage, int64_t rows) {

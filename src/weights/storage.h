@@ -15,9 +15,15 @@ enum class WeightStorage : uint8_t {
   kF8,        // F8_E4M3 without a scale
   kF8Scaled,  // F8_E4M3 with one scale for each matrix
   kI8,        // with a scale for each row
+  // GGUF's block types. A matrix whose rows are no whole blocks stays as it is stored.
+  kQ8_0,
+  kQ4_0,
+  kQ4K,
+  kQ5K,
+  kQ6K,
 };
 
-// "as-stored", "bf16", "fp8", "fp8-scaled", "int8".
+// "as-stored", "bf16", "fp8", "fp8-scaled", "int8", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k".
 std::string_view storage_name(WeightStorage storage);
 // Nothing for another text.
 std::optional<WeightStorage> parse_storage(std::string_view name);

@@ -153,7 +153,9 @@ TEST_F(CliArguments, WrongValuesAreUsageErrors) {
       {{"--sheet", "-n", "1000", "-W", "1024", "-H", "1024"}, "a sheet of 1000 pictures in 32 columns"},
       {{"--threads", "1025"}, "--threads is 1025"},
       {{"--precision", "f64"}, "f64"},
-      {{"--weights", "int4"}, "weights is 'int4'; there are auto, as-stored, bf16, fp8, fp8-scaled and int8"},
+      {{"--weights", "int4"},
+       "weights is 'int4'; there are auto, as-stored, bf16, fp8, fp8-scaled, int8, q8_0, q6_k, q5_k, q4_k "
+       "and q4_0"},
       {{"--rng", "dice"}, "dice"},
       {{"--isa", "abacus"}, "abacus"},
       {{"-o", ""}, "--output is empty"},

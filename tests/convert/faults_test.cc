@@ -56,6 +56,8 @@ class ConvertFaults : public testing::Test {
 TEST_F(ConvertFaults, OptionsAreCheckedFirst) {
   expect_error(ErrorCode::kUsage, "the kind of weights is 'fp4'; there are bf16, fp8, fp8-scaled and int8",
                [&] { convert_in({}, "fp4"); });
+  expect_error(ErrorCode::kUsage, "the kind of weights is 'q4_k'; there are bf16, fp8, fp8-scaled and int8",
+               [&] { convert_in({}, "q4_k"); });
   const auto into = [&](const fs::path& out) {
     return [this, out] { convert(Checkpoint::open(in_), {.in = in_, .out = out, .weights = "fp8"}, {}, cancel_); };
   };

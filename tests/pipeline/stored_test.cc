@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -153,8 +154,44 @@ TEST(StoredWeights, ThePlanKnowsTheSmallerSizes) {
   }
   request.weights = "int4";
   expect_error(ErrorCode::kUsage,
-               "weights is 'int4'; there are auto, as-stored, bf16, fp8, fp8-scaled and int8",
+               "weights is 'int4'; there are auto, as-stored, bf16, fp8, fp8-scaled, int8, q8_0, q6_k, q5_k, "
+               "q4_k and q4_0",
                [&] { decide_values(request, dev); });
+}
+
+TEST(StoredWeights, BlockTypesAreAsLargeAsTheirBlocks) {
+  const Checkpoint dev = Checkpoint::dummy("dev");
+  Request request;
+  request.budget = "1T";
+  const Plan bf16 = make_plan(dev, decide_values(request, dev), kMachine);
+  for (const auto& [weights, bits] :
+       {std::pair("q8_0", 8.5), std::pair("q6_k", 6.5625), std::pair("q5_k", 5.5), std::pair("q4_k", 4.5),
+        std::pair("q4_0", 4.5)}) {
+    request.weights = weights;
+    const Plan plan = make_plan(dev, decide_values(request, dev), kMachine);
+    EXPECT_NEAR(static_cast<double>(plan.phase(Phase::kDenoise).weight_bytes) /
+                    static_cast<double>(bf16.phase(Phase::kDenoise).weight_bytes),
+                bits / 16, 0.02)
+        << weights;
+    EXPECT_EQ(to_json(dev, decide_values(request, dev), plan).at("weights"), weights);
+  }
+}
+
+TEST(StoredWeights, MoreBitsDrawMoreOfThePicture) {
+  const Checkpoint model = Checkpoint::dummy("tiny");
+  const std::vector<float> full = draw(model, small_request()).picture.latents;
+  double before = 0;
+  for (const char* weights : {"q4_0", "q8_0"}) {
+    const std::vector<float> latents = draw(model, small_request(weights)).picture.latents;
+    double signal = 0, noise = 0;
+    for (std::size_t i = 0; i < full.size(); ++i) {
+      signal += std::pow(static_cast<double>(full[i]), 2);
+      noise += std::pow(static_cast<double>(full[i]) - static_cast<double>(latents[i]), 2);
+    }
+    const double db = 10 * std::log10(signal / noise);
+    EXPECT_GT(db, before + 10) << weights;
+    before = db;
+  }
 }
 
 TEST(StoredWeights, AutoTakesInt8WhereThatKeepsTheTransformerInMemory) {
@@ -201,7 +238,7 @@ TEST(StoredWeights, AutoTakesInt8WhereNothingElseFits) {
 // Streamed blocks are requantised again and again, resident ones once: the same picture.
 TEST(StoredWeights, EveryBudgetDrawsTheSamePicture) {
   const Checkpoint model = Checkpoint::dummy("tiny");
-  for (const char* weights : {"fp8", "fp8-scaled", "int8"}) {
+  for (const char* weights : {"fp8", "fp8-scaled", "int8", "q8_0", "q4_0", "q4_k"}) {
     Request request = small_request(weights);
     request.max_text_tokens = 1024;  // or decoding, which keeps its weights, would need more than denoising
     request.budget = "1T";

@@ -169,6 +169,49 @@ TEST_F(Requantize, LoadedWeightsGiveTheSame) {
   EXPECT_EQ(scales_of(got), i8_scales_);
 }
 
+TEST(RequantizeToBlocks, IsWhatQuantizeRowsGives) {
+  constexpr int64_t rows = 300, cols = 1024;  // more than a piece
+  const TempFolder folder;
+  std::mt19937 random(8);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(rows * cols);
+  for (float& value : values) value = 0.02f * normal(random);
+  std::vector<int8_t> i8(values.size());
+  std::vector<float> scales(rows);
+  const Tensor f32(values.data(), DType::kF32, {rows, cols}), as_i8(i8.data(), DType::kI8, {rows, cols});
+  i8_scales(f32, scales);
+  quantize_rows(f32, scales, as_i8);
+  // Rows of 992 fill blocks of 32 and none of 256.
+  write_safetensors(folder / "a.safetensors",
+                    std::vector<NamedTensor>{{"a.weight", f32},
+                                             {"i8.weight", as_i8},
+                                             {"i8.weight_scale", Tensor(scales.data(), DType::kF32, {rows})},
+                                             {"b.weight", Tensor(values.data(), DType::kF32, {rows, 992})}});
+  for (const auto storage : {WeightStorage::kQ8_0, WeightStorage::kQ4_0, WeightStorage::kQ4K,
+                             WeightStorage::kQ5K, WeightStorage::kQ6K}) {
+    RequantizingSource source(std::make_unique<CatalogSource>(Catalog(folder / "a.safetensors")), storage,
+                              [](const std::string&) { return true; });
+    const DType dtype = storage_dtype(storage);
+    EXPECT_EQ(dtype_name(dtype), storage_name(storage));
+    for (const char* name : {"a.weight", "i8.weight"}) {
+      const Loaded got = load(source, name, {rows, cols});
+      ASSERT_EQ(got.tensor.dtype, dtype);
+      EXPECT_EQ(got.tensor.scale_count, 0);
+      std::vector<float> from = values;
+      if (name == std::string("i8.weight")) {
+        dequantize_rows(as_i8, scales, Tensor(from.data(), DType::kF32, {rows, cols}));
+      }
+      std::vector<std::byte> want(row_bytes(dtype, rows * cols));
+      quantize_rows(Tensor(from.data(), DType::kF32, {rows, cols}), {},
+                    Tensor(want.data(), dtype, {rows, cols}));
+      ASSERT_EQ(got.tensor.bytes(), want.size());
+      EXPECT_EQ(std::memcmp(got.tensor.data, want.data(), want.size()), 0) << name;
+    }
+    const DType narrow = block_size(dtype).elements == 32 ? dtype : DType::kF32;
+    EXPECT_EQ(load(source, "b.weight", {rows, 992}).tensor.dtype, narrow);
+  }
+}
+
 TEST(RequantizeErrors, NameTheWeight) {
   const TempFolder folder;
   float values[] = {1, 2, std::numeric_limits<float>::quiet_NaN(), 4};
@@ -185,8 +228,10 @@ TEST(RequantizeErrors, NameTheWeight) {
 }
 
 TEST(StorageNames, AreReadBack) {
-  for (const WeightStorage storage : {WeightStorage::kAsStored, WeightStorage::kBF16, WeightStorage::kF8,
-                                      WeightStorage::kF8Scaled, WeightStorage::kI8}) {
+  for (const WeightStorage storage :
+       {WeightStorage::kAsStored, WeightStorage::kBF16, WeightStorage::kF8, WeightStorage::kF8Scaled,
+        WeightStorage::kI8, WeightStorage::kQ8_0, WeightStorage::kQ4_0, WeightStorage::kQ4K,
+        WeightStorage::kQ5K, WeightStorage::kQ6K}) {
     EXPECT_EQ(parse_storage(storage_name(storage)), storage);
   }
   for (const char* name : {"", "FP8", "fp16", "int8 ", "q4"})
