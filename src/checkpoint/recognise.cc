@@ -24,11 +24,12 @@ constexpr Signature kSignatures[] = {
     {Part::kClip, Names::kDiffusers, "text_model.embeddings.token_embedding.weight"},
     {Part::kClip, Names::kDiffusers, "embeddings.token_embedding.weight"},
     {Part::kT5, Names::kDiffusers, "encoder.block.0.layer.0.SelfAttention.q.weight"},
+    {Part::kT5, Names::kDistill, "encoder.encoder.block.0.layer.0.SelfAttention.q.weight"},
     {Part::kT5, Names::kLlama, "enc.blk.0.attn_q.weight"},
     {Part::kVae, Names::kBfl, "decoder.up.0.block.0.conv1.weight"},
     {Part::kVae, Names::kDiffusers, "decoder.up_blocks.0.resnets.0.conv1.weight"}};
 
-// What programs put before the names of a part. DistillT5's own begin with "encoder.".
+// What programs put before the names of a part.
 constexpr std::array<std::string_view, 5> kTransformerPrefixes = {
     "", "model.diffusion_model.", "diffusion_model.", "transformer.", "model."};
 constexpr std::array<std::string_view, 6> kClipPrefixes = {"",
@@ -37,8 +38,8 @@ constexpr std::array<std::string_view, 6> kClipPrefixes = {"",
                                                            "cond_stage_model.transformer.",
                                                            "clip_l.",
                                                            "text_encoder."};
-constexpr std::array<std::string_view, 6> kT5Prefixes = {
-    "", "text_encoders.t5xxl.transformer.", "text_encoders.t5xxl.", "t5xxl.", "text_encoder_2.", "encoder."};
+constexpr std::array<std::string_view, 5> kT5Prefixes = {"", "text_encoders.t5xxl.transformer.",
+                                                         "text_encoders.t5xxl.", "t5xxl.", "text_encoder_2."};
 constexpr std::array<std::string_view, 3> kVaePrefixes = {"", "vae.", "first_stage_model."};
 
 std::span<const std::string_view> prefixes_of(Part part) {
