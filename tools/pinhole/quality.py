@@ -1,6 +1,6 @@
 """What settings of generate gain and cost: a grid of them on the same held-out captions and seeds, graded and compared.
 
-    python tools/pinhole/quality.py guidance|samplers|caches|caches20 --darkroom build/darkroom --grade build/grade --model assets/pinhole
+    python tools/pinhole/quality.py guidance|samplers|caches|caches20|weights --darkroom build/darkroom --grade build/grade --model assets/pinhole
         [--count 200] [--seed 660001] [--jobs 2] [--out quality.json] [--plot quality.png]
 
 Half of the captions have one shape, half two. Prints a Markdown table: adherence (every claim held) with its 95 %
@@ -70,6 +70,9 @@ GRIDS = {
     "caches20": {f"no cache, {steps} steps": (["--steps", str(steps)], passes_of(steps, 1)) for steps in (20, 8, 10, 12, 14)} | {
         cache: (["--cache", cache], passes_of(20, 1)) for cache in (
             "teacache:0.25", "teacache:0.4", "teacache:0.6", "fbcache:0.08", "fbcache:0.15", "dbcache:0.08,front=2,back=1")},
+    # Of Pinhole's matrices only one in ten has rows that the K types' blocks of 256 divide.
+    "weights": {"as stored, bf16": ([], passes_of(STEPS, 1))} | {
+        kind: (["--weights", kind], passes_of(STEPS, 1)) for kind in ("q8_0", "int8", "fp8-scaled", "fp8", "q4_0")},
 }
 
 
