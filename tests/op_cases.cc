@@ -31,7 +31,8 @@ void add_linear(Cases& cases) {
                      },
                      s.k});
   }
-  for (const Activation act : {Activation::kGeluTanh, Activation::kQuickGelu, Activation::kSilu}) {
+  for (const Activation act :
+       {Activation::kGeluTanh, Activation::kQuickGelu, Activation::kSilu, Activation::kRelu}) {
     for (const int64_t rows : {2, 40}) {
       cases.push_back({fmt::format("linear act {} rows {}", static_cast<int>(act), rows), 48, true,
                        [act, rows](const Context& ctx, Operands& in) {

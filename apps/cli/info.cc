@@ -63,18 +63,54 @@ std::string describe_model(const json& info) {
   for (const json& part : info.at("parts")) {
     const std::string name = printable(part.at("name").get<std::string>());
     if (!part.at("present").get<bool>()) {
-      table.add({name, "", "", "", "there is no such part"});
+      table.add({name, "", "", "", part.value("problem", "there is no such part")});
       continue;
     }
     parameters += part.at("parameters").get<int64_t>();
     bytes += part.at("bytes").get<uint64_t>();
     table.add({name, count_text(part.at("parameters").get<int64_t>()),
                bytes_text(part.at("bytes").get<uint64_t>()), dtypes_text(part), weights_text(part)});
+    if (part.contains("where"))
+      configs += name + ": " + printable(part.at("where").get<std::string>()) + "\n";
     if (part.contains("config")) configs += name + ": " + config_text(part.at("config")) + "\n";
   }
   table.add({"all", count_text(parameters), bytes_text(bytes), "", ""});
   return fmt::format("{}: a FLUX.1 model, {}\n\n{}\n{}", printable(info.at("name").get<std::string>()),
                      info.at("kind").get<std::string>(), table.text(), configs);
+}
+
+// What a file of tensors is: the parts of FLUX.1 that it holds, or something else.
+std::string describe_contents(const json& info) {
+  std::string out;
+  for (const json& part : info.value("holds", json::array())) {
+    const std::string prefix = part.value("prefix", "");
+    out += fmt::format(
+        "a FLUX.1 {}: {}; names of {}{}\n", part.at("title").get<std::string>(),
+        printable(part.contains("sizes") ? part.at("sizes").get<std::string>() : part.value("problem", "")),
+        part.at("names").get<std::string>(), prefix.empty() ? "" : " after " + printable(prefix));
+  }
+  if (info.contains("other")) out += "this is " + printable(info.at("other").get<std::string>()) + "\n";
+  for (const json& need : info.value("needs", json::array())) {
+    const json& found = need.at("found");
+    out += fmt::format("{}: {}\n", need.at("title").get<std::string>(),
+                       found.is_null() ? "missing: " + printable(need.at("missing").get<std::string>())
+                                       : "from " + printable(found.get<std::string>()));
+  }
+  if (info.contains("problem"))
+    out += "cannot be drawn with: " + printable(info.at("problem").get<std::string>()) + "\n";
+  return out.empty() ? out : out + "\n";
+}
+
+// "BF16 12 tensors 4.0 MiB, F32 ..".
+std::string types_text(const json& info) {
+  std::string out;
+  for (const auto& [name, bytes] : info.at("dtypes").items()) {
+    const int64_t count = info.at("counts").value(name, int64_t{0});
+    out += fmt::format("{}{} in {} tensor{} ({})", out.empty() ? "" : ", ", printable(name), count,
+                       count == 1 ? "" : "s", bytes_text(bytes.get<uint64_t>()));
+  }
+  const int64_t scales = info.value("scales", int64_t{0});
+  return scales == 0 ? out : out + fmt::format(", {} scales", scales);
 }
 
 std::string describe_tensors(const json& info) {
@@ -85,10 +121,11 @@ std::string describe_tensors(const json& info) {
     table.add({printable(tensor.at("name").get<std::string>()),
                printable(tensor.at("dtype").get<std::string>()), tensor.at("shape").dump()});
   }
-  return fmt::format("{}: safetensors, {} tensors, {} parameters, {}, {}\n\n{}",
-                     printable(info.at("name").get<std::string>()), info.at("tensors").size(),
-                     count_text(info.at("parameters").get<int64_t>()),
-                     bytes_text(info.at("bytes").get<uint64_t>()), dtypes_text(info), table.text());
+  return fmt::format("{}: {}, {} tensors, {} parameters, {}, {}\n{}\n{}",
+                     printable(info.at("name").get<std::string>()), info.at("type").get<std::string>(),
+                     info.at("tensors").size(), count_text(info.at("parameters").get<int64_t>()),
+                     bytes_text(info.at("bytes").get<uint64_t>()), types_text(info), describe_contents(info),
+                     table.text());
 }
 
 // What a recipe may state, in the order in which it is shown: options, then what came of them.
@@ -147,10 +184,11 @@ void run_info(const Command& self, const std::vector<std::string>& arguments) {
   std::optional<std::string> path;
   bool as_json = false;
   Arguments parser(self);
-  parser.add_text({"path", "PATH", "A model folder, a .safetensors file or a picture"}, path);
+  parser.add_text({"path", "PATH", "A model, a .safetensors or .gguf file, or a picture"}, path);
   parser.add_switch("--json", as_json, "Print JSON");
   if (!parser.parse(arguments)) return;
-  if (!path) fail(DARKROOM_USAGE, "there is no path; pass a model folder, a .safetensors file or a picture");
+  if (!path)
+    fail(DARKROOM_USAGE, "there is no path; pass a model, a .safetensors or .gguf file, or a picture");
   const Engine engine;
   const std::string text =
       take_text(engine, [&](char** out) { return darkroom_info(engine.get(), path->c_str(), out); });

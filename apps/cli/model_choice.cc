@@ -60,7 +60,9 @@ fs::path find_model(const std::string& given) {
   const bool is_name = name.is_relative() && !given.empty() && given.front() != '.';
   if (!is_name) fail(DARKROOM_MODEL, "{}: there is no such file or folder", given);
   if (const auto folder = find_installed(name)) return *folder;
-  if (std::count(given.begin(), given.end(), '/') == 1) return given;  // ORG/NAME, which the library knows
+  // ORG/NAME of huggingface_hub, which the library knows, unless it is a variant of an installed model.
+  const bool is_hub_name = std::count(given.begin(), given.end(), '/') == 1;
+  if (is_hub_name && !find_installed(name.parent_path())) return given;
   fail(DARKROOM_MODEL, "{}: there is no such file or folder, and no model of that name (looked in {})", given,
        searched_places());
 }

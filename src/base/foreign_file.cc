@@ -32,7 +32,7 @@ constexpr Kind kKinds[] = {
     {"\x80\x03"sv, kPickle},
     {"\x80\x04"sv, kPickle},
     {"\x80\x05"sv, kPickle},
-    {"GGUF"sv, "a GGUF file, which is not supported: get the safetensors version"sv},
+    {"GGUF"sv, "a GGUF file"sv},
     {"\x1f\x8b"sv, kCompressed},          // gzip
     {"\x28\xb5\x2f\xfd"sv, kCompressed},  // zstd
     {"BZh"sv, kCompressed},

@@ -10,9 +10,11 @@
 #include "checkpoint/lora_source.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/search.h"
+#include "text/built_in.h"
 #include "text/clip_tokenizer.h"
 #include "text/t5_tokenizer.h"
 #include "weights/catalog.h"
+#include "weights/gguf_fields.h"
 
 namespace darkroom {
 namespace {
@@ -125,6 +127,28 @@ fs::path resolve_model(const std::string& given) {
   fail(ErrorCode::kModel, "{}: there is no such file or folder", given);
 }
 
+// The tokenizer that a GGUF file of T5 carries. Errors: kModel.
+T5Tokenizer t5_tokenizer_of(const GgufFields& fields, const std::string& where) {
+  const std::string key = "tokenizer.ggml.";
+  T5Pieces pieces;
+  pieces.tokens = fields.texts(key + "tokens");
+  pieces.scores = fields.numbers<float>(key + "scores");
+  pieces.token_type = fields.numbers<int32_t>(key + "token_type");
+  if (fields.has(key + "precompiled_charsmap")) {
+    for (const int32_t byte : fields.numbers<int32_t>(key + "precompiled_charsmap")) {
+      pieces.precompiled_charsmap += static_cast<char>(byte);
+    }
+  }
+  if (fields.has(key + "add_space_prefix")) pieces.add_space_prefix = fields.flag(key + "add_space_prefix");
+  const auto id = [&](const char* name, int32_t& value) {
+    if (fields.has(key + name)) value = fields.number<int32_t>(key + name);
+  };
+  id("eos_token_id", pieces.eos);
+  id("unknown_token_id", pieces.unknown);
+  id("padding_token_id", pieces.padding);
+  return T5Tokenizer::from_pieces(pieces, where);
+}
+
 std::string title_of(Part part) {
   std::string title(part_title(part));
   return title;
@@ -164,7 +188,7 @@ std::string Checkpoint::why_not(Part part, const PartFiles& files) const {
     case Part::kClip:
       return check("pooled states", clip_config(files).hidden_size, transformer.pooled_projection_dim);
     case Part::kT5:
-      return check("states", t5_config(files).d_model, transformer.joint_attention_dim);
+      return check("states", t5_config(files).out_features(), transformer.joint_attention_dim);
     case Part::kVae: {
       const int64_t channels = vae_config(files).latent_channels;
       if (4 * channels == transformer.in_channels) return "";
@@ -213,7 +237,7 @@ void Checkpoint::open_parts(const CheckpointPaths& paths) {
   if (diffusers_) {
     for (const Part part : kParts) {
       if (paths.of(part)) continue;
-      file(part) = open_part_folder(path / part_folder(part));
+      file(part) = open_part_folder(path / part_folder(part), part);
       if (file(part)) continue;
       missing_[index(part)] =
           fmt::format("{}: there is no {}/config.json, so this part of the model is missing", path.string(),
@@ -275,7 +299,7 @@ void Checkpoint::read_configs() {
           fmt::format("the transformer takes {} of width {}, but the encoder gives {}", what, want, have));
   };
   check_width(Part::kClip, "pooled text", c.clip.hidden_size, c.transformer.pooled_projection_dim);
-  check_width(Part::kT5, "text states", c.t5.d_model, c.transformer.joint_attention_dim);
+  check_width(Part::kT5, "text states", c.t5.out_features(), c.transformer.joint_attention_dim);
   check(
       Part::kVae, "latent channels times four:", 4 * c.vae.latent_channels, c.transformer.in_channels,
       fmt::format("the VAE has {} latent channels and the transformer {} inputs; expected four times as many",
@@ -369,10 +393,8 @@ Tokens Checkpoint::tokenize(const std::string& prompt, int64_t max_text_tokens) 
     return tokens;
   }
   const std::scoped_lock lock(*tokenizers_mutex_);
-  if (!clip_tokenizer_)
-    clip_tokenizer_ = std::make_unique<ClipTokenizer>(ClipTokenizer::load(folder_ / "tokenizer"));
-  if (!t5_tokenizer_)
-    t5_tokenizer_ = std::make_unique<T5Tokenizer>(T5Tokenizer::load(folder_ / "tokenizer_2"));
+  if (!clip_tokenizer_) clip_tokenizer_ = std::make_unique<ClipTokenizer>(make_clip_tokenizer());
+  if (!t5_tokenizer_) t5_tokenizer_ = std::make_unique<T5Tokenizer>(make_t5_tokenizer());
   TokenIds clip = clip_tokenizer_->encode(prompt, clip_length);
   TokenIds t5 = t5_tokenizer_->encode(prompt, max_text_tokens);
   if (clip.truncated) tokens.notes.push_back(cut_note("CLIP", clip_length));
@@ -386,15 +408,52 @@ std::size_t Checkpoint::tokenizer_bytes() const {
   // Loading them costs 0.3 s, so it is not done for a plan. Measured afterwards, tables and what the heap
   // keeps are 4.2 to 4.5 times the text that they are read from: 16 MiB for FLUX.1's own of 3.8 MiB.
   constexpr std::size_t kQuartersPerText = 17;
-  std::size_t bytes = 0;
+  std::size_t bytes = 0, built_in = 0;
   if (dummy_) return bytes;
-  for (const char* name : {"tokenizer/vocab.json", "tokenizer/merges.txt", "tokenizer/tokenizer.json",
-                           "tokenizer_2/tokenizer.json"}) {
-    std::error_code absent;
-    const std::uintmax_t size = fs::file_size(folder_ / name, absent);
-    if (!absent) bytes += size;
+  for (const Part part : {Part::kClip, Part::kT5}) {
+    const fs::path folder = tokenizer_folder(part);
+    if (folder.empty())
+      built_in += part == Part::kClip ? kBuiltInClipTokenizerBytes : kBuiltInT5TokenizerBytes;
+    for (const char* name : {"vocab.json", "merges.txt", "tokenizer.json"}) {
+      if (folder.empty() || (part == Part::kT5 && std::string_view(name) != "tokenizer.json")) continue;
+      std::error_code absent;
+      const std::uintmax_t size = fs::file_size(folder / name, absent);
+      if (!absent) bytes += size;
+    }
   }
-  return kQuartersPerText * bytes / 4;
+  return kQuartersPerText * bytes / 4 + built_in;
+}
+
+// Beside the part's folder: "tokenizer", "tokenizer_2". Empty when there is none.
+fs::path Checkpoint::tokenizer_folder(Part part) const {
+  const PartFiles* files = part_files(part);
+  const fs::path beside = files && is_folder(files->where) ? files->where.parent_path() : folder_;
+  const bool may_be_there = diffusers_ || (files && is_folder(files->where));
+  const fs::path folder = beside / (part == Part::kClip ? "tokenizer" : "tokenizer_2");
+  return may_be_there && is_there(folder) ? folder : fs::path();
+}
+
+ClipTokenizer Checkpoint::make_clip_tokenizer() const {
+  if (const fs::path folder = tokenizer_folder(Part::kClip); !folder.empty())
+    return ClipTokenizer::load(folder);
+  ClipTokenizer tokenizer = ClipTokenizer::built_in();
+  require(tokenizer.vocabulary_size() <= config_.clip.vocab_size, ErrorCode::kModel,
+          "{}: there is no tokenizer, and CLIP's own has {} tokens where this encoder has {}",
+          folder_.string(), tokenizer.vocabulary_size(), config_.clip.vocab_size);
+  return tokenizer;
+}
+
+T5Tokenizer Checkpoint::make_t5_tokenizer() const {
+  if (const fs::path folder = tokenizer_folder(Part::kT5); !folder.empty()) return T5Tokenizer::load(folder);
+  const PartFiles* files = part_files(Part::kT5);
+  const GgufFields* fields = files && files->catalog ? files->catalog->files().at(0)->fields() : nullptr;
+  const bool has_own = fields && fields->has("tokenizer.ggml.tokens");
+  T5Tokenizer tokenizer = has_own ? t5_tokenizer_of(*fields, files->where.string()) : T5Tokenizer::built_in();
+  require(tokenizer.vocabulary_size() <= config_.t5.vocab_size, ErrorCode::kModel,
+          "{}: {} has {} tokens where this encoder has {}", files ? files->where.string() : folder_.string(),
+          has_own ? "its tokenizer" : "there is no tokenizer, and T5's own", tokenizer.vocabulary_size(),
+          config_.t5.vocab_size);
+  return tokenizer;
 }
 
 void Checkpoint::visit(Part part, const VisitFn& visit) const {

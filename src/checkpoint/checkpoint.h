@@ -110,11 +110,12 @@ class Checkpoint {
   // Errors: kModel when there are no weights, or some are missing.
   std::vector<std::filesystem::path> files(Part part) const;
 
-  // Ids as the model sees them: CLIP padded to its positions, T5 padded to max_text_tokens. Errors: kModel
-  // when the tokenizer files are missing or invalid.
+  // Ids as the model sees them: CLIP padded to its positions, T5 padded to max_text_tokens. The tokenizers are
+  // those of the folders beside the encoders' in diffusers layout, that of T5's GGUF file, or else the built-in
+  // ones. Errors: kModel when the files are invalid, or the built-in ones do not fit the encoder.
   Tokens tokenize(const std::string& prompt, int64_t max_text_tokens) const;
 
-  // About what the tokenizers hold in memory, from the sizes of their files; 0 for a dummy.
+  // About what the tokenizers hold in memory; 0 for a dummy.
   std::size_t tokenizer_bytes() const;
 
   // Visits every tensor of a part as its model names it, with the shapes of config(). What is bound goes
@@ -133,6 +134,9 @@ class Checkpoint {
   void search(Part part);
   void read_configs();
   std::string why_not(Part part, const PartFiles& files) const;
+  std::filesystem::path tokenizer_folder(Part part) const;
+  ClipTokenizer make_clip_tokenizer() const;
+  T5Tokenizer make_t5_tokenizer() const;
 
   std::filesystem::path folder_;
   std::string name_;

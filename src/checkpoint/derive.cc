@@ -90,6 +90,7 @@ t5::Config derive_t5(const Catalog& catalog, Names names) {
   c.d_kv = inner / c.num_heads;
   require(shapes.has(block + "0.layer.1.DenseReluDense.wi_1.weight"), ErrorCode::kModel,
           "{}: this T5 has no gated feed-forward (wi_0 and wi_1); FLUX.1 needs T5 v1.1", catalog.where());
+  if (shapes.has("final_projection.3.weight")) c.projection = shapes.extent("final_projection.3.weight", 0);
   c.d_ff = shapes.extent(block + "0.layer.1.DenseReluDense.wi_0.weight", 0);
   c.num_layers =
       shapes.count([&](int64_t n) { return block + std::to_string(n) + ".layer.0.SelfAttention.q.weight"; });

@@ -62,7 +62,7 @@ std::vector<fs::path> PartFiles::files() const {
   return out;
 }
 
-std::optional<PartFiles> open_part_folder(const fs::path& folder) {
+std::optional<PartFiles> open_part_folder(const fs::path& folder, Part part) {
   // A part that is a link to nowhere is broken, not absent.
   if (const std::string link = dangling_link(folder); !link.empty()) fail(ErrorCode::kModel, "{}", link);
   if (!is_there(folder / "config.json")) return std::nullopt;
@@ -75,6 +75,13 @@ std::optional<PartFiles> open_part_folder(const fs::path& folder) {
     out.total_size = files.index.total_size;
     if (!files.missing.empty()) fail(ErrorCode::kModel, "{}", missing_message(files));
     out.catalog = std::make_shared<const Catalog>(files);
+    // The config says what the folder is; of its weights only the names may be another program's.
+    for (const FoundPart& found : recognise(*out.catalog).parts) {
+      if (found.part != part) continue;
+      out.names = found.names;
+      out.prefix = found.prefix;
+      if (!found.prefix.empty()) out.catalog = std::make_shared<const Catalog>(*out.catalog, found.prefix);
+    }
   } catch (const Error& e) {
     out.problem = e.what();
   }
@@ -100,7 +107,7 @@ PartFiles open_named_part(const fs::path& path, Part part) {
   if (!is_folder(path)) return open_part_file(path, part);
   const fs::path inside = path / part_folder(part);
   for (const fs::path& folder : {path, inside}) {
-    if (std::optional<PartFiles> files = open_part_folder(folder)) return std::move(*files);
+    if (std::optional<PartFiles> files = open_part_folder(folder, part)) return std::move(*files);
   }
   return open_only_file(path, part);
 }
@@ -109,7 +116,8 @@ PartFiles open_transformer(const fs::path& path) {
   if (!is_folder(path)) return open_part_file(path, Part::kTransformer);
   if (is_there(path / "config.json")) {
     const nlohmann::json config = read_json_file(path / "config.json", kMaxConfigBytes);
-    if (config.is_object() && config.contains("num_single_layers")) return *open_part_folder(path);
+    if (config.is_object() && config.contains("num_single_layers"))
+      return *open_part_folder(path, Part::kTransformer);
   }
   std::vector<std::string> rejected;
   const std::vector<fs::path> found = transformers_in(path, rejected);

@@ -24,11 +24,12 @@ constexpr Signature kSignatures[] = {
     {Part::kClip, Names::kDiffusers, "text_model.embeddings.token_embedding.weight"},
     {Part::kClip, Names::kDiffusers, "embeddings.token_embedding.weight"},
     {Part::kT5, Names::kDiffusers, "encoder.block.0.layer.0.SelfAttention.q.weight"},
+    {Part::kT5, Names::kDistill, "encoder.encoder.block.0.layer.0.SelfAttention.q.weight"},
     {Part::kT5, Names::kLlama, "enc.blk.0.attn_q.weight"},
     {Part::kVae, Names::kBfl, "decoder.up.0.block.0.conv1.weight"},
     {Part::kVae, Names::kDiffusers, "decoder.up_blocks.0.resnets.0.conv1.weight"}};
 
-// What programs put before the names of a part. DistillT5's own begin with "encoder.".
+// What programs put before the names of a part.
 constexpr std::array<std::string_view, 5> kTransformerPrefixes = {
     "", "model.diffusion_model.", "diffusion_model.", "transformer.", "model."};
 constexpr std::array<std::string_view, 6> kClipPrefixes = {"",
@@ -37,8 +38,8 @@ constexpr std::array<std::string_view, 6> kClipPrefixes = {"",
                                                            "cond_stage_model.transformer.",
                                                            "clip_l.",
                                                            "text_encoder."};
-constexpr std::array<std::string_view, 6> kT5Prefixes = {
-    "", "text_encoders.t5xxl.transformer.", "text_encoders.t5xxl.", "t5xxl.", "text_encoder_2.", "encoder."};
+constexpr std::array<std::string_view, 5> kT5Prefixes = {"", "text_encoders.t5xxl.transformer.",
+                                                         "text_encoders.t5xxl.", "t5xxl.", "text_encoder_2."};
 constexpr std::array<std::string_view, 3> kVaePrefixes = {"", "vae.", "first_stage_model."};
 
 std::span<const std::string_view> prefixes_of(Part part) {
@@ -69,15 +70,16 @@ std::optional<FoundPart> find_part(const Catalog& catalog, Part part) {
 // Something else that people have, told by a piece of one of its names.
 struct Other {
   std::string_view piece, what;
+  bool is_checkpoint = false;  // may hold text encoders and a VAE as well
 };
 constexpr std::string_view kLora = "a LoRA, not a model; give it with --lora to the model that it belongs to";
 constexpr std::string_view kNunchaku =
     "a Nunchaku (SVDQuant) model, whose tiles are made for its own GPU kernels; take a GGUF or fp8 file";
 // The first that fits. Models first: some hold names that LoRAs have as well.
 constexpr Other kOthers[] = {
-    {"distilled_guidance_layer.", "a Chroma model; only FLUX.1 dev and schnell are supported"},
-    {"single_stream_modulation.lin", "a FLUX.2 model; only FLUX.1 dev and schnell are supported"},
-    {"double_stream_modulation_img", "a FLUX.2 model; only FLUX.1 dev and schnell are supported"},
+    {"distilled_guidance_layer.", "a Chroma model; only FLUX.1 dev and schnell are supported", true},
+    {"single_stream_modulation.lin", "a FLUX.2 model; only FLUX.1 dev and schnell are supported", true},
+    {"double_stream_modulation_img", "a FLUX.2 model; only FLUX.1 dev and schnell are supported", true},
     {".wscales", kNunchaku},
     {".smooth_orig", kNunchaku},
     {".lora_down.", kLora},
@@ -89,11 +91,11 @@ constexpr Other kOthers[] = {
     {".hada_w1", kLora},
     {".lokr_w1", kLora},
     {"lora_unet_", kLora},
-    {"conditioner.embedders.1.", "a Stable Diffusion XL checkpoint; only FLUX.1 is supported"},
+    {"conditioner.embedders.1.", "a Stable Diffusion XL checkpoint; only FLUX.1 is supported", true},
     {"add_embedding.linear_1.", "a Stable Diffusion XL U-Net; only FLUX.1 is supported"},
-    {"joint_blocks.0.", "a Stable Diffusion 3 model; only FLUX.1 is supported"},
+    {"joint_blocks.0.", "a Stable Diffusion 3 model; only FLUX.1 is supported", true},
     {"pos_embed.proj.", "a Stable Diffusion 3 model; only FLUX.1 is supported"},
-    {"diffusion_model.input_blocks.", "a Stable Diffusion 1 or 2 checkpoint; only FLUX.1 is supported"},
+    {"diffusion_model.input_blocks.", "a Stable Diffusion 1 or 2 checkpoint; only FLUX.1 is supported", true},
     {"down_blocks.0.attentions.", "a Stable Diffusion U-Net; only FLUX.1 is supported"},
     {"vision_model.", "a CLIP vision model; a text encoder is needed"},
     {"decoder.block.0.layer.1.EncDecAttention.", "a whole T5 without the encoder that FLUX.1 needs"},
@@ -101,9 +103,11 @@ constexpr Other kOthers[] = {
     {"taesd", "a tiny preview VAE, which is not supported"},
     {"blk.0.attn_q", "a language model in llama.cpp's names; only T5 encoders are supported"}};
 
-std::string other_kind(const Catalog& catalog) {
+// The first of kOthers that fits; `with_parts`: of those that hold text encoders or a VAE like FLUX.1's.
+std::string other_kind(const Catalog& catalog, bool with_parts) {
   const std::vector<std::string_view> names = catalog.names();
   for (const Other& other : kOthers) {
+    if (with_parts && !other.is_checkpoint) continue;
     const auto has_piece = [&](std::string_view name) { return name.find(other.piece) != name.npos; };
     if (std::ranges::any_of(names, has_piece)) return std::string(other.what);
   }
@@ -141,7 +145,7 @@ Contents recognise(const Catalog& catalog) {
   // A checkpoint of another family has text encoders and a VAE that look like FLUX.1's.
   const bool has_transformer =
       std::ranges::any_of(out.parts, [](const FoundPart& found) { return found.part == Part::kTransformer; });
-  if (!has_transformer) out.other = other_kind(catalog);
+  if (!has_transformer) out.other = other_kind(catalog, !out.parts.empty());
   if (!out.other.empty()) out.parts.clear();
   return out;
 }

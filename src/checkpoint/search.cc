@@ -68,7 +68,7 @@ class Search {
     if (!is_folder(folder) || looked_at(folder)) return false;
     std::vector<std::pair<std::size_t, PartFiles>> candidates;
     try {
-      std::optional<PartFiles> files = open_part_folder(folder);
+      std::optional<PartFiles> files = open_part_folder(folder, part_);
       if (!files) return false;
       if (!files->catalog) {
         reject(files->problem);

@@ -129,6 +129,13 @@ std::vector<StoredPlace> transformers_t5(const Param& param) {
   return as_named(param);
 }
 
+std::vector<StoredPlace> distill_t5(const Param& param) {
+  if (param.name.starts_with("final_projection.")) return as_named(param);
+  std::vector<StoredPlace> places = transformers_t5(param);
+  for (StoredPlace& place : places) place.name = "encoder." + place.name;
+  return places;
+}
+
 std::vector<StoredPlace> transformers_clip(const Param& param) {
   constexpr std::string_view kPrefix = "text_model.";
   return {{.name = param.name}, {.name = param.name.substr(kPrefix.size())}};
@@ -205,6 +212,8 @@ std::string_view names_title(Names names) {
       return "Black Forest Labs";
     case Names::kLlama:
       return "llama.cpp";
+    case Names::kDistill:
+      return "DistillT5";
   }
   return "";
 }
@@ -214,6 +223,7 @@ Spelling spelling_of(Part part, Names names, const SpellingSizes& sizes) {
     case Part::kClip:
       return transformers_clip;
     case Part::kT5:
+      if (names == Names::kDistill) return distill_t5;
       return names == Names::kLlama ? llama_t5 : transformers_t5;
     case Part::kTransformer:
       if (names == Names::kDiffusers) return as_named;

@@ -13,9 +13,10 @@ enum class Names : uint8_t {
   kDiffusers,  // as diffusers and transformers spell them: the models' own
   kBfl,        // Black Forest Labs' own files, also ComfyUI's and city96's: transformer and VAE
   kLlama,      // llama.cpp's: T5
+  kDistill,    // DistillT5's, an encoder inside a model
 };
 
-// "diffusers", "Black Forest Labs", "llama.cpp".
+// "diffusers", "Black Forest Labs", "llama.cpp", "DistillT5".
 std::string_view names_title(Names names);
 
 // What a spelling must know of a model beside a parameter.

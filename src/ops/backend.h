@@ -26,6 +26,7 @@ enum class Activation : uint8_t {
   kGeluTanh,   // 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))
   kQuickGelu,  // x·sigmoid(1.702·x)
   kSilu,       // x·sigmoid(x)
+  kRelu,       // max(x, 0)
 };
 
 // out[M,N] = residual + gate ⊙ act((x[M,K]·weight[N,K]ᵀ) ⊙ scales + lora_hidden·lora_upᵀ + bias). Absent

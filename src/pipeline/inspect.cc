@@ -8,6 +8,7 @@
 #include "base/foreign_file.h"
 #include "base/json.h"
 #include "checkpoint/model_folder.h"
+#include "checkpoint/search.h"
 #include "image/found_recipe.h"
 #include "image/picture_texts.h"
 #include "image/sheet.h"
@@ -73,9 +74,72 @@ json inspect_model(const fs::path& path) {
           {"parts", parts}};
 }
 
-json inspect_safetensors(const fs::path& path) {
+// What a part in a file is, in a few words: "19 double and 38 single blocks of width 3072, dev".
+std::string sizes_text(const PartFiles& files, Part part) {
+  switch (part) {
+    case Part::kClip: {
+      const clip::Config config = clip_config(files);
+      return fmt::format("{} layers of width {}", config.num_layers, config.hidden_size);
+    }
+    case Part::kT5: {
+      const t5::Config config = t5_config(files);
+      std::string text = fmt::format("{} layers of width {}", config.num_layers, config.d_model);
+      return config.projection ? text + fmt::format(", projected to {}", config.projection) : text;
+    }
+    case Part::kTransformer: {
+      const flux::Config config = transformer_config(files);
+      return fmt::format("{} double and {} single blocks of width {}, {}", config.num_layers,
+                         config.num_single_layers, config.inner_dim(),
+                         config.guidance_embeds ? "dev" : "schnell");
+    }
+    case Part::kVae:
+      return fmt::format("{} latent channels", vae_config(files).latent_channels);
+  }
+  return "";
+}
+
+// The parts of FLUX.1 that a file holds, or what it is instead.
+void add_contents(const fs::path& path, const Catalog& catalog, json& out) {
+  const Contents contents = recognise(catalog);
+  if (!contents.other.empty()) out["other"] = contents.other;
+  out["holds"] = json::array();
+  for (const FoundPart& found : contents.parts) {
+    json part = {{"part", part_folder(found.part)},
+                 {"title", part_title(found.part)},
+                 {"names", names_title(found.names)},
+                 {"prefix", found.prefix}};
+    try {
+      const PartFiles files = part_of_catalog(std::make_shared<const Catalog>(catalog), found, path);
+      part["sizes"] = sizes_text(files, found.part);
+    } catch (const Error& e) {
+      part["problem"] = e.what();
+    }
+    out["holds"].push_back(std::move(part));
+  }
+}
+
+// What is still needed to draw with a file, or where it would be taken from.
+void add_needed(const fs::path& path, json& out) {
+  out["needs"] = json::array();
+  try {
+    const Checkpoint model = Checkpoint::open(path);
+    for (const Part part : kParts) {
+      const PartFiles* files = model.part_files(part);
+      if (files && files->where == path) continue;
+      out["needs"].push_back({{"part", part_folder(part)},
+                              {"title", part_title(part)},
+                              {"found", files ? json(files->where.string()) : json()},
+                              {"missing", model.missing(part)}});
+    }
+  } catch (const Error& e) {
+    out["problem"] = e.what();
+  }
+}
+
+json inspect_weights(const fs::path& path) {
   const Catalog catalog(path);
   json tensors = json::array();
+  json counts = json::object();
   int64_t scales = 0, parameters = catalog.parameters();
   for (const std::string_view name : catalog.names()) {
     const StoredTensor* stored = catalog.stored(name);
@@ -83,11 +147,23 @@ json inspect_safetensors(const fs::path& path) {
       scales += 1;
       parameters -= stored->elements;
     }
+    const std::string type(stored->type);
+    counts[type] = counts.value(type, 0) + 1;
     tensors.push_back({{"name", name}, {"dtype", stored->type}, {"shape", stored->extents}});
   }
-  return {{"type", "safetensors"}, {"name", path.filename().string()}, {"parameters", parameters},
-          {"scales", scales},      {"bytes", catalog.total_bytes()},   {"dtypes", catalog.bytes_by_type()},
-          {"tensors", tensors}};
+  json out = {{"type", catalog.files().at(0)->is_gguf() ? "gguf" : "safetensors"},
+              {"name", path.filename().string()},
+              {"parameters", parameters},
+              {"scales", scales},
+              {"bytes", catalog.total_bytes()},
+              {"dtypes", catalog.bytes_by_type()},
+              {"counts", std::move(counts)},
+              {"tensors", std::move(tensors)}};
+  add_contents(path, catalog, out);
+  for (const json& part : out["holds"]) {
+    if (part["part"] == part_folder(Part::kTransformer)) add_needed(path, out);
+  }
+  return out;
 }
 
 // The size that the recipe's run gave, which differs from the file's when somebody resized it.
@@ -141,16 +217,19 @@ std::string_view kind_of_picture(const fs::path& path) {
 json inspect(const fs::path& given) {
   std::error_code ignored;
   if (const std::string link = dangling_link(given); !link.empty()) fail(ErrorCode::kModel, "{}", link);
-  const fs::path path = find_model_folder(given);
+  const bool is_name = !is_there(given) && find_hub_repository(given.string());
+  const fs::path path = find_model_folder(is_name ? *find_hub_repository(given.string()) : given);
   require(fs::exists(path, ignored), ErrorCode::kModel, "{}: there is no such file or folder", path.string());
   if (fs::is_directory(path, ignored)) {
     // A whole model, or the folder of one part.
-    return fs::exists(path / "transformer", ignored) || fs::exists(path / "model_index.json", ignored)
-               ? inspect_model(path)
-               : inspect_safetensors(path);
+    std::vector<std::string> rejected;
+    const bool is_model =
+        fs::exists(path / "transformer", ignored) || fs::exists(path / "model_index.json", ignored) ||
+        (!fs::exists(path / "config.json", ignored) && !transformers_in(path, rejected).empty());
+    return is_model ? inspect_model(path) : inspect_weights(path);
   }
   const std::string_view kind = kind_of_picture(path);
-  if (kind.empty()) return inspect_safetensors(path);
+  if (kind.empty()) return inspect_weights(path);
   if (!is_read_kind(kind)) fail_unread_kind(kind, path.string());
   return inspect_picture(path);
 }

@@ -49,7 +49,7 @@ std::string why_not_read(const std::string& name) {
   if (ending == ".bin" || ending == ".pt" || ending == ".pth" || ending == ".ckpt") {
     return printable(name) + " is a PyTorch pickle, which is never read";
   }
-  return ending == ".gguf" ? printable(name) + " is a GGUF file, which is not supported" : "";
+  return ending == ".gguf" ? printable(name) + " is a GGUF file: pass it by its own name" : "";
 }
 
 Listing list_folder(const fs::path& folder) {

@@ -66,7 +66,8 @@ TEST_P(CpuRows, ActivationsAreAccurate) {
   constexpr int64_t kCount = 40001;
   OwnedTensor x(DType::kF32, {1, kCount});
   for (int64_t i = 0; i < kCount; ++i) x.set(0, i, -100.0f + 0.005f * static_cast<float>(i));
-  for (const Activation activation : {Activation::kSilu, Activation::kQuickGelu, Activation::kGeluTanh}) {
+  for (const Activation activation :
+       {Activation::kSilu, Activation::kQuickGelu, Activation::kGeluTanh, Activation::kRelu}) {
     const OwnedTensor out(DType::kF32, {1, kCount});
     backend->activate({.x = *x, .out = *out, .activation = activation});
     for (int64_t i = 0; i < kCount; ++i) {
@@ -82,7 +83,8 @@ TEST_P(CpuRows, ActivationsOfHardNumbers) {
   OwnedTensor x(DType::kF32, {1, 5});
   const float values[] = {NAN, INFINITY, 3e38f, -3e38f, 0.0f};
   for (int64_t i = 0; i < 5; ++i) x.set(0, i, values[i]);
-  for (const Activation activation : {Activation::kSilu, Activation::kQuickGelu, Activation::kGeluTanh}) {
+  for (const Activation activation :
+       {Activation::kSilu, Activation::kQuickGelu, Activation::kGeluTanh, Activation::kRelu}) {
     const OwnedTensor out(DType::kF32, {1, 5});
     backend->activate({.x = *x, .out = *out, .activation = activation});
     EXPECT_TRUE(std::isnan(out.get(0, 0)));

@@ -102,6 +102,8 @@ inline double activation_in_f64(Activation activation, double x) {
       return x / (1 + std::exp(-1.702 * x));
     case Activation::kSilu:
       return x / (1 + std::exp(-x));
+    case Activation::kRelu:
+      return x < 0 ? 0 : x;
   }
   return x;
 }

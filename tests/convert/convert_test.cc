@@ -199,7 +199,8 @@ TEST_F(Convert, ShardsHoldAtMostTheirSizeAndAnIndexListsThem) {
   expect_part(kFixture / "transformer", folder, "int8");
   EXPECT_TRUE(fs::exists(out() / "text_encoder_2" / "model.safetensors.index.json"));
   expect_error(ErrorCode::kUsage, "files of 1 B make", [&] {
-    darkroom::convert(Checkpoint::dummy("dev"), {.out = out("b"), .weights = "fp8", .shard_bytes = 1}, {}, kGoOn);
+    darkroom::convert(Checkpoint::dummy("dev"), {.out = out("b"), .weights = "fp8", .shard_bytes = 1}, {},
+                      kGoOn);
   });
 }
 

@@ -59,7 +59,9 @@ TEST_F(ConvertFaults, OptionsAreCheckedFirst) {
   expect_error(ErrorCode::kUsage, "the kind of weights is 'q4_k'; there are bf16, fp8, fp8-scaled and int8",
                [&] { convert_in({}, "q4_k"); });
   const auto into = [&](const fs::path& out) {
-    return [this, out] { convert(Checkpoint::open(in_), {.in = in_, .out = out, .weights = "fp8"}, {}, cancel_); };
+    return [this, out] {
+      convert(Checkpoint::open(in_), {.in = in_, .out = out, .weights = "fp8"}, {}, cancel_);
+    };
   };
   expect_error(ErrorCode::kUsage, "this is the model itself", into(in_ / "transformer" / ".."));
   expect_error(ErrorCode::kUsage, "the name of the new folder is empty", into(""));

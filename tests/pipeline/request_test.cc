@@ -94,7 +94,7 @@ TEST(Decide, SaysThatGivenNoiseDrawsEqualPictures) {
     r.noise_path = "noise.safetensors";
     r.count = count;
     r.sampler = sampler;
-    return decide_values(r, Model::dummy("dev")).notes;
+    return decide_values(r, Checkpoint::dummy("dev")).notes;
   };
   EXPECT_EQ(notes(3, "euler"), (std::vector<std::string>{"all 3 pictures will be the same: they start "
                                                          "from the given noise, and the sampler draws "
@@ -109,7 +109,7 @@ TEST(Decide, SaysThatNoiseDependsOnTheCard) {
     Request r;
     r.rng = rng;
     r.width = r.height = edge;
-    return decide_values(r, Model::dummy("dev")).notes;
+    return decide_values(r, Checkpoint::dummy("dev")).notes;
   };
   ASSERT_EQ(notes("torch-cuda", 1024).size(), 1u);
   EXPECT_NE(notes("torch-cuda", 1024)[0].find("262144 numbers"), std::string::npos);

@@ -189,12 +189,11 @@ TEST(RequantizeToBlocks, IsWhatQuantizeRowsGives) {
                                              {"b.weight", Tensor(values.data(), DType::kF32, {rows, 992})}});
   for (const auto storage : {WeightStorage::kQ8_0, WeightStorage::kQ4_0, WeightStorage::kQ4K,
                              WeightStorage::kQ5K, WeightStorage::kQ6K}) {
-    RequantizingSource source(std::make_unique<CatalogSource>(Catalog(folder / "a.safetensors")), storage,
-                              [](const std::string&) { return true; });
+    RequantizingSource source(std::make_unique<CatalogSource>(Catalog(folder / "a.safetensors")), storage);
     const DType dtype = storage_dtype(storage);
     EXPECT_EQ(dtype_name(dtype), storage_name(storage));
     for (const char* name : {"a.weight", "i8.weight"}) {
-      const Loaded got = load(source, name, {rows, cols});
+      const OwnedTensor got = load(source, {name, {rows, cols}, Role::kMatrix});
       ASSERT_EQ(got.tensor.dtype, dtype);
       EXPECT_EQ(got.tensor.scale_count, 0);
       std::vector<float> from = values;
@@ -208,7 +207,7 @@ TEST(RequantizeToBlocks, IsWhatQuantizeRowsGives) {
       EXPECT_EQ(std::memcmp(got.tensor.data, want.data(), want.size()), 0) << name;
     }
     const DType narrow = block_size(dtype).elements == 32 ? dtype : DType::kF32;
-    EXPECT_EQ(load(source, "b.weight", {rows, 992}).tensor.dtype, narrow);
+    EXPECT_EQ(load(source, {"b.weight", {rows, 992}, Role::kMatrix}).tensor.dtype, narrow);
   }
 }
 

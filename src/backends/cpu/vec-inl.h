@@ -283,6 +283,8 @@ HWY_INLINE V activation_of(Activation activation, V x) {
       return gated_by_sigmoid(x, hn::Mul(x, hn::Set(d, 1.702f)));
     case Activation::kSilu:
       return gated_by_sigmoid(x, x);
+    case Activation::kRelu:
+      return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Zero(d), x);  // NaN stays NaN
   }
   return x;
 }

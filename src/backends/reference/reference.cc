@@ -52,6 +52,8 @@ float activate_one(float x, Activation activation) {
       return x / (1.0f + std::exp(-1.702f * x));
     case Activation::kSilu:
       return x / (1.0f + std::exp(-x));
+    case Activation::kRelu:
+      return x < 0 ? 0.0f : x;
   }
   return x;
 }

@@ -20,6 +20,7 @@ Config config_from_json(const nlohmann::json& json, const std::string& where) {
   c.num_buckets = fields.integer("relative_attention_num_buckets", c.num_buckets, 4, 65536);
   c.max_distance = fields.integer("relative_attention_max_distance", c.max_distance, 2, 1 << 20);
   c.layer_norm_eps = static_cast<float>(fields.number("layer_norm_epsilon", 1e-6, 0, 1));
+  c.projection = fields.integer("project_out_dim", 0, 0, 65536);
   // Old configs say feed_forward_proj "gated-gelu"; newer ones also spell out the parts.
   const std::string projection = fields.text("feed_forward_proj", "gated-gelu");
   const std::string activation = fields.text("dense_act_fn", "gelu_new");
@@ -55,6 +56,10 @@ void Weights::visit(const Config& config, const VisitFn& visit) {
     params.linear(name + "1.DenseReluDense.wo", layer.wo, config.d_ff, d, Bias::kNo);
   }
   ends.vector("encoder.final_layer_norm.weight", final_norm, d);
+  if (config.projection > 0) {
+    ends.linear("final_projection.0", projection.in, d, config.projection, Bias::kNo);
+    ends.linear("final_projection.3", projection.out, config.projection, config.projection, Bias::kNo);
+  }
 }
 
 int64_t relative_bucket(const Config& config, int64_t distance) {
@@ -109,7 +114,7 @@ std::vector<Tensor> encode(const Context& ctx, const Config& config, const Weigh
   std::vector<Tensor> out, states, biases;
   for (const std::vector<int32_t>& ids : prompts) {
     require(!ids.empty(), ErrorCode::kFailure, "T5: there are no tokens to encode");
-    out.push_back(ctx.allocate({static_cast<int64_t>(ids.size()), config.d_model}));
+    out.push_back(ctx.allocate({static_cast<int64_t>(ids.size()), config.out_features()}));
   }
   const Arena::Scope scope(ctx.arena);
   for (const std::vector<int32_t>& ids : prompts) {
@@ -125,7 +130,10 @@ std::vector<Tensor> encode(const Context& ctx, const Config& config, const Weigh
   }
   for (std::size_t i = 0; i < states.size(); ++i) {
     const Arena::Scope one(ctx.arena);
-    ops::convert_into(ctx, ops::rms_norm(ctx, states[i], weights.final_norm, config.layer_norm_eps), out[i]);
+    const Tensor normed = ops::rms_norm(ctx, states[i], weights.final_norm, config.layer_norm_eps);
+    const Tensor state =
+        config.projection > 0 ? mlp(ctx, normed, weights.projection, Activation::kRelu) : normed;
+    ops::convert_into(ctx, state, out[i]);
   }
   return out;
 }

@@ -24,6 +24,10 @@ struct Config {
   int64_t num_buckets = 32;
   int64_t max_distance = 128;
   float layer_norm_eps = 1e-6f;
+  int64_t projection = 0;  // DistillT5's: states leave through two layers of this width (arXiv 2503.19897)
+
+  // Of the states that encode() gives.
+  int64_t out_features() const { return projection > 0 ? projection : d_model; }
 };
 
 // From text_encoder_2/config.json. Errors: kModel, naming `where` and the field; a feed-forward that is not
@@ -42,6 +46,7 @@ struct Weights {
   Tensor relative_bias;  // [buckets, heads], stored in block 0
   std::vector<Layer> layers;
   Tensor final_norm;
+  Mlp projection;  // only if config.projection
 
   // Names every parameter as transformers does ("shared.weight", "encoder.block.N.…"). Each layer is a unit
   // of Stage::kBlock; the relative bias, which all use, is not part of one.
@@ -52,7 +57,7 @@ struct Weights {
 // logarithmic up to max_distance. Computed in f32 as the reference does.
 int64_t relative_bucket(const Config& config, int64_t distance);
 
-// Each list of ids -> states [ids, d_model] in ctx.activation, after the final norm. Every layer is leased
+// Each list of ids -> states [ids, out_features()] in ctx.activation, after the final norm and the projection. Every layer is leased
 // once for all.
 std::vector<Tensor> encode(const Context& ctx, const Config& config, const Weights& weights,
                            std::span<const std::vector<int32_t>> prompts, const LeaseFn& lease = {});
