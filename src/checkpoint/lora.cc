@@ -94,7 +94,12 @@ void Lora::sort_names() {
   }
   const auto metadata = file_.metadata().find("lora_adapter_metadata");
   if (metadata == file_.metadata().end() || metadata->second.size() > kMaxMetadataBytes) return;
-  const nlohmann::json object = nlohmann::json::parse(metadata->second, nullptr, false);
+  nlohmann::json object;
+  try {
+    object = parse_json(metadata->second, file_.where());
+  } catch (const Error&) {  // as if it were not there
+    return;
+  }
   if (!object.is_object()) return;
   for (const auto& [name, value] : object.items()) {
     constexpr std::string_view kAlpha = "lora_alpha", kPattern = "alpha_pattern", kRoot = "use_rslora";
