@@ -42,6 +42,21 @@ void add_linear(Cases& cases) {
                        }});
     }
   }
+  // A LoRA: few rows, odd ranks, one with two blocks of K.
+  for (const auto& [s, rank] : {std::pair(Size{3, 256, 70}, 5), std::pair(Size{40, 512, 75}, 16),
+                                std::pair(Size{130, 256, 200}, 300), std::pair(Size{7, 64, 9}, 1)}) {
+    for (const DType lora : {DType::kF32, DType::kBF16, DType::kF16}) {
+      cases.push_back(
+          {fmt::format("linear {}x{}x{} lora {} {}", s.m, s.k, s.n, rank, dtype_name(lora)), s.k + rank, true,
+           [s = s, rank = rank, lora](const Context& ctx, Operands& in) {
+             const Tensor x = in.strided({s.m, s.k}), out = in.strided({s.m, s.n});
+             const Tensor gate = in.f32({s.n});
+             ops::linear_gate_residual(ctx, x, in.linear_with_lora(s.k, s.n, rank, lora), gate, out);
+             return out;
+           },
+           s.k});
+    }
+  }
   cases.push_back({"linear without bias", 64, true, [](const Context& ctx, Operands& in) {
                      const Tensor x = in.activation({20, 64});
                      return ops::linear(ctx, x, {in.matrix({40, 64}, 0.1f), {}});

@@ -40,6 +40,16 @@ class Operands {
   Linear linear(int64_t in, int64_t out) {
     return {matrix({out, in}, 1 / std::sqrt(static_cast<float>(in))), vector({out}, 0.5f)};
   }
+  // With a LoRA whose down matrix has a scale for each row.
+  Linear linear_with_lora(int64_t in, int64_t out, int64_t rank, DType lora) {
+    Linear w = linear(in, out);
+    w.lora_down = maybe_rounded(fill(lora, {rank, in}, 0, 1 / std::sqrt(static_cast<float>(in)), 0));
+    w.lora_up = fill(lora, {out, rank}, 0, 1 / std::sqrt(static_cast<float>(rank)), 0);
+    const Tensor scales = fill(DType::kF32, {rank}, 0.5f, 0.4f, 0);
+    w.lora_down.scale_count = rank;
+    w.lora_down.scales = scales.row<float>(0);
+    return w;
+  }
   // The weight of a linear layer: of the kinds that are stored with scales, with scales.
   Tensor matrix(const Shape& shape, float scale) {
     if (scales_ == Scales::kNone) return maybe_rounded(weight(shape, scale));

@@ -134,6 +134,12 @@ void Arguments::add(const Flag& flag, Read read) {
   values_.push_back({option, std::move(read)});
 }
 
+void Arguments::add_repeated(const Flag& flag, Read read) {
+  add(flag, std::move(read));
+  values_.back().option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  values_.back().repeated = true;
+}
+
 void Arguments::add_text(const Flag& flag, std::optional<std::string>& into) {
   add(flag, [&into](const std::string&, const std::string& text) { into = text; });
 }
@@ -220,8 +226,8 @@ bool Arguments::parse(const std::vector<std::string>& arguments) {
     // The raw texts: CLI11's own conversions treat some, such as "{}", specially.
     const std::vector<std::string>& texts = entry.option->results();
     const std::string what = entry.option->get_name();
-    if (texts.size() > 1) fail(DARKROOM_USAGE, "{} is given {} times", what, texts.size());
-    if (texts.size() == 1) entry.read(what, texts.front());
+    if (texts.size() > 1 && !entry.repeated) fail(DARKROOM_USAGE, "{} is given {} times", what, texts.size());
+    for (const std::string& text : texts) entry.read(what, text);
   }
   for (const auto& [option, set] : switches_) {
     if (option->count() > 0) set();

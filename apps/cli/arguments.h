@@ -63,6 +63,8 @@ class Arguments {
   // Any other kind: `read` gets the flag's name and its text, once; `set` is called when the switch is there.
   using Read = std::function<void(const std::string& what, const std::string& text)>;
   void add(const Flag& flag, Read read);
+  // The same, once for each time that the flag is there.
+  void add_repeated(const Flag& flag, Read read);
   void add_switch(const Flag& flag, std::function<void()> set);
   void footer(const std::string& text);
 
@@ -74,6 +76,7 @@ class Arguments {
   struct Entry {
     CLI::Option* option;
     Read read;
+    bool repeated = false;
   };
 
   void describe(Flag flag);

@@ -1,4 +1,5 @@
 // darkroom info: what a path holds, for people or as JSON.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "command.h"
@@ -80,6 +81,36 @@ std::string describe_model(const json& info) {
                      info.at("kind").get<std::string>(), table.text(), configs);
 }
 
+// "16 (304), 32 (2)", the most first.
+std::string counts_text(const json& counts) {
+  std::vector<std::pair<int, std::string>> ranked;
+  for (const auto& [name, count] : counts.items()) ranked.emplace_back(-count.get<int>(), name);
+  std::ranges::sort(ranked);
+  std::string out;
+  for (const auto& [count, name] : ranked)
+    out += fmt::format("{}{} ({})", out.empty() ? "" : ", ", printable(name), -count);
+  return out;
+}
+
+std::string describe_lora(const json& lora) {
+  std::string out;
+  const auto line = [&](const char* what, const std::string& text) {
+    if (!text.empty()) out += fmt::format("{:<9} {}\n", what, text);
+  };
+  line("title", printable(lora.value("title", "")));
+  line("base", printable(lora.value("base", "")));
+  line("names of", printable(lora.at("names").get<std::string>()));
+  line("kind", counts_text(lora.at("kinds")));
+  line("rank", counts_text(lora.at("ranks")));
+  line("alpha", counts_text(lora.at("alphas")));
+  line("targets", counts_text(lora.at("targets")));
+  std::string words;
+  for (const json& word : lora.value("trigger_words", json::array()))
+    words += (words.empty() ? "" : ", ") + printable(word.get<std::string>());
+  line("words", words);
+  return out;
+}
+
 // What a file of tensors is: the parts of FLUX.1 that it holds, or something else.
 std::string describe_contents(const json& info) {
   std::string out;
@@ -91,6 +122,7 @@ std::string describe_contents(const json& info) {
         part.at("names").get<std::string>(), prefix.empty() ? "" : " after " + printable(prefix));
   }
   if (info.contains("other")) out += "this is " + printable(info.at("other").get<std::string>()) + "\n";
+  if (info.contains("lora")) out += describe_lora(info.at("lora"));
   for (const json& need : info.value("needs", json::array())) {
     const json& found = need.at("found");
     out += fmt::format("{}: {}\n", need.at("title").get<std::string>(),

@@ -22,6 +22,20 @@ RealRange range_of(const json& schema) {
           schema.at("maximum").get<double>()};
 }
 
+bool is_list_of_files(const json& schema) {
+  return schema.at("type") == "array" && schema.at("items").at("type") == "object";
+}
+
+// "FILE[:STRENGTH]" as the library's JSON has it. A colon that no number follows belongs to the file's name.
+json parse_lora(const std::string& what, const std::string& text, RealRange range) {
+  const std::size_t colon = text.rfind(':');
+  const bool has_strength = colon != std::string::npos && colon + 1 < text.size() &&
+                            text.find_first_not_of("0123456789.eE+-", colon + 1) == std::string::npos;
+  if (!has_strength) return {{"path", text}};
+  return {{"path", text.substr(0, colon)},
+          {"strength", parse_real("the strength of " + what, text.substr(colon + 1), range)}};
+}
+
 // How a value of this option is read from its text.
 Arguments::Read reader_of(const json& schema, const std::string& name, Settings& settings) {
   const std::string type = schema.at("type");
@@ -41,6 +55,13 @@ Arguments::Read reader_of(const json& schema, const std::string& name, Settings&
       settings[name] = parse_real(what, text, range);
     };
   }
+  if (is_list_of_files(schema)) {
+    return [&settings, name, range = range_of(schema.at("items").at("properties").at("strength"))](
+               const std::string& what, const std::string& text) {
+      require_text(what, text);
+      settings[name].push_back(parse_lora(what, text, range));
+    };
+  }
   if (type == "array") {
     return [&settings, name, range = range_of(schema.at("items"))](const std::string& what,
                                                                    const std::string& text) {
@@ -56,7 +77,9 @@ void add_option(Arguments& arguments, const std::string& name, const json& schem
                   .value_name = schema.value("x-value", ""),
                   .help = schema.at("description"),
                   .otherwise = schema.value("x-otherwise", "")};
-  if (schema.at("type") == "boolean") {
+  if (is_list_of_files(schema)) {
+    arguments.add_repeated(flag, reader_of(schema, name, settings));
+  } else if (schema.at("type") == "boolean") {
     arguments.add_switch(flag, [&settings, name] { settings[name] = true; });
   } else {
     arguments.add(flag, reader_of(schema, name, settings));

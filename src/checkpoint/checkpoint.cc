@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/foreign_file.h"
 #include "base/json.h"
+#include "checkpoint/lora_source.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/search.h"
 #include "text/built_in.h"
@@ -92,9 +93,10 @@ std::string cut_note(const char* encoder, int64_t limit) {
       encoder);
 }
 
-// The transformer's matrices in `storage`; all else as `source` has it.
-std::unique_ptr<WeightSource> in_storage(std::unique_ptr<WeightSource> source, Part part,
-                                         WeightStorage storage) {
+// With LoRAs, and the transformer's matrices in `storage`; all else as `source` has it.
+std::unique_ptr<WeightSource> in_storage(std::unique_ptr<WeightSource> plain, Part part,
+                                         WeightStorage storage, const LoraUses& loras) {
+  std::unique_ptr<WeightSource> source = with_loras(std::move(plain), part, loras);
   if (part != Part::kTransformer || storage == WeightStorage::kAsStored) return source;
   return std::make_unique<RequantizingSource>(std::move(source), storage);
 }
@@ -357,20 +359,22 @@ SpellingSizes Checkpoint::spelling_sizes() const {
           .vae_levels = static_cast<int64_t>(config_.vae.block_out_channels.size())};
 }
 
-std::unique_ptr<WeightSource> Checkpoint::open_weights(Part part, WeightStorage storage) const {
-  if (dummy_) return in_storage(std::make_unique<DummySource>(part_dtype(part)), part, storage);
+std::unique_ptr<WeightSource> Checkpoint::open_weights(Part part, WeightStorage storage,
+                                                       const LoraUses& loras) const {
+  if (dummy_) return in_storage(std::make_unique<DummySource>(part_dtype(part)), part, storage, loras);
   const PartFiles* files = part_files(part);
   if (!files) fail(ErrorCode::kModel, "{}", missing(part));
   require(files->catalog != nullptr, ErrorCode::kModel, "{}", files->problem);
   return in_storage(
       std::make_unique<CatalogSource>(*files->catalog, spelling_of(part, files->names, spelling_sizes())),
-      part, storage);
+      part, storage, loras);
 }
 
-std::unique_ptr<WeightSource> Checkpoint::weights_for_planning(Part part, WeightStorage storage) const {
+std::unique_ptr<WeightSource> Checkpoint::weights_for_planning(Part part, WeightStorage storage,
+                                                               const LoraUses& loras) const {
   const PartFiles* files = part_files(part);
-  if (files && files->catalog) return open_weights(part, storage);
-  return in_storage(std::make_unique<PlanSource>(part_dtype(part)), part, storage);
+  if (files && files->catalog) return open_weights(part, storage, loras);
+  return in_storage(std::make_unique<PlanSource>(part_dtype(part)), part, storage, loras);
 }
 
 std::vector<fs::path> Checkpoint::files(Part part) const {

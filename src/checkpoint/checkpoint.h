@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/lora.h"
 #include "checkpoint/model_settings.h"
 #include "checkpoint/part.h"
 #include "checkpoint/part_files.h"
@@ -95,14 +96,16 @@ class Checkpoint {
   const std::vector<std::string>& notes() const { return notes_; }
 
   // The weights of a part. The transformer's quantizable() matrices come in `storage`.
+  // With LoRAs on it; those are never quantised.
   // Errors: kModel.
-  std::unique_ptr<WeightSource> open_weights(Part part,
-                                             WeightStorage storage = WeightStorage::kAsStored) const;
+  std::unique_ptr<WeightSource> open_weights(Part part, WeightStorage storage = WeightStorage::kAsStored,
+                                             const LoraUses& loras = {}) const;
 
   // The same for sizes only: the files' headers where there are files, otherwise tensors without data in
   // part_dtype().
   std::unique_ptr<WeightSource> weights_for_planning(Part part,
-                                                     WeightStorage storage = WeightStorage::kAsStored) const;
+                                                     WeightStorage storage = WeightStorage::kAsStored,
+                                                     const LoraUses& loras = {}) const;
 
   // The files that say what a part computes: config.json, the index and the weight files. None for a dummy.
   // Errors: kModel when there are no weights, or some are missing.
@@ -122,6 +125,9 @@ class Checkpoint {
   // The same of the VAE's encoder, which only runs that start from a picture need; not all files have it.
   void visit_encoder(const VisitFn& visit) const;
 
+  // What other programs' spellings need to know of this model.
+  SpellingSizes spelling_sizes() const;
+
  private:
   Checkpoint();
   static constexpr std::size_t index(Part part) { return static_cast<std::size_t>(part); }
@@ -129,7 +135,6 @@ class Checkpoint {
   void search(Part part, const std::filesystem::path& hub_cache);
   void read_configs();
   std::string why_not(Part part, const PartFiles& files) const;
-  SpellingSizes spelling_sizes() const;
   std::filesystem::path tokenizer_folder(Part part) const;
   ClipTokenizer make_clip_tokenizer() const;
   T5Tokenizer make_t5_tokenizer() const;

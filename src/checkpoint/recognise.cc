@@ -91,6 +91,8 @@ constexpr Other kOthers[] = {
     {".hada_w1", kLora},
     {".lokr_w1", kLora},
     {"lora_unet_", kLora},
+    {"lora_transformer_", kLora},
+    {"lycoris_", kLora},
     {"conditioner.embedders.1.", "a Stable Diffusion XL checkpoint; only FLUX.1 is supported", true},
     {"add_embedding.linear_1.", "a Stable Diffusion XL U-Net; only FLUX.1 is supported"},
     {"joint_blocks.0.", "a Stable Diffusion 3 model; only FLUX.1 is supported", true},

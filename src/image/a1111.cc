@@ -257,6 +257,7 @@ struct WritePair {
   std::string operator()(std::filesystem::path Request::*field) const {
     return base_name((recipe.*field).string());
   }
+  std::string operator()(std::vector<LoraChoice> Request::*) const { return ""; }  // in the prompt
   std::string operator()(std::vector<double> Request::*field) const {
     return fmt::format("{}", fmt::join(recipe.*field, ", "));
   }
@@ -362,6 +363,10 @@ void store_pairs(const Pairs& pairs, FoundRecipe& found, const std::string& wher
 
 std::string to_a1111_text(const Recipe& recipe) {
   std::string text = recipe.prompt;
+  for (const LoraChoice& lora : recipe.loras) {
+    text += fmt::format(" <lora:{}:{}>", std::filesystem::path(base_name(lora.path.string())).stem().string(),
+                        lora.strength);
+  }
   if (recipe.negative && !recipe.negative->empty()) {
     text += fmt::format("\n{} {}", kNegativeMark, *recipe.negative);
   }

@@ -16,9 +16,9 @@ namespace {
 using nlohmann::json;
 
 // The format of the JSON; grows when a reader of the older one would draw another picture. 2: sampler,
-// spacing and what steers guidance. 3: a picture to start from. A recipe is written in the oldest
+// spacing and what steers guidance. 3: a picture to start from. 4: LoRAs. A recipe is written in the oldest
 // format that says it all.
-constexpr int64_t kFormat = 3;
+constexpr int64_t kFormat = 4;
 constexpr int64_t kMaxPasses = 1 << 20;
 
 // Whether a reader of the first format knows all of it.
@@ -28,6 +28,12 @@ bool is_plain(const Recipe& recipe) {
     if (!is_own(*find_option(name), recipe)) return false;
   }
   return true;
+}
+
+int64_t format_of(const Recipe& recipe) {
+  if (!recipe.loras.empty()) return 4;
+  if (!recipe.init_path.empty()) return 3;
+  return is_plain(recipe) ? 1 : 2;
 }
 
 // All seeds, for people and other programs; darkroom reads the first seed and the number of pictures.
@@ -55,6 +61,7 @@ Recipe with_bare_names(Recipe recipe) {
        {&Request::noise_path, &Request::init_path, &Request::mask_path}) {
     recipe.*file = base_name((recipe.*file).string());
   }
+  for (LoraChoice& lora : recipe.loras) lora.path = base_name(lora.path.string());
   recipe.model = base_name(recipe.model);
   return recipe;
 }
@@ -71,7 +78,7 @@ std::string base_name(std::string_view path) {
 
 std::string to_json(const Recipe& given) {
   const Recipe recipe = with_bare_names(given);
-  json object = {{"format", !recipe.init_path.empty() ? kFormat : is_plain(recipe) ? 1 : 2}};
+  json object = {{"format", format_of(recipe)}};
   for (const Option& option : options()) {
     const bool stated = option.in_recipe == InRecipe::kAlways ||
                         (option.in_recipe == InRecipe::kUnlessOwn && !is_own(option, recipe));

@@ -30,7 +30,7 @@ struct Recipe : Request {
   bool operator==(const Recipe&) const = default;
 };
 
-// prompt, "Negative prompt: ..." and one line "Steps: 4, Sampler: Euler, ..." with values quoted
+// prompt with its LoRAs as <lora:NAME:0.8>, "Negative prompt: ..." and one line "Steps: 4, Sampler: Euler, ..." with values quoted
 // where needed. Prompts lose what this format cannot hold: blanks around lines, and a line that
 // begins with "Negative prompt:".
 std::string to_a1111_text(const Recipe& recipe);

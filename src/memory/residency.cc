@@ -13,10 +13,12 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-void add(const Param& param, Tensor& field, WeightSource& source, WeightUnit& unit) {
-  field = source.describe(param);
-  unit.entries.push_back({param, &field, unit.bytes});
-  unit.bytes += (field.bytes_with_scales() + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
+void add(const Param& given, Tensor& given_field, WeightSource& source, WeightUnit& unit) {
+  visit_with_lora(source, given, given_field, [&](const Param& param, Tensor& field) {
+    field = source.describe(param);
+    unit.entries.push_back({param, &field, unit.bytes});
+    unit.bytes += (field.bytes_with_scales() + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
+  });
 }
 
 }  // namespace

@@ -3,7 +3,10 @@
 namespace darkroom {
 
 void ParamVisitor::linear(const std::string& name, Linear& w, int64_t in, int64_t out, Bias bias) const {
-  visit_({name + ".weight", {out, in}, Role::kMatrix, unit_, sensitive_}, w.weight);
+  Param matrix{name + ".weight", {out, in}, Role::kMatrix, unit_, sensitive_};
+  matrix.lora_down = &w.lora_down;
+  matrix.lora_up = &w.lora_up;
+  visit_(matrix, w.weight);
   if (bias == Bias::kYes) vector(name + ".bias", w.bias, out);
 }
 

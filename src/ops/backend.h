@@ -29,16 +29,17 @@ enum class Activation : uint8_t {
   kRelu,       // max(x, 0)
 };
 
-// out[M,N] = residual + gate ⊙ act((x[M,K]·weight[N,K]ᵀ) ⊙ scales + bias). Absent parts are skipped; one
-// scale counts for all N. `out` may be `residual`.
+// out[M,N] = residual + gate ⊙ act((x[M,K]·weight[N,K]ᵀ) ⊙ scales + lora_hidden·lora_upᵀ + bias). Absent
+// parts are skipped; one scale counts for all N. `out` may be `residual`.
 struct LinearArgs {
   Tensor x;
-  Tensor weight;  // has the scales
-  Tensor bias;    // [N] or absent
+  Tensor weight;                          // has the scales
+  Tensor bias;                            // [N] or absent
+  Tensor lora_hidden = {}, lora_up = {};  // f32 [M,R], and [N,R] of a floating type; or absent
   Activation activation = Activation::kNone;
   Tensor gate;      // f32 [N] or absent
   Tensor residual;  // [M,N] or absent
-  Tensor out;
+  Tensor out;       // f32, or the residual's and x's dtype
 };
 
 // Each row of x[M,N]: (x − mean)/√(variance + epsilon) · weight + bias. In place allowed.

@@ -91,8 +91,12 @@ Tensor allocate_like(const Context& ctx, const Tensor& x, const Shape& shape) {
   return ctx.arena.allocate(x.dtype, shape);
 }
 
-void run_linear(const Context& ctx, const LinearArgs& a) {
+// What `w` gives to a LinearArgs is put in here.
+void run_linear(const Context& ctx, const Linear& w, LinearArgs a) {
   const char* op = "linear";
+  a.weight = w.weight;
+  a.bias = w.bias;
+  a.lora_up = w.lora_up;
   check_activation(ctx, op, "x", a.x, 2);
   require(a.weight.shape.rank() == 2, ErrorCode::kFailure, "linear: weight is {}, expected [out, in]",
           a.weight);
@@ -102,6 +106,15 @@ void run_linear(const Context& ctx, const LinearArgs& a) {
   if (a.gate.present()) check_f32(ctx, op, "gate", a.gate, {n});
   if (a.residual.present()) check_like(ctx, op, "residual", a.residual, a.x, {m, n});
   check_like(ctx, op, "out", a.out, a.x, {m, n});
+  const Arena::Scope scope(ctx.arena);
+  if (w.lora_up.present()) {
+    const int64_t rank = w.lora_up.cols();
+    check_weight(ctx, op, "lora_up", w.lora_up, {n, rank});
+    check_matrix(ctx, op, "lora_down", w.lora_down, {rank, a.x.cols()});
+    a.lora_hidden = ctx.arena.allocate(DType::kF32, {m, rank});
+    ctx.backend.linear(
+        {.x = a.x, .weight = w.lora_down, .bias = {}, .gate = {}, .residual = {}, .out = a.lora_hidden});
+  }
   ctx.backend.linear(a);
 }
 
@@ -115,22 +128,18 @@ Tensor linear(const Context& ctx, const Tensor& x, const Linear& w, Activation a
 
 void linear_into(const Context& ctx, const Tensor& x, const Linear& w, Activation activation,
                  const Tensor& out) {
-  run_linear(ctx, {.x = x,
-                   .weight = w.weight,
-                   .bias = w.bias,
-                   .activation = activation,
-                   .gate = {},
-                   .residual = {},
-                   .out = out});
+  run_linear(
+      ctx, w,
+      {.x = x, .weight = {}, .bias = {}, .activation = activation, .gate = {}, .residual = {}, .out = out});
 }
 
 void linear_residual(const Context& ctx, const Tensor& input, const Linear& w, const Tensor& x) {
-  run_linear(ctx, {.x = input, .weight = w.weight, .bias = w.bias, .gate = {}, .residual = x, .out = x});
+  run_linear(ctx, w, {.x = input, .weight = {}, .bias = {}, .gate = {}, .residual = x, .out = x});
 }
 
 void linear_gate_residual(const Context& ctx, const Tensor& input, const Linear& w, const Tensor& gate,
                           const Tensor& x) {
-  run_linear(ctx, {.x = input, .weight = w.weight, .bias = w.bias, .gate = gate, .residual = x, .out = x});
+  run_linear(ctx, w, {.x = input, .weight = {}, .bias = {}, .gate = gate, .residual = x, .out = x});
 }
 
 Tensor layer_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,

@@ -17,6 +17,9 @@ namespace darkroom {
 struct Linear {
   Tensor weight;  // [out, in]; may be quantised, with scales
   Tensor bias;    // [out], or absent
+  // A LoRA beside the weight (arXiv 2106.09685), or both absent: down [R, in], which may have scales, and up
+  // [out, R].
+  Tensor lora_down = {}, lora_up = {};
   int64_t out_features() const { return weight.shape[0]; }
   int64_t in_features() const { return weight.shape[1]; }
 };
@@ -29,7 +32,8 @@ struct Conv2d {
 
 namespace ops {
 
-// act(x[M,K]·Wᵀ + b) -> [M,N].
+// act(x[M,K]·Wᵀ + b) -> [M,N]. With a LoRA W is W + up·down, in this and the next three; that takes f32
+// [M,R] of ctx.arena while it runs.
 Tensor linear(const Context& ctx, const Tensor& x, const Linear& w,
               Activation activation = Activation::kNone);
 void linear_into(const Context& ctx, const Tensor& x, const Linear& w, Activation activation,

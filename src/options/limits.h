@@ -16,6 +16,8 @@ inline constexpr double kMaxCfg = 100;
 inline constexpr double kMaxGuidance = 1000;
 inline constexpr int64_t kMaxTextTokens = 4096;
 inline constexpr int64_t kMaxCount = 1000;
+inline constexpr double kMaxLoraStrength = 4;  // and its negative
+inline constexpr std::size_t kMaxLoras = 32;
 inline constexpr std::size_t kMaxPromptBytes = 1 << 20;
 
 }  // namespace darkroom

@@ -10,8 +10,8 @@ namespace darkroom {
 namespace {
 
 constexpr std::string_view kPrompt = "Prompt", kSteps = "Steps", kGuidance = "Guidance", kNoise = "Noise",
-                           kSize = "Size", kFrom = "Starting from a picture", kMany = "Many pictures",
-                           kCost = "Memory and precision";
+                           kSize = "Size", kFrom = "Starting from a picture", kLora = "LoRA",
+                           kMany = "Many pictures", kCost = "Memory and precision";
 
 constexpr OptionChoice kSamplers[] = {{"euler", "Euler"},
                                       {"heun", "Heun"},
@@ -231,6 +231,23 @@ const Option kOptions[] = {
      .range = OptionRange{1, kMaxTextTokens},
      .unit = "tokens",
      .a1111 = "Max text tokens"},
+    {.name = "loras",
+     .field = &Request::loras,
+     .flag = "--lora",
+     .value_name = "FILE[:S]",
+     .group = kLora,
+     .help = "A LoRA for the transformer or the text encoders, with its strength S; may be repeated. A name "
+             "without "
+             "a folder is also looked for in --lora-dir and in the loras folder beside the model",
+     .otherwise = "none; S 1",
+     .range = OptionRange{-kMaxLoraStrength, kMaxLoraStrength}},
+    {.name = "lora_dir",
+     .field = &Request::lora_dir,
+     .flag = "--lora-dir",
+     .value_name = "DIR",
+     .group = kLora,
+     .help = "A folder of LoRAs; with it <lora:NAME:0.8> in the prompt is a LoRA, and no part of the text",
+     .in_recipe = InRecipe::kNo},
     {.name = "count",
      .field = &Request::count,
      .flag = "-n,--count",
@@ -334,7 +351,17 @@ struct Check {
   void operator()(std::optional<double> Request::*field) const {
     if (request.*field) check_number(option, *(request.*field));
   }
-  // Lists have rules of their own; texts that may be anything, and switches, have none.
+  void operator()(std::vector<LoraChoice> Request::*field) const {
+    const std::vector<LoraChoice>& loras = request.*field;
+    require(loras.size() <= kMaxLoras, ErrorCode::kUsage, "{} LoRAs, at most {} are allowed", loras.size(),
+            kMaxLoras);
+    for (const LoraChoice& lora : loras) {
+      if (lora.strength >= option.range->low && lora.strength <= option.range->high) continue;
+      fail(ErrorCode::kUsage, "the strength of the LoRA {} is {}, allowed are {} to {}",
+           printable(lora.path.filename().string()), lora.strength, option.range->low, option.range->high);
+    }
+  }
+  // Lists of numbers have rules of their own; texts that may be anything, and switches, have none.
   void operator()(auto) const {}
 };
 

@@ -19,10 +19,11 @@
 namespace darkroom {
 
 // The field of a request; its type is the option's type.
-using OptionField = std::variant<std::string Request::*, std::optional<std::string> Request::*,
-                                 std::filesystem::path Request::*, std::optional<int64_t> Request::*,
-                                 std::optional<uint64_t> Request::*, std::optional<double> Request::*,
-                                 std::vector<double> Request::*, bool Request::*>;
+using OptionField =
+    std::variant<std::string Request::*, std::optional<std::string> Request::*,
+                 std::filesystem::path Request::*, std::optional<int64_t> Request::*,
+                 std::optional<uint64_t> Request::*, std::optional<double> Request::*,
+                 std::vector<double> Request::*, std::vector<LoraChoice> Request::*, bool Request::*>;
 
 // Numbers that are allowed, both ends included unless `above` says that the low one is not.
 struct OptionRange {

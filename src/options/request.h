@@ -9,6 +9,14 @@
 
 namespace darkroom {
 
+// A LoRA, and how much of it. `sha256`, 64 digits or none, is what a recipe says of the file's bytes.
+struct LoraChoice {
+  std::filesystem::path path;
+  double strength = 1;
+  std::string sha256 = {};
+  bool operator==(const LoraChoice&) const = default;
+};
+
 // An absent value, or an empty list or path, means that the user does not say. What then holds is in the
 // table; many options fall back to the model's own settings.
 struct Request {
@@ -28,6 +36,8 @@ struct Request {
   std::filesystem::path noise_path;  // initial latents, packed, in place of drawn noise
   std::filesystem::path init_path, mask_path;
   std::optional<double> strength;
+  std::vector<LoraChoice> loras;
+  std::filesystem::path lora_dir;  // where LoRAs are found by their names
   std::optional<int64_t> count;
   bool sheet = false;  // all pictures in a grid
   std::optional<int64_t> sheet_columns;

@@ -26,6 +26,13 @@ struct Store {
   void operator()(std::vector<double> Request::*field) const {
     if (!(request.*field).empty()) value = request.*field;
   }
+  void operator()(std::vector<LoraChoice> Request::*field) const {
+    for (const LoraChoice& lora : request.*field) {
+      json one = {{"path", lora.path.string()}, {"strength", lora.strength}};
+      if (!lora.sha256.empty()) one["sha256"] = lora.sha256;
+      value.push_back(std::move(one));
+    }
+  }
   void operator()(std::string Request::*field) const { value = request.*field; }
   void operator()(bool Request::*field) const { value = request.*field; }
   template <typename T>
@@ -68,7 +75,31 @@ class Load {
     request_.*field = values;
   }
 
+  void operator()(std::vector<LoraChoice> Request::*field) const {
+    check(value_.is_array() && value_.size() <= kMaxLoras,
+          fmt::format("a list of at most {} LoRAs", kMaxLoras));
+    std::vector<LoraChoice> loras;
+    for (const json& one : value_) loras.push_back(lora(one));
+    request_.*field = std::move(loras);
+  }
+
  private:
+  // {"path": "film.safetensors", "strength": 0.8}, also with the "sha256" of a recipe.
+  LoraChoice lora(const json& value) const {
+    const std::string expected = "objects with a path, a strength and, of a recipe, a sha256";
+    check(value.is_object() && value.contains("path"), expected);
+    LoraChoice out;
+    for (const auto& [name, each] : value.items()) {
+      check(name == "strength" ? each.is_number() : (name == "path" || name == "sha256") && each.is_string(),
+            expected);
+      if (name == "path") out.path = each.get<std::string>();
+      if (name == "strength") out.strength = real(each);
+      if (name == "sha256") out.sha256 = each.get<std::string>();
+    }
+    const bool digits = out.sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
+    check(!out.path.empty() && digits && (out.sha256.empty() || out.sha256.size() == 64), expected);
+    return out;
+  }
   void check(bool good, const std::string& expected) const {
     if (good) return;
     fail(ErrorCode::kUsage, "{}: '{}' is {}, expected {}", where_, option_.name,
@@ -116,6 +147,19 @@ struct SchemaType {
     schema["type"] = "array";
     schema["maxItems"] = kMaxSteps;
     number(schema["items"]);
+  }
+  void operator()(std::vector<LoraChoice> Request::*) const {
+    schema["type"] = "array";
+    schema["maxItems"] = kMaxLoras;
+    json& items = schema["items"];
+    items = {{"type", "object"},
+             {"required", {"path"}},
+             {"additionalProperties", false},
+             {"properties",
+              {{"path", {{"type", "string"}, {"format", "path"}}},
+               {"strength", {{"default", 1}}},
+               {"sha256", {{"type", "string"}, {"pattern", "^[0-9a-f]{64}$"}}}}}};
+    number(items["properties"]["strength"]);
   }
 
  private:

@@ -30,6 +30,16 @@ std::string encoder_identity(const Checkpoint& model) {
   return out;
 }
 
+// Those that change a text encoder, which then says something else.
+std::string lora_identity(const Job& job) {
+  std::string out;
+  for (const JobLora& lora : job.loras) {
+    if (!lora.use.lora->touches(Part::kClip) && !lora.use.lora->touches(Part::kT5)) continue;
+    out += fmt::format("lora {} {}", lora.use.strength, file_identity(lora.path));
+  }
+  return out;
+}
+
 void add_ids(Sha256& sum, const std::vector<int32_t>& ids) {
   sum.add(fmt::format("{} ids\n", ids.size()));
   sum.add(std::as_bytes(std::span(ids)));
@@ -97,8 +107,8 @@ EmbeddingCache::EmbeddingCache(const EmbedCacheOptions& options, const Checkpoin
     : model_(model), job_(job) {
   if (options.folder.empty()) return;
   try {
-    facts_ = fmt::format("darkroom embedding\ncode {}\nbackend {}\nprecision {}\n{}", kCodeDigest, backend,
-                         dtype_name(job.precision), encoder_identity(model));
+    facts_ = fmt::format("darkroom embedding\ncode {}\nbackend {}\nprecision {}\n{}{}", kCodeDigest, backend,
+                         dtype_name(job.precision), encoder_identity(model), lora_identity(job));
   } catch (const std::exception&) {
     return;  // reading the encoders will say what is wrong with their files
   }

@@ -1,7 +1,7 @@
 // What the text encoders say of a prompt, kept on disk, so that a prompt seen before needs neither of them.
 //
 // An entry's key is a digest of all that its bytes depend on: the token ids (which stand for the prompt, the
-// token limit and the tokenizers), the encoders' files, the precision, the backend with its instruction set,
+// token limit and the tokenizers), the encoders' files and LoRAs on them, the precision, the backend with its instruction set,
 // and the library's own code. The files are told apart by their contents, not by their paths; of a large one
 // these are its size, the time it was last written to, its first MiB (where the header is) and 256 pages
 // spread over it, as reading T5-XXL whole would take longer than is saved.

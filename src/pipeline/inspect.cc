@@ -12,6 +12,7 @@
 #include "image/found_recipe.h"
 #include "image/picture_texts.h"
 #include "image/sheet.h"
+#include "pipeline/lora_info.h"
 #include "weights/scales.h"
 
 namespace darkroom {
@@ -160,6 +161,15 @@ json inspect_weights(const fs::path& path) {
               {"counts", std::move(counts)},
               {"tensors", std::move(tensors)}};
   add_contents(path, catalog, out);
+  if (out["holds"].empty()) {
+    if (json lora = describe_lora(catalog); !lora.is_null()) {
+      out["lora"] = std::move(lora);
+      out["other"] =
+          out["lora"].contains("made_for")
+              ? fmt::format("a LoRA for {}, not for FLUX.1", out["lora"]["made_for"].get<std::string>())
+              : "a LoRA; give it with --lora to the model that it belongs to";
+    }
+  }
   for (const json& part : out["holds"]) {
     if (part["part"] == part_folder(Part::kTransformer)) add_needed(path, out);
   }
@@ -248,12 +258,17 @@ json to_json(const Checkpoint& model, const Job& job, const Plan& plan) {
                       {"flops", whole_number(phase.flops)},
                       {"assumed", phase.assumed}});
   }
+  json loras = json::array();
+  for (const JobLora& lora : job.loras) {
+    loras.push_back({{"name", lora.path.filename().string()}, {"strength", lora.use.strength}});
+  }
   json parameters = json::object();
   for (const Part part : kParts) parameters[std::string(part_folder(part))] = part_parameters(model, part);
   return {{"model", model.name()},
           {"kind", model.config().is_dev() ? "dev" : "schnell"},
           {"precision", dtype_name(job.precision)},
           {"weights", storage_name(job.weights)},
+          {"loras", loras},
           {"width", job.width},
           {"height", job.height},
           {"steps", job.steps()},

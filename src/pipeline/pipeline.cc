@@ -73,6 +73,12 @@ class Run {
   std::vector<Denoised> denoise(std::vector<Conditioning> prompts);
   void preview_with(DenoiseHooks& hooks);
   void decode(int index, Denoised denoised);
+  Recipe recipe_of(uint64_t seed) const;
+  Picture sheet_picture(Image image) const;
+
+  std::unique_ptr<WeightSource> weights_of(Part part) const {
+    return model_.open_weights(part, job_.weights, uses_of(job_.loras));
+  }
 
   void begin(Phase phase) { begin(phase, {phase}); }
   void begin(Phase phase, std::initializer_list<Phase> planned);
@@ -91,7 +97,8 @@ class Run {
   const Plan& plan_;
   std::optional<ScratchFile> scratch_;
   std::optional<Sheet> sheet_;
-  std::vector<float> given_noise_;        // packed; empty unless the request names a file
+  std::vector<float> given_noise_;  // packed; empty unless the request names a file
+  std::vector<std::string> lora_digests_;
   std::optional<SourcePicture> picture_;  // to start from
   PictureMoments source_;                 // of that picture
   Progress progress_;
@@ -186,12 +193,12 @@ std::vector<Conditioning> Run::encode(const std::vector<Tokens>& texts) {
   std::vector<std::vector<float>> pooled, states;
   {
     Workspace space(backend_, plan_.phase(Phase::kEncodeClip).activation_bytes, job_.precision, cancel_);
-    pooled = encode_clip(space.ctx, config, *model_.open_weights(Part::kClip), clip_ids);
+    pooled = encode_clip(space.ctx, config, *weights_of(Part::kClip), clip_ids);
     peak_.look();
   }
   {
     Workspace space(backend_, plan_.phase(Phase::kEncodeT5).activation_bytes, job_.precision, cancel_);
-    states = encode_t5(space.ctx, config, *model_.open_weights(Part::kT5), t5_ids);
+    states = encode_t5(space.ctx, config, *weights_of(Part::kT5), t5_ids);
     peak_.look();
   }
   std::vector<Conditioning> prompts;
@@ -262,7 +269,7 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
   std::vector<Denoised> waiting;
   begin(Phase::kModulate);
   Workspace space(backend_, plan_.phase(Phase::kDenoise).activation_bytes, job_.precision, cancel_);
-  const std::unique_ptr<WeightSource> weights = model_.open_weights(Part::kTransformer, job_.weights);
+  const std::unique_ptr<WeightSource> weights = weights_of(Part::kTransformer);
   DenoisePhase denoiser(space.ctx, model_.config(), *weights, job_, prompts, &plan_.blocks);
   prompts = {};  // it has them on the device
   memory::Residency::Totals before;
@@ -293,23 +300,24 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
   return waiting;
 }
 
-Recipe recipe_of(const Checkpoint& model, const Job& job, uint64_t seed) {
-  Recipe recipe{job.settled};
+Recipe Run::recipe_of(uint64_t seed) const {
+  Recipe recipe{job_.settled};
   recipe.seed = seed;
-  recipe.weights = storage_name(job.weights);  // what "auto" came to
-  recipe.model = model.name();
+  recipe.weights = storage_name(job_.weights);  // what "auto" came to
+  recipe.model = model_.name();
   recipe.engine = std::string("darkroom ") + kVersion;
+  for (std::size_t i = 0; i < lora_digests_.size(); ++i) recipe.loras[i].sha256 = lora_digests_[i];
   return recipe;
 }
 
 // A sheet of one picture is that picture, and has its recipe.
-Picture sheet_picture(const Checkpoint& model, const Job& job, Image image) {
+Picture Run::sheet_picture(Image image) const {
   Picture picture;
   picture.image = std::move(image);
-  picture.recipe = recipe_of(model, job, job.seed);
-  if (job.count > 1) {
-    picture.recipe.count = job.count;
-    picture.recipe.sheet_columns = job.sheet->columns;
+  picture.recipe = recipe_of(job_.seed);
+  if (job_.count > 1) {
+    picture.recipe.count = job_.count;
+    picture.recipe.sheet_columns = job_.sheet->columns;
   }
   return picture;
 }
@@ -330,7 +338,7 @@ void Run::decode(int index, Denoised denoised) {
     peak_.look();
   }
   end();
-  picture.recipe = recipe_of(model_, job_, seed);
+  picture.recipe = recipe_of(seed);
   if (job_.cache.method != CacheMethod::kOff) {
     picture.recipe.passes = denoised.passes.made;
     picture.recipe.skipped_passes = denoised.passes.skipped;
@@ -341,6 +349,7 @@ void Run::decode(int index, Denoised denoised) {
 
 void Run::draw() {
   for (const std::string& text : job_.notes) note(text);
+  for (const JobLora& lora : job_.loras) lora_digests_.push_back(hex(file_digest(lora.path)));
   read_noise();
   read_picture();
   if (job_.sheet) sheet_.emplace(*job_.sheet);
@@ -350,7 +359,7 @@ void Run::draw() {
   end();
   std::vector<Denoised> waiting = denoise(std::move(prompts));
   for (std::size_t i = 0; i < waiting.size(); ++i) decode(static_cast<int>(i), std::move(waiting[i]));
-  if (sheet_ && listeners_.on_sheet) listeners_.on_sheet(sheet_picture(model_, job_, sheet_->take()));
+  if (sheet_ && listeners_.on_sheet) listeners_.on_sheet(sheet_picture(sheet_->take()));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "checkpoint/lora_source.h"
 #include "memory/budget.h"
 #include "pipeline/host_bytes.h"
 #include "pipeline/phases.h"
@@ -12,7 +13,22 @@ namespace {
 // Bytes of the tensors that `visit` names, as they come into memory from `source`.
 std::size_t bytes_as_read(WeightSource& source, const std::function<void(const VisitFn&)>& visit) {
   std::size_t bytes = 0;
-  visit([&](const Param& param, Tensor&) { bytes += source.describe(param).bytes_with_scales(); });
+  visit([&](const Param& given, Tensor& given_field) {
+    visit_with_lora(source, given, given_field, [&](const Param& param, Tensor&) {
+      bytes += source.describe(param).bytes_with_scales();
+    });
+  });
+  return bytes;
+}
+
+// What reading any one of them takes beside it.
+std::size_t most_staging(WeightSource& source, const std::function<void(const VisitFn&)>& visit) {
+  std::size_t bytes = 0;
+  visit([&](const Param& given, Tensor& given_field) {
+    visit_with_lora(source, given, given_field, [&](const Param& param, Tensor&) {
+      bytes = std::max(bytes, source.staging_bytes(param));
+    });
+  });
   return bytes;
 }
 
@@ -42,7 +58,7 @@ struct Inputs {
 
 // A part whose weights are in memory as a whole.
 PlannedPhase plan_phase(const Inputs& in, Phase phase, Part part, std::size_t bytes, const PhaseWork& work) {
-  const DryRun run = dry_run(in.model.part_dtype(part), in.job.precision, work);
+  const DryRun run = dry_run(in.model.part_dtype(part), in.job.precision, work, part, uses_of(in.job.loras));
   return {.phase = phase,
           .weight_bytes = bytes,
           .resident_bytes = bytes,
@@ -61,18 +77,24 @@ std::vector<std::vector<int32_t>> any_ids(const Job& job, int64_t tokens) {
 PlannedPhase plan_clip(const Inputs& in) {
   const ModelConfig& config = in.model.config();
   const std::vector<std::vector<int32_t>> ids = any_ids(in.job, config.clip.max_positions);
-  return plan_phase(
-      in, Phase::kEncodeClip, Part::kClip, weight_bytes(in.model, Part::kClip),
-      [&](const Context& ctx, WeightSource& weights) { encode_clip(ctx, config, weights, ids); });
+  const std::unique_ptr<WeightSource> source =
+      in.model.weights_for_planning(Part::kClip, WeightStorage::kAsStored, uses_of(in.job.loras));
+  const auto visit_all = [&](const VisitFn& visit) { in.model.visit(Part::kClip, visit); };
+  PlannedPhase clip =
+      plan_phase(in, Phase::kEncodeClip, Part::kClip, bytes_as_read(*source, visit_all),
+                 [&](const Context& ctx, WeightSource& weights) { encode_clip(ctx, config, weights, ids); });
+  clip.staging_bytes = most_staging(*source, visit_all);
+  return clip;
 }
 
 // Its layers are used once: they pass through.
 PlannedPhase plan_t5(const Inputs& in) {
   const ModelConfig& config = in.model.config();
   const std::vector<std::vector<int32_t>> ids = any_ids(in.job, in.job.max_text_tokens);
-  const std::unique_ptr<WeightSource> source = in.model.weights_for_planning(Part::kT5);
-  const std::size_t bytes =
-      bytes_as_read(*source, [&](const VisitFn& visit) { in.model.visit(Part::kT5, visit); });
+  const std::unique_ptr<WeightSource> source =
+      in.model.weights_for_planning(Part::kT5, WeightStorage::kAsStored, uses_of(in.job.loras));
+  const auto visit_all = [&](const VisitFn& visit) { in.model.visit(Part::kT5, visit); };
+  const std::size_t bytes = bytes_as_read(*source, visit_all);
   PlannedPhase t5 =
       plan_phase(in, Phase::kEncodeT5, Part::kT5, bytes,
                  [&](const Context& ctx, WeightSource& weights) { encode_t5(ctx, config, weights, ids); });
@@ -80,6 +102,7 @@ PlannedPhase plan_t5(const Inputs& in) {
   const memory::Placement layers =
       memory::all_streamed(memory::sizes_of(t5_layer_units(weights, config.t5, *source)));
   set_placement(t5, layers, t5.weight_bytes - layers.streamed_bytes);
+  t5.staging_bytes = most_staging(*source, visit_all);
   return t5;
 }
 
@@ -182,7 +205,7 @@ TransformerWork walk_transformer(const ModelConfig& config, DType stored, const 
   const PassCounts passes = count_passes(job);
   TransformerWork out;
   double flops = 0;
-  const DryRun whole = dry_run(stored, job.precision, [&](const Context& ctx, WeightSource& weights) {
+  const PhaseWork all = [&](const Context& ctx, WeightSource& weights) {
     const Work& seen = static_cast<const DryRunBackend&>(ctx.backend).work();
     DenoisePhase denoiser(ctx, config, weights, job, prompts, nullptr);
     out.modulation = {ctx.arena.peak(), seen};
@@ -192,7 +215,8 @@ TransformerWork walk_transformer(const ModelConfig& config, DType stored, const 
       denoiser.dry_pass(static_cast<std::size_t>(under));
       flops += static_cast<double>(count) * (seen.flops - before);
     }
-  });
+  };
+  const DryRun whole = dry_run(stored, job.precision, all, Part::kTransformer, uses_of(job.loras));
   out.denoise.activation_bytes = whole.activation_bytes;
   out.denoise.work.flops = flops;
   return out;
@@ -221,10 +245,12 @@ TransformerPlan place_transformer(const flux::Config& config, WeightSource& sour
                        .blocks = {},
                        .least_block_bytes = 0};
   std::size_t staging = 0;  // weights are read one after the other
-  weights.visit(config, [&](const Param& param, Tensor&) {
-    PlannedPhase& phase = param.unit.stage == Stage::kModulation ? plan.modulation : plan.denoise;
-    phase.weight_bytes += source.describe(param).bytes_with_scales();
-    staging = std::max(staging, source.staging_bytes(param));
+  weights.visit(config, [&](const Param& given, Tensor& given_field) {
+    visit_with_lora(source, given, given_field, [&](const Param& param, Tensor&) {
+      PlannedPhase& phase = param.unit.stage == Stage::kModulation ? plan.modulation : plan.denoise;
+      phase.weight_bytes += source.describe(param).bytes_with_scales();
+      staging = std::max(staging, source.staging_bytes(param));
+    });
   });
   plan.modulation.staging_bytes = plan.denoise.staging_bytes = staging;
   set_placement(plan.modulation, memory::all_streamed(sizes(Stage::kModulation)), 0);
@@ -257,6 +283,7 @@ Draft draft_plan(const Inputs& in) {
   Draft draft;
   Plan& plan = draft.plan;
   plan.process_bytes = kProgramBytes + model.tokenizer_bytes() + in.machine.workspace.bytes;
+  for (const JobLora& lora : in.job.loras) plan.process_bytes += lora.use.lora->header_bytes();
   plan.automatic = !in.job.budget_bytes;
   plan.budget_bytes =
       plan.automatic ? memory::automatic_budget(plan.process_bytes, in.machine.root) : in.job.budget_bytes;
@@ -274,8 +301,9 @@ Draft draft_plan(const Inputs& in) {
 Plan finish_plan(const Inputs& in, const Draft& draft, WeightStorage storage) {
   Plan plan = draft.plan;
   TransformerPlan transformer = place_transformer(
-      in.model.config().transformer, *in.model.weights_for_planning(Part::kTransformer, storage),
-      draft.transformer, transformer_host(in.model.config(), in.job), plan.budget_bytes, plan.process_bytes);
+      in.model.config().transformer,
+      *in.model.weights_for_planning(Part::kTransformer, storage, uses_of(in.job.loras)), draft.transformer,
+      transformer_host(in.model.config(), in.job), plan.budget_bytes, plan.process_bytes);
   plan.blocks = std::move(transformer.blocks);
   plan.least_block_bytes = transformer.least_block_bytes;
   transformer.modulation.assumed = transformer.denoise.assumed = !in.model.has_part(Part::kTransformer);
@@ -294,12 +322,13 @@ std::string streaming_text(const Plan& plan) {
 
 }  // namespace
 
-DryRun dry_run(DType stored, DType precision, const PhaseWork& work) {
+DryRun dry_run(DType stored, DType precision, const PhaseWork& work, Part part, const LoraUses& loras) {
   DryRunBackend backend;
   Arena arena = Arena::counting();
   // The dtype decides nothing that is counted here; i8 would be one for matrices only.
-  PlanSource weights(is_float(stored) ? stored : DType::kBF16);
-  work({backend, arena, precision}, weights);
+  const std::unique_ptr<WeightSource> weights =
+      with_loras(std::make_unique<PlanSource>(is_float(stored) ? stored : DType::kBF16), part, loras);
+  work({backend, arena, precision}, *weights);
   return {arena.peak(), backend.work()};
 }
 

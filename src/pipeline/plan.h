@@ -26,8 +26,9 @@ struct DryRun {
 // A phase without its result: phases.h, bound to its inputs.
 using PhaseWork = std::function<void(const Context& ctx, WeightSource& weights)>;
 
-// Runs `work` without data on weights that are stored as `stored`.
-DryRun dry_run(DType stored, DType precision, const PhaseWork& work);
+// Runs `work` without data on weights that are stored as `stored`, with the LoRAs on that part.
+DryRun dry_run(DType stored, DType precision, const PhaseWork& work, Part part = Part::kTransformer,
+               const LoraUses& loras = {});
 
 struct PlannedPhase {
   Phase phase = Phase::kEncodeClip;

@@ -276,6 +276,9 @@ void drop_idle_guidance(const Job& job, Request& out) {
 // is stated as it was given.
 Request settled(const Request& request, const Job& job) {
   Request out = request;
+  out.prompt = job.prompt;
+  out.loras.clear();
+  for (const JobLora& lora : job.loras) out.loras.push_back({lora.path.filename(), lora.use.strength});
   if (job.negative.empty()) out.negative.reset();
   out.width = job.width;
   out.height = job.height;
@@ -322,6 +325,7 @@ Job decide_values(const Request& request, const Checkpoint& model) {
   Job job;
   job.notes = model.notes();
   take_texts(request, job);
+  job.loras = decide_loras(request, model, job.prompt, job.notes);
   decide_size(request, model, job);
   decide_schedule(request, model, job);
   decide_strength(request, job);

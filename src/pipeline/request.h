@@ -10,6 +10,7 @@
 #include "checkpoint/checkpoint.h"
 #include "image/sheet.h"
 #include "options/request.h"
+#include "pipeline/loras.h"
 #include "sampling/guidance.h"
 #include "sampling/noise.h"
 #include "sampling/sampler.h"
@@ -50,6 +51,7 @@ struct Job {
   std::filesystem::path noise_path;
   std::filesystem::path init_path, mask_path;  // empty: noise alone; all of it is drawn again
   double strength = 1;
+  std::vector<JobLora> loras;
   std::optional<SheetLayout> sheet;
   std::vector<std::string> notes;  // options without effect, words that the model does not know
   Request settled;                 // what the recipe states: the request with every value decided

@@ -42,6 +42,10 @@ struct Param {
   Unit unit = {};
   // A small matrix on which a picture depends much: it keeps its numbers when others are quantised.
   bool sensitive = false;
+  // Of a linear layer's matrix: the fields for a LoRA beside it, which a source may have
+  // (WeightSource::lora_of). Valid during the visit.
+  Tensor* lora_down = nullptr;
+  Tensor* lora_up = nullptr;
 
   bool quantizable() const { return role == Role::kMatrix && !sensitive; }
 };

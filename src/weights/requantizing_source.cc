@@ -114,7 +114,8 @@ std::size_t RequantizingSource::staging_bytes(const Param& param) {
   if (!changes(param, stored)) return base_->staging_bytes(param);
   const int64_t widened =
       is_plain_float(stored) ? 0 : std::min(piece_rows(stored), stored.rows()) * stored.cols();
-  return stored.bytes_with_scales() + static_cast<std::size_t>(widened) * sizeof(float);
+  return stored.bytes_with_scales() + static_cast<std::size_t>(widened) * sizeof(float) +
+         base_->staging_bytes(param);
 }
 
 }  // namespace darkroom

@@ -25,6 +25,7 @@ class RequantizingSource : public WeightSource {
   // finite.
   void read(const Param& param, std::span<std::byte> out) override;
   std::size_t staging_bytes(const Param& param) override;
+  std::optional<LoraParams> lora_of(const Param& param) override { return base_->lora_of(param); }
 
  private:
   bool changes(const Param& param, const Tensor& stored) const;

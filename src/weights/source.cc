@@ -6,6 +6,15 @@ namespace darkroom {
 
 std::vector<StoredPlace> as_named(const Param& param) { return {{.name = param.name}}; }
 
+void visit_with_lora(WeightSource& source, const Param& param, Tensor& field, const VisitFn& visit) {
+  visit(param, field);
+  if (!param.lora_down) return;
+  const std::optional<LoraParams> lora = source.lora_of(param);
+  if (!lora) return;
+  visit(lora->down, *param.lora_down);
+  visit(lora->up, *param.lora_up);
+}
+
 Tensor LoadedWeights::load(const Param& param) {
   Tensor tensor = source_.describe(param);
   const std::size_t bytes = tensor.bytes_with_scales();
@@ -20,12 +29,15 @@ VisitFn LoadedWeights::binder(std::string prefix) {
   return [this, prefix = std::move(prefix)](const Param& param, Tensor& field) {
     Param named = param;
     named.name = prefix + param.name;
-    field = load(named);
+    visit_with_lora(source_, named, field, [this](const Param& each, Tensor& into) { into = load(each); });
   };
 }
 
 VisitFn describe_from(WeightSource& source) {
-  return [&source](const Param& param, Tensor& field) { field = source.describe(param); };
+  return [&source](const Param& param, Tensor& field) {
+    visit_with_lora(source, param, field,
+                    [&source](const Param& each, Tensor& into) { into = source.describe(each); });
+  };
 }
 
 }  // namespace darkroom

@@ -20,6 +20,12 @@
 
 namespace darkroom {
 
+// A LoRA's matrices beside that of a linear layer (ops/ops.h): down [R, in], up [out, R]. Parameters like any
+// other, of the matrix's unit; never quantised.
+struct LoraParams {
+  Param down, up;
+};
+
 // describe() and read() may be called from any number of threads.
 class WeightSource {
  public:
@@ -32,7 +38,12 @@ class WeightSource {
   virtual void read(const Param& param, std::span<std::byte> out) = 0;
   // Memory that read() takes for this parameter beside `out`, and may keep.
   virtual std::size_t staging_bytes(const Param&) { return 0; }
+  // What lies beside this parameter; nothing unless it is a matrix and the source has a LoRA for it.
+  virtual std::optional<LoraParams> lora_of(const Param&) { return std::nullopt; }
 };
+
+// Visits the parameter and, where the source has a LoRA beside it, the LoRA's two with their fields.
+void visit_with_lora(WeightSource& source, const Param& param, Tensor& field, const VisitFn& visit);
 
 // Parameters in memory of their own, for those who need them all at once and plan nothing. The fields are
 // valid while this lives. Not thread-safe.
@@ -41,7 +52,7 @@ class LoadedWeights {
   explicit LoadedWeights(WeightSource& source) : source_(source) {}
   // Errors: as WeightSource::read(), kOutOfMemory.
   Tensor load(const Param& param);
-  // A visitor that fills each field, under prefix + name.
+  // A visitor that fills each field, and those of a LoRA, under prefix + name.
   VisitFn binder(std::string prefix = {});
 
  private:
@@ -111,7 +122,7 @@ class PlanSource : public WeightSource {
   DType dtype_;
 };
 
-// A visitor that describes each field as `source` has it, without data.
+// A visitor that describes each field, and those of a LoRA, as `source` has it, without data.
 VisitFn describe_from(WeightSource& source);
 
 }  // namespace darkroom

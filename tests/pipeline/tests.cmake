@@ -3,6 +3,7 @@ darkroom_test(pipeline_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/parity_test.cc ${C
   ${CMAKE_CURRENT_LIST_DIR}/source_picture_test.cc ${CMAKE_CURRENT_LIST_DIR}/stored_test.cc
   ${CMAKE_CURRENT_LIST_DIR}/preview_test.cc
   DEPS pipeline backends SHARDS 6)
+darkroom_test(lora_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/lora_test.cc DEPS pipeline backends SHARDS 2 LABELS sanitize)
 # A program of its own each: the resident set of other tests would count.
 darkroom_test(plan_memory_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/memory_test.cc DEPS pipeline backends SHARDS 3)
 darkroom_test(plan_memory_long_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/memory_long_test.cc DEPS pipeline backends LABELS long)

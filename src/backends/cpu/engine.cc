@@ -93,6 +93,15 @@ const float* Engine::column_scales(const Tensor& weight) {
   return same;
 }
 
+void apply_scale(const KernelTable& table, const float* scale, float* sums, int64_t stride, int64_t rows,
+                 int64_t cols) {
+  EpilogueArgs args;
+  args.scale = scale;
+  args.out = sums;
+  args.out_stride = stride;
+  table.epilogue(args, sums, stride, rows, cols);
+}
+
 EpilogueArgs advanced(EpilogueArgs e, int64_t row, int64_t col) {
   const int64_t bytes = static_cast<int64_t>(dtype_bytes(e.dtype));
   if (e.scale) e.scale += col;

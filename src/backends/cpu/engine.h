@@ -69,12 +69,14 @@ class RowSource {
   virtual void pack(int64_t row, int64_t first, int64_t depth, Form form, void* out) const = 0;
 };
 
-// out = residual + gate·act((A·Wᵀ)·scale + bias).
+// out = residual + gate·act((A·Wᵀ)·scale + H·Uᵀ + bias).
 struct Gemm {
   const RowSource* a = nullptr;
   int64_t m = 0, n = 0, k = 0;
-  Tensor weight;          // [n, k], rows may be strided
-  EpilogueArgs epilogue;  // scale, bias, gate, residual and out of the first row and column
+  Tensor weight;                      // [n, k], rows may be strided
+  EpilogueArgs epilogue;              // scale, bias, gate, residual and out of the first row and column
+  const RowSource* hidden = nullptr;  // of a LoRA
+  Tensor up = {};                     // [n, rank], of a floating type
 };
 void gemm(Engine& engine, const GemmKernels& kernels, const Gemm& job);
 std::size_t gemm_scratch_floats(const GemmKernels& kernels);  // per worker
@@ -102,6 +104,10 @@ inline const void* element(const Tensor& t, int64_t row, int64_t col) { return m
 inline const void* stored_at(const Tensor& t, int64_t row, int64_t col) {
   return t.row_data(row) + row_bytes(t.dtype, col);
 }
+
+// sums[r][c] *= scale[c], in place.
+void apply_scale(const KernelTable& table, const float* scale, float* sums, int64_t stride, int64_t rows,
+                 int64_t cols);
 
 // `e` for the part of the result that starts at (row, col).
 EpilogueArgs advanced(EpilogueArgs e, int64_t row, int64_t col);

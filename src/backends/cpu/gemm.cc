@@ -49,10 +49,9 @@ TileGrid choose_tiles(const Gemm& job, const GemmKernels& kernels, int threads) 
   }
 }
 
-// One tile of one product, and its worker's memory.
+// One tile of the result, and its worker's memory.
 struct Tile {
   const Gemm& job;
-  const GemmKernels& kernels;
   const KernelTable& table;
   int64_t row, rows, col, cols;
   float* strips;  // [cols/nr][steps][nr]
@@ -60,52 +59,80 @@ struct Tile {
   float* sums;    // [cols/nr][rows rounded up to mr][nr]
 };
 
+// A product that goes into the sums of a tile.
+struct Product {
+  const GemmKernels& kernels;
+  const RowSource& a;
+  const Tensor& weight;  // [n, k]
+  int64_t k;
+  bool begins;  // the sums; otherwise it is added to them
+};
+
 // Blocks of K begin where blocks of every block type begin.
 static_assert(kDepth % 256 == 0);
 
-void pack_strips(const Tile& t, int64_t first, int64_t depth, int64_t steps) {
-  const Tensor& weight = t.job.weight;
-  const auto pack = is_block(weight.dtype) ? t.kernels.pack_blocks : t.kernels.pack_b;
-  for (int64_t c = 0; c < t.cols; c += t.kernels.nr) {
+void pack_strips(const Tile& t, const Product& p, int64_t first, int64_t depth, int64_t steps) {
+  const Tensor& weight = p.weight;
+  const auto pack = is_block(weight.dtype) ? p.kernels.pack_blocks : p.kernels.pack_b;
+  for (int64_t c = 0; c < t.cols; c += p.kernels.nr) {
     pack(weight.dtype, stored_at(weight, t.col + c, first), weight.row_stride,
-         std::min(t.kernels.nr, t.cols - c), depth, t.strips + c * steps);
+         std::min(p.kernels.nr, t.cols - c), depth, t.strips + c * steps);
   }
 }
 
-void pack_group(const Tile& t, int64_t group, int64_t rows, int64_t first, int64_t depth, int64_t steps) {
-  for (int64_t r = 0; r < round_up(rows, t.kernels.mr); ++r) {
+void pack_group(const Tile& t, const Product& p, int64_t group, int64_t rows, int64_t first, int64_t depth,
+                int64_t steps) {
+  for (int64_t r = 0; r < round_up(rows, p.kernels.mr); ++r) {
     float* to = t.packed + r * kDepth;
     if (r < rows) {
-      t.job.a->pack(t.row + group + r, first, depth, t.kernels.form, to);
+      p.a.pack(t.row + group + r, first, depth, p.kernels.form, to);
     } else {
       std::memset(to, 0, static_cast<std::size_t>(steps) * sizeof(float));
     }
   }
 }
 
-void run_tile(const Tile& t) {
-  const int64_t mr = t.kernels.mr, nr = t.kernels.nr, padded_rows = round_up(t.rows, mr);
-  const int64_t per_unit = t.kernels.form == Form::kPairs ? 2 : 1;
+// Calls finish(row, col, sums, rows, cols) for each small tile once its sums are complete.
+template <typename Finish>
+void add_product(const Tile& t, const Product& p, const Finish& finish) {
+  const int64_t mr = p.kernels.mr, nr = p.kernels.nr, padded_rows = round_up(t.rows, mr);
+  const int64_t per_unit = p.kernels.form == Form::kPairs ? 2 : 1;
   const int64_t block = kDepth * per_unit, group_rows = kGroupRows / mr * mr;
-  for (int64_t first = 0; first < t.job.k; first += block) {
-    const int64_t depth = std::min(block, t.job.k - first), steps = ceil_div(depth, per_unit);
-    const bool last = first + depth == t.job.k;
-    pack_strips(t, first, depth, steps);
+  for (int64_t first = 0; first < p.k; first += block) {
+    const int64_t depth = std::min(block, p.k - first), steps = ceil_div(depth, per_unit);
+    const bool last = first + depth == p.k;
+    pack_strips(t, p, first, depth, steps);
     for (int64_t group = 0; group < t.rows; group += group_rows) {
       const int64_t rows = std::min(group_rows, t.rows - group);
-      pack_group(t, group, rows, first, depth, steps);
+      pack_group(t, p, group, rows, first, depth, steps);
       for (int64_t c = 0; c < t.cols; c += nr) {
         for (int64_t r = 0; r < rows; r += mr) {
           float* sums = t.sums + c * padded_rows + (group + r) * nr;
-          t.kernels.micro(t.packed + r * kDepth, t.strips + c * steps, steps, sums, nr, first > 0);
-          if (last) {
-            t.table.epilogue(advanced(t.job.epilogue, t.row + group + r, t.col + c), sums, nr,
-                             std::min(mr, rows - r), std::min(nr, t.cols - c));
-          }
+          p.kernels.micro(t.packed + r * kDepth, t.strips + c * steps, steps, sums, nr,
+                          first > 0 || !p.begins);
+          if (last) finish(group + r, c, sums, std::min(mr, rows - r), std::min(nr, t.cols - c));
         }
       }
     }
   }
+}
+
+void run_tile(const Tile& t, const GemmKernels& kernels) {
+  const Gemm& job = t.job;
+  EpilogueArgs epilogue = job.epilogue;
+  const auto finish = [&](int64_t row, int64_t col, float* sums, int64_t rows, int64_t cols) {
+    t.table.epilogue(advanced(epilogue, t.row + row, t.col + col), sums, kernels.nr, rows, cols);
+  };
+  const Product product{kernels, *job.a, job.weight, job.k, true};
+  if (!job.hidden) return add_product(t, product, finish);
+  // A LoRA has no share in the scales, and is small: f32, whose small tiles are those of pairs.
+  epilogue.scale = nullptr;
+  add_product(t, product, [&](int64_t, int64_t col, float* sums, int64_t rows, int64_t cols) {
+    if (job.epilogue.scale) {
+      apply_scale(t.table, job.epilogue.scale + t.col + col, sums, kernels.nr, rows, cols);
+    }
+  });
+  add_product(t, {t.table.gemm, *job.hidden, job.up, job.up.cols(), false}, finish);
 }
 
 class MatrixRows final : public RowSource {
@@ -140,8 +167,9 @@ void gemm(Engine& engine, const GemmKernels& kernels, const Gemm& job) {
     const int64_t row = task / grid.across * grid.rows, col = task % grid.across * grid.cols;
     float* strips = engine.scratch(worker);
     float* packed = strips + strip_floats(kernels);
-    run_tile({job, kernels, engine.kernels(), row, std::min(grid.rows, job.m - row), col,
-              std::min(grid.cols, job.n - col), strips, packed, packed + kPackedFloats});
+    run_tile({job, engine.kernels(), row, std::min(grid.rows, job.m - row), col,
+              std::min(grid.cols, job.n - col), strips, packed, packed + kPackedFloats},
+             kernels);
   });
 }
 
@@ -162,9 +190,13 @@ void linear(Engine& engine, const LinearArgs& args) {
   epilogue.out = args.out.data;
   epilogue.out_stride = args.out.row_stride;
   if (m <= kSmallM) return small_m_linear(engine, args, epilogue);
-  const MatrixRows rows(args.x, engine.kernels());
-  gemm(engine, engine.gemm_kernels(args.x.dtype, args.weight.dtype),
-       {.a = &rows, .m = m, .n = n, .k = k, .weight = args.weight, .epilogue = epilogue});
+  const MatrixRows rows(args.x, engine.kernels()), hidden(args.lora_hidden, engine.kernels());
+  Gemm job{.a = &rows, .m = m, .n = n, .k = k, .weight = args.weight, .epilogue = epilogue};
+  if (args.lora_up.present()) {
+    job.hidden = &hidden;
+    job.up = args.lora_up;
+  }
+  gemm(engine, engine.gemm_kernels(args.x.dtype, args.weight.dtype), job);
 }
 
 }  // namespace darkroom::cpu

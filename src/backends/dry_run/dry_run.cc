@@ -20,7 +20,8 @@ void DryRunBackend::count(double flops, std::initializer_list<const Tensor*> wei
 }
 
 void DryRunBackend::linear(const LinearArgs& a) {
-  count(2 * product(a.x.rows(), a.x.cols(), a.out.cols()), {&a.weight, &a.bias});
+  const int64_t rank = a.lora_up.present() ? a.lora_up.cols() : 0;
+  count(2 * product(a.x.rows(), a.x.cols() + rank, a.out.cols()), {&a.weight, &a.bias, &a.lora_up});
 }
 
 void DryRunBackend::layer_norm(const LayerNormArgs& a) { count(0, {&a.weight, &a.bias}); }

@@ -69,13 +69,16 @@ class ReferenceBackend final : public Backend {
   void linear(const LinearArgs& a) override {
     const int64_t m = a.x.rows(), k = a.x.cols(), n = a.out.cols();
     const Floats x = load(a.x), w = load(a.weight), bias = load(a.bias), gate = load(a.gate),
-                 residual = load(a.residual);
+                 residual = load(a.residual), hidden = load(a.lora_hidden), up = load(a.lora_up);
+    const int64_t rank = a.lora_up.present() ? a.lora_up.cols() : 0;
     Floats out(static_cast<std::size_t>(m * n));
     for (int64_t i = 0; i < m; ++i) {
       for (int64_t j = 0; j < n; ++j) {
         double sum = 0;
         for (int64_t p = 0; p < k; ++p) sum += static_cast<double>(x[at(i, p, k)]) * w[at(j, p, k)];
         if (a.weight.scale_count > 0) sum *= a.weight.scales[a.weight.scale_count == 1 ? 0 : j];
+        for (int64_t p = 0; p < rank; ++p)
+          sum += static_cast<double>(hidden[at(i, p, rank)]) * up[at(j, p, rank)];
         float y = static_cast<float>(sum);
         if (a.bias.present()) y += bias[at(0, j, n)];
         y = activate_one(y, a.activation);
