@@ -1,3 +1,3 @@
 darkroom_room(checkpoint
-  SOURCES part.cc spellings.cc recognise.cc derive.cc part_files.cc search.cc checkpoint.cc model_folder.cc model_settings.cc
+  SOURCES part.cc spellings.cc recognise.cc derive.cc part_files.cc own_config.cc search.cc checkpoint.cc model_folder.cc model_settings.cc
   DEPS models weights text options sampling)
