@@ -26,7 +26,6 @@ const fs::path kFixture = DARKROOM_SOURCE_DIR "/tests/fixtures/pipelines/dev_sma
 const std::atomic<bool> kGoOn{false};
 
 void convert(const fs::path& in, ConvertOptions options, const ConvertListeners& listeners = {}) {
-  options.in = in;
   convert(Checkpoint::open(in), options, listeners, kGoOn);
 }
 
@@ -199,7 +198,8 @@ TEST_F(Convert, ShardsHoldAtMostTheirSizeAndAnIndexListsThem) {
   expect_part(kFixture / "transformer", folder, "int8");
   EXPECT_TRUE(fs::exists(out() / "text_encoder_2" / "model.safetensors.index.json"));
   expect_error(ErrorCode::kUsage, "files of 1 B make", [&] {
-    darkroom::convert(Checkpoint::dummy("dev"), {.out = out("b"), .weights = "fp8", .shard_bytes = 1}, {}, kGoOn);
+    darkroom::convert(Checkpoint::dummy("dev"), {.out = out("b"), .weights = "fp8", .shard_bytes = 1}, {},
+                      kGoOn);
   });
 }
 
