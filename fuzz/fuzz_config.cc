@@ -7,12 +7,12 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "checkpoint/model_settings.h"
 #include "checks.h"
 #include "models/clip/clip.h"
 #include "models/flux/flux.h"
 #include "models/t5/t5.h"
 #include "models/vae/vae.h"
-#include "checkpoint/model_settings.h"
 #include "pipeline/prompt_words.h"
 #include "sampling/schedule.h"
 #include "weights/weight_files.h"

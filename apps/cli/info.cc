@@ -4,6 +4,7 @@
 #include "command.h"
 #include "engine.h"
 #include "failure.h"
+#include "model_choice.h"
 #include "request_flags.h"
 #include "text.h"
 
@@ -190,8 +191,9 @@ void run_info(const Command& self, const std::vector<std::string>& arguments) {
   if (!path)
     fail(DARKROOM_USAGE, "there is no path; pass a model, a .safetensors or .gguf file, or a picture");
   const Engine engine;
+  const std::string place = in_hub_cache(*path);
   const std::string text =
-      take_text(engine, [&](char** out) { return darkroom_info(engine.get(), path->c_str(), out); });
+      take_text(engine, [&](char** out) { return darkroom_info(engine.get(), place.c_str(), out); });
   write_stdout(as_json ? text + "\n" : describe(json::parse(text)));
 }
 

@@ -60,7 +60,9 @@ fs::path find_model(const std::string& given) {
   const bool is_name = name.is_relative() && !given.empty() && given.front() != '.';
   if (!is_name) fail(DARKROOM_MODEL, "{}: there is no such file or folder", given);
   if (const auto folder = find_installed(name)) return *folder;
-  if (std::count(given.begin(), given.end(), '/') == 1) return given;  // ORG/NAME, which the library knows
+  // ORG/NAME of huggingface_hub, which the library knows, unless it is a variant of an installed model.
+  const bool is_hub_name = std::count(given.begin(), given.end(), '/') == 1;
+  if (is_hub_name && !find_installed(name.parent_path())) return given;
   fail(DARKROOM_MODEL, "{}: there is no such file or folder, and no model of that name (looked in {})", given,
        searched_places());
 }
@@ -73,7 +75,29 @@ fs::path find_default() {
        kDefaultModel, searched_places(), kDefaultModel);
 }
 
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
 }  // namespace
+
+std::string hub_cache() {
+  if (std::string cache = variable("HF_HUB_CACHE"); !cache.empty()) return cache;
+  if (const fs::path home = variable("HF_HOME"); !home.empty()) return home / "hub";
+  const fs::path cache = variable("XDG_CACHE_HOME"), home = variable("HOME");
+  if (cache.empty() && home.empty()) return "";
+  return (cache.empty() ? home / ".cache" : cache) / "huggingface" / "hub";
+}
+
+std::string in_hub_cache(const std::string& name) {
+  std::error_code ignored;
+  if (fs::exists(name, ignored) || std::count(name.begin(), name.end(), '/') != 1) return name;
+  std::string folder = "models--" + name;
+  folder.replace(folder.find('/'), 1, "--");
+  const fs::path repository = fs::path(hub_cache()) / folder;
+  return fs::is_directory(repository, ignored) ? repository.string() : name;
+}
 
 void add_model_flags(Arguments& arguments, ModelOptions& options, const std::string& otherwise) {
   arguments.group("Model");
@@ -107,6 +131,8 @@ ModelHandle open_model(const Engine& engine, const ModelOptions& options) {
     files.clip = text(options.clip);
     files.t5 = text(options.t5);
     files.vae = text(options.vae);
+    const std::string cache = hub_cache();
+    if (!cache.empty()) files.hub_cache = cache.c_str();
     engine.check(darkroom_open_files(engine.get(), &files, &model));
   }
   return ModelHandle(model);

@@ -18,6 +18,11 @@ struct ModelOptions {
 // `otherwise`: what the command uses without these flags.
 void add_model_flags(Arguments& arguments, ModelOptions& options, const std::string& otherwise = "pinhole");
 
+// The cache of huggingface_hub: $HF_HUB_CACHE, $HF_HOME/hub, or huggingface/hub in the user's cache folder.
+std::string hub_cache();
+// The repository in it that `name`, ORG/NAME, means; `name` itself when there is none.
+std::string in_hub_cache(const std::string& name);
+
 // Opens it. Throws Failure; DARKROOM_MODEL, with the places that were searched, when none is found.
 ModelHandle open_model(const Engine& engine, const ModelOptions& options);
 

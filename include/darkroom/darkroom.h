@@ -152,6 +152,8 @@ typedef struct darkroom_model_files {
   const char* clip;
   const char* t5;
   const char* vae;
+  /* The cache of huggingface_hub, where names are looked up and missing parts are found. NULL: none. */
+  const char* hub_cache;
 } darkroom_model_files;
 
 DARKROOM_API void darkroom_model_files_init_sized(darkroom_model_files* files, size_t struct_size);

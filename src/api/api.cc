@@ -370,7 +370,8 @@ darkroom_status darkroom_open_files(darkroom_engine* engine, const darkroom_mode
       return text ? std::optional<std::filesystem::path>(text) : std::nullopt;
     };
     *model = new darkroom_model{
-        darkroom::Checkpoint::open({given.model, path(given.clip), path(given.t5), path(given.vae)}),
+        darkroom::Checkpoint::open({given.model, path(given.clip), path(given.t5), path(given.vae),
+                                    given.hub_cache ? given.hub_cache : ""}),
         given.model};
   });
 }

@@ -35,7 +35,8 @@ struct BenchOptions {
   int threads = 0;                         // 0: one per available processor
   std::string isa = "auto";                // "auto" (or "") or a name of supported_isa_names()
   std::optional<std::string> budget = {};  // steps run within it, too: "auto" or bytes, as a request's
-  const Checkpoint* model = nullptr;  // whose steps those are; absent: full-width blocks of a formula's weights
+  const Checkpoint* model =
+      nullptr;  // whose steps those are; absent: full-width blocks of a formula's weights
   // A name of dtype_name() for what a matrix may be stored as: only linear layers, with such weights beside
   // bf16.
   std::optional<std::string> weights = {};

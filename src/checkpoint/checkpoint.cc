@@ -111,17 +111,18 @@ bool is_diffusers_model(const fs::path& path) {
 }
 
 // The path that `given` means: itself, or a repository of huggingface_hub's cache. Errors: kModel.
-fs::path resolve_model(const std::string& given) {
+fs::path resolve_model(const CheckpointPaths& paths) {
+  const std::string& given = paths.model;
   const fs::path path = given;
   if (const std::string link = dangling_link(path); !link.empty()) fail(ErrorCode::kModel, "{}", link);
   if (is_there(path)) return find_model_folder(path);
-  if (const std::optional<fs::path> repository = find_hub_repository(given))
+  if (const std::optional<fs::path> repository = find_hub_repository(paths.hub_cache, given))
     return find_model_folder(*repository);
-  if (is_hub_name(given)) {
+  if (is_hub_name(given) && !paths.hub_cache.empty()) {
     fail(ErrorCode::kModel,
          "{}: there is no such file or folder, and no model of that name in {}; nothing is downloaded by "
          "darkroom: `hf download {}` brings it there",
-         given, hub_cache().string(), given);
+         given, paths.hub_cache.string(), given);
   }
   fail(ErrorCode::kModel, "{}: there is no such file or folder", given);
 }
@@ -223,10 +224,10 @@ std::string Checkpoint::why_not(Part part, const PartFiles& files) const {
   return "";
 }
 
-void Checkpoint::search(Part part) {
+void Checkpoint::search(Part part, const fs::path& hub_cache) {
   const fs::path& transformer = files_[index(Part::kTransformer)]->where;
   SearchResult result =
-      search_part(part, transformer, [&](const PartFiles& files) { return why_not(part, files); });
+      search_part(part, transformer, hub_cache, [&](const PartFiles& files) { return why_not(part, files); });
   if (result.found) {
     const FoundFiles& found = *result.found;
     std::string note =
@@ -252,7 +253,7 @@ void Checkpoint::search(Part part) {
 
 void Checkpoint::open_parts(const CheckpointPaths& paths) {
   const auto file = [&](Part part) -> std::optional<PartFiles>& { return files_[index(part)]; };
-  const fs::path path = resolve_model(paths.model);
+  const fs::path path = resolve_model(paths);
   diffusers_ = is_diffusers_model(path);
   folder_ = path;
   if (diffusers_) {
@@ -297,7 +298,7 @@ void Checkpoint::open_parts(const CheckpointPaths& paths) {
       PartFiles files = part_of_catalog(whole, *found, transformer.where);
       if (why_not(part, files).empty()) file(part) = std::move(files);
     }
-    if (!file(part)) search(part);
+    if (!file(part)) search(part, paths.hub_cache);
   }
 }
 

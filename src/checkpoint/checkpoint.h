@@ -50,7 +50,8 @@ struct Tokens {
 // model, or is searched for (checkpoint/search.h).
 struct CheckpointPaths {
   std::string model;
-  std::optional<std::filesystem::path> clip, t5, vae;
+  std::optional<std::filesystem::path> clip = {}, t5 = {}, vae = {};
+  std::filesystem::path hub_cache = {};  // of huggingface_hub; empty: not looked at
 
   const std::optional<std::filesystem::path>& of(Part part) const;
 };
@@ -63,7 +64,7 @@ class Checkpoint {
   // each other.
   static Checkpoint open(const CheckpointPaths& paths);
   static Checkpoint open(const std::filesystem::path& model) {
-    return open(CheckpointPaths{model.string(), {}, {}, {}});
+    return open(CheckpointPaths{.model = model.string()});
   }
   // Weights and tokenizers from formulas: "tiny", or "dev" and "schnell" with the true sizes. Errors: kUsage.
   static Checkpoint dummy(const std::string& name);
@@ -135,7 +136,7 @@ class Checkpoint {
   Checkpoint();
   static constexpr std::size_t index(Part part) { return static_cast<std::size_t>(part); }
   void open_parts(const CheckpointPaths& paths);
-  void search(Part part);
+  void search(Part part, const std::filesystem::path& hub_cache);
   void read_configs();
   std::string why_not(Part part, const PartFiles& files) const;
   ClipTokenizer make_clip_tokenizer() const;

@@ -1,7 +1,6 @@
 #include "checkpoint/model_folder.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <system_error>
 #include <vector>
 
@@ -93,32 +92,21 @@ bool is_hub_name(const std::string& name) {
          plain(std::string_view(name).substr(slash + 1));
 }
 
-fs::path hub_cache() {
-  const auto variable = [](const char* name) {
-    const char* value = std::getenv(name);
-    return fs::path(value ? value : "");
-  };
-  if (const fs::path cache = variable("HF_HUB_CACHE"); !cache.empty()) return cache;
-  if (const fs::path home = variable("HF_HOME"); !home.empty()) return home / "hub";
-  if (const fs::path cache = variable("XDG_CACHE_HOME"); !cache.empty()) return cache / "huggingface" / "hub";
-  return variable("HOME") / ".cache" / "huggingface" / "hub";
-}
-
-std::optional<fs::path> find_hub_repository(const std::string& name) {
-  if (!is_hub_name(name)) return std::nullopt;
+std::optional<fs::path> find_hub_repository(const fs::path& cache, const std::string& name) {
+  if (cache.empty() || !is_hub_name(name)) return std::nullopt;
   const std::size_t slash = name.find('/');
   const fs::path repository =
-      hub_cache() / (std::string(kRepository) + name.substr(0, slash) + "--" + name.substr(slash + 1));
+      cache / (std::string(kRepository) + name.substr(0, slash) + "--" + name.substr(slash + 1));
   std::error_code ignored;
   if (!fs::is_directory(repository, ignored)) return std::nullopt;
   return repository;
 }
 
-std::vector<fs::path> hub_repositories() {
+std::vector<fs::path> hub_repositories(const fs::path& cache) {
   constexpr std::size_t kMaxRepositories = 200;
   std::vector<fs::path> out;
   std::error_code error;
-  for (fs::directory_iterator it(hub_cache(), error); !error && it != fs::directory_iterator();
+  for (fs::directory_iterator it(cache, error); !error && it != fs::directory_iterator();
        it.increment(error)) {
     std::string name = it->path().filename().string();
     if (!name.starts_with(kRepository) || out.size() == kMaxRepositories) continue;

@@ -24,13 +24,11 @@ std::filesystem::path find_model_folder(const std::filesystem::path& path);
 
 // Whether `name` is one of huggingface_hub: ORG/NAME, plain words.
 bool is_hub_name(const std::string& name);
-// The repository of that name in the cache, whose root is $HF_HUB_CACHE, $HF_HOME/hub or
-// ~/.cache/huggingface/hub; nothing is ever downloaded. Nothing when it is not there.
-std::optional<std::filesystem::path> find_hub_repository(const std::string& name);
-// The root of that cache.
-std::filesystem::path hub_cache();
-// Repositories in it whose names have to do with FLUX.1 or its text encoders, sorted.
-std::vector<std::filesystem::path> hub_repositories();
+// The repository of that name in `cache`, a folder of models--ORG--NAME. Nothing when it is not there.
+std::optional<std::filesystem::path> find_hub_repository(const std::filesystem::path& cache,
+                                                         const std::string& name);
+// Repositories in it whose names have to do with FLUX.1 or its text encoders, sorted. None of an empty path.
+std::vector<std::filesystem::path> hub_repositories(const std::filesystem::path& cache);
 
 // The folder's last name, also for "models/dev/"; a snapshot's is the NAME of its repository. A model inside
 // another's folder shares its parts and is a variant of it: both names then, as "dev" alone says nothing.

@@ -149,9 +149,9 @@ bool look_in_tree(Search& search, Part part, const fs::path& root) {
   return false;
 }
 
-bool look_in_hub(Search& search) {
+bool look_in_hub(Search& search, const fs::path& cache) {
   const std::string place = "in the cache of huggingface_hub";
-  for (const fs::path& repository : hub_repositories()) {
+  for (const fs::path& repository : hub_repositories(cache)) {
     fs::path snapshot;
     try {
       snapshot = find_model_folder(repository);
@@ -191,7 +191,7 @@ std::vector<std::string_view> tree_folders(Part part) {
   return {};
 }
 
-SearchResult search_part(Part part, const fs::path& transformer,
+SearchResult search_part(Part part, const fs::path& transformer, const fs::path& hub_cache,
                          const std::function<std::string(const PartFiles&)>& fits) {
   Search search(part, fits);
   std::error_code ignored;
@@ -208,7 +208,7 @@ SearchResult search_part(Part part, const fs::path& transformer,
     } else if (look_in_tree(search, part, folder) || look_in_tree(search, part, folder / "models")) {
       return;
     }
-    look_in_hub(search);
+    look_in_hub(search, hub_cache);
   };
   look();
   return std::move(search).result();

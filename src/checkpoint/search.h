@@ -36,7 +36,9 @@ struct SearchResult {
 
 // The first place that has the part wins; of several files there the largest. `fits` says why a candidate
 // does not fit the transformer; empty: it does. `transformer` is its file or folder.
+// `hub_cache`: the cache of huggingface_hub; empty: it is not looked at.
 SearchResult search_part(Part part, const std::filesystem::path& transformer,
+                         const std::filesystem::path& hub_cache,
                          const std::function<std::string(const PartFiles&)>& fits);
 
 // Every .safetensors, .sft and .gguf file of `folder` (a tree's folders for transformers, too) that is a

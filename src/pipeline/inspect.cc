@@ -217,8 +217,7 @@ std::string_view kind_of_picture(const fs::path& path) {
 json inspect(const fs::path& given) {
   std::error_code ignored;
   if (const std::string link = dangling_link(given); !link.empty()) fail(ErrorCode::kModel, "{}", link);
-  const bool is_name = !is_there(given) && find_hub_repository(given.string());
-  const fs::path path = find_model_folder(is_name ? *find_hub_repository(given.string()) : given);
+  const fs::path path = find_model_folder(given);
   require(fs::exists(path, ignored), ErrorCode::kModel, "{}: there is no such file or folder", path.string());
   if (fs::is_directory(path, ignored)) {
     // A whole model, or the folder of one part.

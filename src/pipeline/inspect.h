@@ -9,7 +9,7 @@
 
 namespace darkroom {
 
-// A model folder (or the tree of another program, or a name in huggingface_hub's cache), a file of tensors, or a
+// A model folder (or the tree of another program), a file of tensors, or a
 // picture (PNG, JPEG, WebP). A recipe of another program that
 // cannot be read is told under "problem". Errors: kModel when it is none of them or invalid; kFailure for an
 // invalid picture, one of another kind, or a damaged recipe of darkroom's own.

@@ -103,7 +103,7 @@ inline double activation_in_f64(Activation activation, double x) {
     case Activation::kSilu:
       return x / (1 + std::exp(-x));
     case Activation::kRelu:
-      return std::max(x, 0.0);
+      return x < 0 ? 0 : x;
   }
   return x;
 }

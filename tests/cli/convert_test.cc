@@ -104,7 +104,8 @@ TEST_F(CliConvert, WrongRequestsAreRefused) {
                  "the text encoders' weights is 'x'");
   expect_refusal({"convert", fixture_model(), "a", "--weights", "fp8", "--shard-size", "many"}, 2,
                  "the size of a file is 'many'; expected an amount such as 5GB");
-  expect_refusal({"convert", "absent", "a", "--weights", "fp8"}, 3, "absent: there is no such folder");
+  expect_refusal({"convert", "absent", "a", "--weights", "fp8"}, 3,
+                 "absent: there is no such file or folder");
   expect_refusal({"convert", fixture_model(), fixture_model(), "--weights", "fp8"}, 2,
                  "this is the model itself");
   folder().write("taken", "mine");

@@ -70,13 +70,14 @@ TEST_F(CliInstalled, ModelsAreFoundByName) {
 }
 
 TEST_F(CliInstalled, WhatIsNotFoundSaysWhereItWasLookedFor) {
-  expect_refusal({"generate", "a", "-m", "pinhole/turbo"}, 3,
-                 "pinhole/turbo: there is no such folder, and no model of that name (looked in assets, ",
-                 here_);
+  expect_refusal(
+      {"generate", "a", "-m", "pinhole/turbo"}, 3,
+      "pinhole/turbo: there is no such file or folder, and no model of that name (looked in assets, ", here_);
   expect_refusal({"generate", "a", "-m", "pinhole/turbo"}, 3, "share/darkroom)", here_);
-  expect_refusal({"generate", "a", "-m", "./pinhole"}, 3, "./pinhole: there is no such folder", here_);
-  expect_refusal({"generate", "a", "-m", "../assets/pinhole"}, 3, "there is no such folder", here_);
-  expect_refusal({"words", "-m", ""}, 3, "there is no such folder", here_);
+  expect_refusal({"generate", "a", "-m", "./pinhole"}, 3, "./pinhole: there is no such file or folder",
+                 here_);
+  expect_refusal({"generate", "a", "-m", "../assets/pinhole"}, 3, "there is no such file or folder", here_);
+  expect_refusal({"words", "-m", ""}, 3, "there is no such file or folder", here_);
   folder().write("assets/pinhole/darkroom.json", R"({"steps": "many"})");
   expect_refusal({"generate", "a"}, 3, "darkroom.json: 'steps' is \"many\"", here_);
 }

@@ -7,9 +7,9 @@
 
 #include "base/expect_error.h"
 #include "base/temp_folder.h"
+#include "checkpoint/checkpoint.h"
 #include "model_folder.h"
 #include "pipeline/inspect.h"
-#include "checkpoint/checkpoint.h"
 
 namespace darkroom {
 namespace {

@@ -171,7 +171,7 @@ TEST(WeightFiles, ChoosesInAFolder) {
       {{"diffusion_pytorch_model.safetensors.index.json", "lora.safetensors"},
        "",
        "s.safetensors: this file is missing (1 of the 1"},
-      {{"flux.gguf"}, "", "flux.gguf is a GGUF file, which is not supported"},
+      {{"flux.gguf"}, "", "flux.gguf is a GGUF file: pass it by its own name"},
       {{"model.safetensors.index.json", "model.safetensors"}, "model.safetensors", ""},
       {{"model.safetensors.index.fp16.json", "s.safetensors"}, "s.safetensors", ""},
       {{"a.safetensors.index.json", "b.safetensors.index.json"}, "", "2 weight files"},

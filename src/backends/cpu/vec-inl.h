@@ -284,7 +284,7 @@ HWY_INLINE V activation_of(Activation activation, V x) {
     case Activation::kSilu:
       return gated_by_sigmoid(x, x);
     case Activation::kRelu:
-      return hn::Max(x, hn::Zero(d));
+      return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Zero(d), x);  // NaN stays NaN
   }
   return x;
 }

@@ -53,7 +53,7 @@ float activate_one(float x, Activation activation) {
     case Activation::kSilu:
       return x / (1.0f + std::exp(-x));
     case Activation::kRelu:
-      return std::max(x, 0.0f);
+      return x < 0 ? 0.0f : x;
   }
   return x;
 }
