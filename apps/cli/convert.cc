@@ -1,4 +1,4 @@
-// darkroom convert: a model becomes another folder with its weights in other numbers.
+// darkroom convert: a model becomes another folder or file, in another layout, with its weights in other numbers.
 #include <fmt/format.h>
 
 #include <utility>
@@ -16,40 +16,53 @@ namespace cli {
 namespace {
 
 struct ConvertOptions {
-  std::optional<std::string> in, out, dummy, weights, text_weights, shard_size;
+  ModelOptions model;
+  std::optional<std::string> out, layout, parts, weights, text_weights, shard_size;
   EngineOptions engine;
   bool quiet = false;
 };
 
 void add_flags(Arguments& arguments, ConvertOptions& options) {
-  arguments.add_text({"in", "IN", "A FLUX.1 folder in diffusers layout, or an installed model's name"},
-                     options.in);
-  arguments.add_text({"out", "OUT", "The new folder; it must not exist"}, options.out);
+  arguments.add_text({"in", "IN", "A FLUX.1 model: a folder, a file, or an installed model's name"},
+                     options.model.model);
+  arguments.add_text({"out", "OUT", "The new folder or file; it must not exist"}, options.out);
+  arguments.add_text({"--clip", "PATH", "CLIP-L from this file or folder"}, options.model.clip);
+  arguments.add_text({"--t5", "PATH", "T5 from this file or folder"}, options.model.t5);
+  arguments.add_text({"--vae", "PATH", "The VAE from this file or folder"}, options.model.vae);
   arguments.add_text({"--dummy", "NAME", "Instead of IN, weights from a formula: tiny, dev or schnell"},
-                     options.dummy);
-  arguments.add_text({"--weights", "KIND", "Of the transformer: bf16, fp8, fp8-scaled or int8"},
-                     options.weights);
-  arguments.add_text({"--text-weights", "KIND", "Of the text encoders; the same kinds", "bf16"},
-                     options.text_weights);
-  arguments.add_text({"--shard-size", "SIZE", "At most so much in a file, such as 2GiB", "5GB"},
+                     options.model.dummy);
+  arguments.add_text(
+      {"--layout", "LAYOUT", "diffusers (a folder), single (one .safetensors) or gguf", "diffusers"},
+      options.layout);
+  arguments.add_text({"--parts", "LIST", "Only some of transformer,clip,t5,vae", "all"}, options.parts);
+  arguments.add_text(
+      {"--weights", "KIND",
+       "Of the transformer: as-stored, bf16, f16, fp8, fp8-scaled, int8; for gguf also q8_0, q6_k, "
+       "q5_k, q4_k, q3_k, q2_k, q5_1, q5_0, q4_1, q4_0"},
+      options.weights);
+  arguments.add_text(
+      {"--text-weights", "KIND", "Of the text encoders; the same kinds", "bf16; as-stored if --weights is"},
+      options.text_weights);
+  arguments.add_text({"--shard-size", "SIZE", "At most so much in a file of a folder, such as 2GiB", "5GB"},
                      options.shard_size);
   arguments.add_switch("-q,--quiet", options.quiet, "Nothing on standard error but errors");
   add_threads_flag(arguments, options.engine);
-  arguments.footer("Standard output gets the name of the new folder. docs/CLI.md has the details.");
+  arguments.footer("Standard output gets OUT. docs/CLI.md has the details.");
 }
 
 // Puts the names where they belong: with --dummy there is no IN.
 void settle(ConvertOptions& options) {
-  if (options.dummy) {
-    if (options.in && options.out)
-      fail(DARKROOM_USAGE, "{} and --dummy are both given; leave one out", *options.in);
-    options.out = std::exchange(options.in, std::nullopt);
+  std::optional<std::string>& in = options.model.model;
+  if (options.model.dummy) {
+    if (in && options.out) fail(DARKROOM_USAGE, "{} and --dummy are both given; leave one out", *in);
+    options.out = std::exchange(in, std::nullopt);
   }
-  if (!options.in && !options.dummy) fail(DARKROOM_USAGE, "there is no model to convert; pass IN and OUT");
-  if (!options.out) fail(DARKROOM_USAGE, "there is no name for the new folder; pass OUT after the model");
+  if (!in && !options.model.dummy) fail(DARKROOM_USAGE, "there is no model to convert; pass IN and OUT");
+  if (!options.out)
+    fail(DARKROOM_USAGE, "there is no name for the new folder or file; pass OUT after the model");
   require_file_name("OUT", *options.out);
   if (!options.weights) {
-    fail(DARKROOM_USAGE, "there is no kind of weights; pass --weights bf16, fp8, fp8-scaled or int8");
+    fail(DARKROOM_USAGE, "there is no kind of weights; pass --weights as-stored, bf16, fp8, int8 or another");
   }
 }
 
@@ -98,12 +111,14 @@ void run_convert(const Command& self, const std::vector<std::string>& arguments)
   settle(options);
   require_stdout();
   const Engine engine(options.engine);
-  const ModelHandle model = open_model(engine, {.model = options.in, .dummy = options.dummy});
+  const ModelHandle model = open_model(engine, options.model);
   Screen screen{.progress = Progress(progress_style(options.quiet))};
   darkroom_conversion conversion;
   darkroom_conversion_init(&conversion);
   conversion.out = options.out->c_str();
   conversion.weights = options.weights->c_str();
+  if (options.layout) conversion.layout = options.layout->c_str();
+  if (options.parts) conversion.parts = options.parts->c_str();
   if (options.text_weights) conversion.text_weights = options.text_weights->c_str();
   if (options.shard_size) conversion.shard_size = options.shard_size->c_str();
   conversion.on_progress = on_progress;

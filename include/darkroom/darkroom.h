@@ -426,24 +426,31 @@ typedef struct darkroom_convert_progress {
 /* A callback that returns anything except 0 stops the conversion, which then returns DARKROOM_CANCELLED. */
 typedef int (*darkroom_convert_progress_fn)(const darkroom_convert_progress* progress, void* user);
 
-/* How to write a model again. The kinds of weights are "bf16", "fp8" (e4m3fn, without a scale), "fp8-scaled"
- * (one scale for each matrix) and "int8" (one scale for each row). They apply to the matrices of linear
+/* How to write a model again. The kinds of weights are "as-stored", "bf16", "f16", "fp8" (e4m3fn, without a
+ * scale), "fp8-scaled" (one scale for each matrix), "int8" (one scale for each row), and for GGUF files "q8_0",
+ * "q6_k", "q5_k", "q4_k", "q3_k", "q2_k", "q5_1", "q5_0", "q4_1", "q4_0". They apply to the matrices of linear
  * layers. Everything else (embeddings, norms, biases, the VAE) stays as it is stored. The scale of X.weight
  * is the tensor X.weight_scale, f32, [] or [rows]; the matrix means their product. */
 typedef struct darkroom_conversion {
   size_t struct_size;
-  /* The new folder, which must not exist. */
+  /* The new folder or file, which must not exist. */
   const char* out;
   /* The transformer's kind. */
   const char* weights;
-  /* The text encoders' kind; NULL or "bf16". */
+  /* The text encoders' kind; NULL: "bf16", or "as-stored" if `weights` is that. */
   const char* text_weights;
-  /* The most bytes of tensors in one file, such as "2GiB"; NULL: "5GB". */
+  /* The most bytes of tensors in one file of the layout "diffusers", such as "2GiB"; NULL: "5GB". */
   const char* shard_size;
   darkroom_convert_progress_fn on_progress;
   darkroom_note_fn on_note;
   /* Passed to the callbacks. */
   void* user;
+  /* NULL or "diffusers": a folder with configs and tokenizers. "single": one .safetensors file, as ComfyUI reads
+   * it. "gguf": a folder with GGUF files of the transformer and T5, and safetensors files of CLIP and the VAE. */
+  const char* layout;
+  /* NULL: all parts that the model has. Otherwise some of "transformer,clip,t5,vae". Of one part "single" and
+   * "gguf" make a file with its names alone. */
+  const char* parts;
 } darkroom_conversion;
 
 DARKROOM_API void darkroom_conversion_init_sized(darkroom_conversion* conversion, size_t struct_size);
@@ -451,11 +458,12 @@ static inline void darkroom_conversion_init(darkroom_conversion* conversion) {
   darkroom_conversion_init_sized(conversion, sizeof(darkroom_conversion));
 }
 
-/* Writes the model again, in diffusers layout, with its configs and tokenizers. A model of
- * darkroom_open_dummy() gets made-up tokenizers. The work needs about 100 MiB for a model of any size; for a
- * model of darkroom_open_dummy(), its largest tensor in addition. The folder appears at the end, complete, or
- * not at all. A process that is killed leaves a folder .darkroom-* next to it; the next conversion there says
- * so in a note. */
+/* Writes the model again, in another layout or with other weights. What is written opens with
+ * darkroom_open() and draws the same picture, as far as the weights are the same: files that have no configs
+ * beside them carry the sizes, settings and unusual tokenizers in their metadata. A model of
+ * darkroom_open_dummy() gets made-up tokenizers. The work needs about 100 MiB for a model of any size. The folder
+ * or file appears at the end, complete, or not at all. A process that is killed leaves a folder .darkroom-* next to
+ * it; the next conversion there says so in a note. */
 DARKROOM_API darkroom_status darkroom_convert(darkroom_engine* engine, darkroom_model* model,
                                               const darkroom_conversion* conversion);
 

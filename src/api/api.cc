@@ -259,10 +259,12 @@ darkroom::Listeners listeners_of(const darkroom_request& r) {
   return listeners;
 }
 
-darkroom::ConvertOptions to_options(const darkroom_conversion& c, const std::string& in, int threads) {
+darkroom::ConvertOptions to_options(const darkroom_conversion& c, int threads) {
   require_argument(c.out && c.weights, "the new folder or the kind of weights");
-  darkroom::ConvertOptions options{.in = in, .out = c.out, .weights = c.weights, .threads = threads};
+  darkroom::ConvertOptions options{.out = c.out, .weights = c.weights, .threads = threads};
   if (c.text_weights) options.text_weights = c.text_weights;
+  if (c.layout) options.layout = c.layout;
+  if (c.parts) options.parts = c.parts;
   if (c.shard_size) {
     const std::optional<std::size_t> bytes = darkroom::memory::parse_bytes(c.shard_size);
     require(bytes.has_value(), ErrorCode::kUsage,
@@ -448,8 +450,7 @@ darkroom_status darkroom_convert(darkroom_engine* engine, darkroom_model* model,
   return cancellable(engine, [&] {
     require_argument(model && conversion, "the model or the conversion");
     const darkroom_conversion c = whole(conversion, "darkroom_conversion");
-    convert(model->model, to_options(c, model->folder, engine->backend_options.threads), listeners_of(c),
-            engine->cancel);
+    convert(model->model, to_options(c, engine->backend_options.threads), listeners_of(c), engine->cancel);
   });
 }
 

@@ -18,6 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kOnlyFile = "file";
 constexpr const char* kPrefix = ".darkroom-";  // as write_file_atomically() begins its names
 
 [[noreturn]] void fail_with_errno(const std::string& where, const std::string& failure) {
@@ -55,7 +56,7 @@ bool sync_folder(const fs::path& folder) {
 
 // File systems without the first way (some network ones) leave a moment between the check and the rename, in
 // which only an empty folder can be lost.
-bool rename_folder_if_free(const fs::path& from, const fs::path& to) {
+bool rename_if_free(const fs::path& from, const fs::path& to) {
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
   if (errno != EINVAL && errno != ENOSYS) return false;
   struct stat status {};
@@ -108,7 +109,7 @@ void NewFile::finish() {
   if (::close(std::exchange(fd_, -1)) != 0) fail_with_errno(shown_, "cannot close the file");
 }
 
-NewFolder::NewFolder(const fs::path& path) : path_(without_slash(path)) {
+NewFolder::NewFolder(const fs::path& path, Becomes becomes) : path_(without_slash(path)), becomes_(becomes) {
   std::error_code ignored;
   require(!fs::exists(fs::symlink_status(path_, ignored)), ErrorCode::kOutput,
           "{}: already exists; choose another name or remove it", path_.string());
@@ -130,6 +131,7 @@ NewFolder::~NewFolder() {
 }
 
 NewFile NewFolder::file(const fs::path& name) {
+  if (becomes_ == Becomes::kFile) return NewFile(temporary_ / kOnlyFile, path_.string());
   const std::string shown = (path_ / name).string();
   std::error_code error;
   fs::create_directories((temporary_ / name).parent_path(), error);
@@ -151,8 +153,11 @@ void NewFolder::finish() {
   for (const fs::path& folder : folders) {
     if (!sync_folder(folder)) fail_with_errno(path_.string(), "cannot finish the folder");
   }
-  if (!rename_folder_if_free(temporary_, path_))
-    fail_with_errno(path_.string(), "cannot rename the finished folder");
+  const bool one = becomes_ == Becomes::kFile;
+  if (!rename_if_free(one ? temporary_ / kOnlyFile : temporary_, path_))
+    fail_with_errno(path_.string(), fmt::format("cannot rename the finished {}", one ? "file" : "folder"));
+  std::error_code ignored;
+  if (one) fs::remove(temporary_, ignored);
   temporary_.clear();
   if (!sync_folder(folder_of(path_))) fail_with_errno(path_.string(), "cannot finish the renaming");
 }

@@ -1,8 +1,9 @@
-// A folder of files that appears whole or not at all, however large: it grows under a temporary name beside
-// its place and is renamed when everything in it has reached the disk.
+// A folder of files, or one file, that appears whole or not at all, however large: it grows in a folder of a
+// temporary name beside its place and is renamed when everything in it has reached the disk.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -34,18 +35,20 @@ class NewFile {
 // kill it stays, see abandoned_folders().
 class NewFolder {
  public:
+  enum class Becomes : uint8_t { kFolder, kFile };
   // Makes the temporary folder in the folder that `path` lies in. Errors: kOutput when `path` exists or
   // nothing can be written beside it.
-  explicit NewFolder(const std::filesystem::path& path);
+  explicit NewFolder(const std::filesystem::path& path, Becomes becomes = Becomes::kFolder);
   ~NewFolder();
   NewFolder(const NewFolder&) = delete;
   NewFolder& operator=(const NewFolder&) = delete;
 
-  // A new file under this name, such as "vae/config.json"; folders on the way are made. Errors: kOutput.
+  // A new file under this name, such as "vae/config.json"; folders on the way are made. Of kFile the one and
+  // only, which takes `path`, whatever its name. Errors: kOutput.
   NewFile file(const std::filesystem::path& name);
   // The same, with this content.
   void write(const std::filesystem::path& name, std::string_view content);
-  // Gives the folder its name; every file must be finished. Errors: kOutput, also when the name
+  // Gives the folder or the file its name; every file must be finished. Errors: kOutput, also when the name
   // was taken meanwhile.
   void finish();
 
@@ -54,6 +57,7 @@ class NewFolder {
 
  private:
   std::filesystem::path path_, temporary_;
+  Becomes becomes_;
   int lock_ = -1;  // held as long as this object lives: nobody else's leftover
 };
 

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "checkpoint/lora_source.h"
 #include "checkpoint/model_folder.h"
+#include "checkpoint/own_config.h"
 #include "checkpoint/search.h"
 #include "text/built_in.h"
 #include "text/clip_tokenizer.h"
@@ -126,6 +127,28 @@ fs::path resolve_model(const CheckpointPaths& paths) {
          given, paths.hub_cache.string(), given);
   }
   fail(ErrorCode::kModel, "{}: there is no such file or folder", given);
+}
+
+// Nothing when there is none of that name.
+std::optional<std::string> text_of(const std::map<std::string, std::string>& files, const char* name) {
+  const auto found = files.find(name);
+  return found == files.end() ? std::nullopt : std::optional(found->second);
+}
+
+// The tokenizer that darkroom put into the file of an encoder.
+ClipTokenizer clip_tokenizer_of(const std::map<std::string, std::string>& files, const std::string& where) {
+  return ClipTokenizer::from_files({.tokenizer_json = text_of(files, "tokenizer.json"),
+                                    .vocab_json = text_of(files, "vocab.json").value_or(""),
+                                    .merges_txt = text_of(files, "merges.txt").value_or(""),
+                                    .tokenizer_config_json = text_of(files, "tokenizer_config.json"),
+                                    .special_tokens_map_json = text_of(files, "special_tokens_map.json")},
+                                   where);
+}
+T5Tokenizer t5_tokenizer_of(const std::map<std::string, std::string>& files, const std::string& where) {
+  return T5Tokenizer::from_files({.tokenizer_json = text_of(files, "tokenizer.json").value_or(""),
+                                  .tokenizer_config_json = text_of(files, "tokenizer_config.json"),
+                                  .special_tokens_map_json = text_of(files, "special_tokens_map.json")},
+                                 where);
 }
 
 // The tokenizer that a GGUF file of T5 carries. Errors: kModel.
@@ -316,13 +339,22 @@ Checkpoint Checkpoint::open(const CheckpointPaths& paths) {
       out.diffusers_ || is_folder(transformer) ? model_name(out.folder_) : transformer.stem().string();
   ModelConfig& c = out.config_;
   const fs::path scheduler = out.folder_ / "scheduler" / "scheduler_config.json";
+  const PartFiles& main = *out.part_files(Part::kTransformer);
+  const nlohmann::json own_scheduler = own_config(main, "scheduler"),
+                       own_settings = own_config(main, "darkroom");
   if (out.diffusers_ && is_there(scheduler)) {
     c.scheduler = read_scheduler_config(read_json_file(scheduler, kMaxConfigBytes), scheduler.string());
+  } else if (!out.diffusers_ && !own_scheduler.is_null()) {
+    c.scheduler = read_scheduler_config(own_scheduler, own_config_place(main, "scheduler"));
   } else {  // FLUX.1's own: dev shifts with the number of tokens, schnell does not
     c.scheduler.use_dynamic_shifting = c.is_dev();
   }
-  if (out.diffusers_)
+  if (out.diffusers_) {
     out.settings_ = read_model_settings(out.folder_, c.token_pixels(), c.vae.latent_channels);
+  } else if (!own_settings.is_null()) {
+    out.settings_ = settings_from_json(own_settings, c.token_pixels(), c.vae.latent_channels,
+                                       own_config_place(main, "darkroom"));
+  }
   for (const Part part : kParts) {
     const PartFiles* files = out.part_files(part);
     if (!files) continue;
@@ -405,6 +437,12 @@ Tokens Checkpoint::tokenize(const std::string& prompt, int64_t max_text_tokens) 
   return tokens;
 }
 
+std::map<std::string, std::string> Checkpoint::own_tokenizer_files(Part part) const {
+  const PartFiles* files = part_files(part);
+  if (!files || !files->config.empty()) return {};
+  return own_tokenizer(*files, part == Part::kClip ? "tokenizer" : "tokenizer_2");
+}
+
 std::size_t Checkpoint::tokenizer_bytes() const {
   // Loading them costs 0.3 s, so it is not done for a plan. Measured afterwards, tables and what the heap
   // keeps are 4.2 to 4.5 times the text that they are read from: 16 MiB for FLUX.1's own of 3.8 MiB.
@@ -412,6 +450,9 @@ std::size_t Checkpoint::tokenizer_bytes() const {
   std::size_t bytes = 0, built_in = 0;
   if (dummy_) return bytes;
   for (const Part part : {Part::kClip, Part::kT5}) {
+    const auto own = own_tokenizer_files(part);
+    for (const auto& [name, text] : own) bytes += text.size();
+    if (!own.empty()) continue;
     const fs::path folder = tokenizer_folder(part);
     if (folder.empty())
       built_in += part == Part::kClip ? kBuiltInClipTokenizerBytes : kBuiltInT5TokenizerBytes;
@@ -435,6 +476,8 @@ fs::path Checkpoint::tokenizer_folder(Part part) const {
 }
 
 ClipTokenizer Checkpoint::make_clip_tokenizer() const {
+  if (const auto own = own_tokenizer_files(Part::kClip); !own.empty())
+    return clip_tokenizer_of(own, own_config_place(*part_files(Part::kClip), "tokenizer"));
   if (const fs::path folder = tokenizer_folder(Part::kClip); !folder.empty())
     return ClipTokenizer::load(folder);
   ClipTokenizer tokenizer = ClipTokenizer::built_in();
@@ -445,6 +488,8 @@ ClipTokenizer Checkpoint::make_clip_tokenizer() const {
 }
 
 T5Tokenizer Checkpoint::make_t5_tokenizer() const {
+  if (const auto own = own_tokenizer_files(Part::kT5); !own.empty())
+    return t5_tokenizer_of(own, own_config_place(*part_files(Part::kT5), "tokenizer_2"));
   if (const fs::path folder = tokenizer_folder(Part::kT5); !folder.empty()) return T5Tokenizer::load(folder);
   const PartFiles* files = part_files(Part::kT5);
   const GgufFields* fields = files && files->catalog ? files->catalog->files().at(0)->fields() : nullptr;

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -76,6 +77,7 @@ class Checkpoint {
   const std::string& name() const { return name_; }
   // The folder in diffusers layout, or that of the transformer's file; empty for a dummy.
   const std::filesystem::path& folder() const { return folder_; }
+  bool is_dummy() const { return dummy_; }
   // Whether folder() is a model in diffusers layout.
   bool is_diffusers() const { return diffusers_; }
   const ModelConfig& config() const { return config_; }
@@ -112,12 +114,20 @@ class Checkpoint {
   std::vector<std::filesystem::path> files(Part part) const;
 
   // Ids as the model sees them: CLIP padded to its positions, T5 padded to max_text_tokens. The tokenizers are
-  // those of the folders beside the encoders' in diffusers layout, that of T5's GGUF file, or else the built-in
+  // those that lie in the encoders' files, of the folders beside them in diffusers layout, that of T5's GGUF file, or else the built-in
   // ones. Errors: kModel when the files are invalid, or the built-in ones do not fit the encoder.
   Tokens tokenize(const std::string& prompt, int64_t max_text_tokens) const;
 
+  // The texts of the tokenizer that lies in the file of CLIP or T5 itself (checkpoint/own_config.h), by name.
+  std::map<std::string, std::string> own_tokenizer_files(Part part) const;
+  // The folder of its tokenizer beside an encoder in diffusers layout; empty when there is none.
+  std::filesystem::path tokenizer_folder(Part part) const;
+
   // About what the tokenizers hold in memory; 0 for a dummy.
   std::size_t tokenizer_bytes() const;
+
+  // What spellings of its parameters must know (checkpoint/spellings.h).
+  SpellingSizes spelling_sizes() const;
 
   // Visits every tensor of a part as its model names it, with the shapes of config(). What is bound goes
   // nowhere: this is for counting and listing.
@@ -135,7 +145,6 @@ class Checkpoint {
   void search(Part part, const std::filesystem::path& hub_cache);
   void read_configs();
   std::string why_not(Part part, const PartFiles& files) const;
-  std::filesystem::path tokenizer_folder(Part part) const;
   ClipTokenizer make_clip_tokenizer() const;
   T5Tokenizer make_t5_tokenizer() const;
 

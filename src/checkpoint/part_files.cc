@@ -9,6 +9,7 @@
 #include "base/foreign_file.h"
 #include "base/json.h"
 #include "base/printable.h"
+#include "checkpoint/own_config.h"
 #include "checkpoint/search.h"
 #include "weights/weight_files.h"
 
@@ -25,9 +26,11 @@ bool is_folder(const fs::path& path) {
 nlohmann::json config_of(const PartFiles& files) { return read_json_file(files.config, kMaxConfigBytes); }
 
 template <typename FromJson, typename FromShapes>
-auto read_sizes(const PartFiles& files, FromJson from_json, FromShapes from_shapes) {
-  return files.config.empty() ? from_shapes(*files.catalog, files.names)
-                              : from_json(config_of(files), files.config.string());
+auto read_sizes(const PartFiles& files, Part part, FromJson from_json, FromShapes from_shapes) {
+  if (!files.config.empty()) return from_json(config_of(files), files.config.string());
+  const nlohmann::json own = own_config(files, part_folder(part));
+  if (own.is_null()) return from_shapes(*files.catalog, files.names);
+  return from_json(own, own_config_place(files, part_folder(part)));
 }
 
 // The one file of `folder` that is the part. Errors: kModel.
@@ -137,14 +140,16 @@ PartFiles open_transformer(const fs::path& path) {
 }
 
 clip::Config clip_config(const PartFiles& files) {
-  return read_sizes(files, clip::config_from_json, derive_clip);
+  return read_sizes(files, Part::kClip, clip::config_from_json, derive_clip);
 }
-t5::Config t5_config(const PartFiles& files) { return read_sizes(files, t5::config_from_json, derive_t5); }
+t5::Config t5_config(const PartFiles& files) {
+  return read_sizes(files, Part::kT5, t5::config_from_json, derive_t5);
+}
 flux::Config transformer_config(const PartFiles& files) {
-  return read_sizes(files, flux::config_from_json, derive_transformer);
+  return read_sizes(files, Part::kTransformer, flux::config_from_json, derive_transformer);
 }
 vae::Config vae_config(const PartFiles& files) {
-  return read_sizes(files, vae::config_from_json, derive_vae);
+  return read_sizes(files, Part::kVae, vae::config_from_json, derive_vae);
 }
 
 }  // namespace darkroom

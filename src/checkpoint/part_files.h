@@ -50,7 +50,8 @@ PartFiles open_named_part(const std::filesystem::path& path, Part part);
 // several, and saying what was found when there is none.
 PartFiles open_transformer(const std::filesystem::path& path);
 
-// Sizes of a part, from its config or its shapes. Errors: kModel.
+// Sizes of a part, from its config, from what darkroom wrote into the file (checkpoint/own_config.h), or from its
+// shapes. Errors: kModel.
 clip::Config clip_config(const PartFiles& files);
 t5::Config t5_config(const PartFiles& files);
 flux::Config transformer_config(const PartFiles& files);

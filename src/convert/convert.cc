@@ -1,120 +1,331 @@
 #include "convert/convert.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "base/error.h"
 #include "base/file_map.h"
+#include "base/foreign_file.h"
+#include "base/names.h"
 #include "base/new_folder.h"
-#include "convert/dummy_files.h"
-#include "convert/part_writer.h"
+#include "convert/layout.h"
+#include "convert/model_files.h"
 #include "convert/small_files.h"
+#include "convert/tensor_writer.h"
 #include "memory/budget.h"
+#include "weights/quantize.h"
 
 namespace darkroom {
 namespace {
 
 namespace fs = std::filesystem;
+using nlohmann::json;
+
+using SmallFiles = std::map<std::string, std::string>;
+using Note = std::function<void(const std::string&)>;
+
+constexpr Named<Layout> kLayouts[] = {
+    {Layout::kDiffusers, "diffusers"}, {Layout::kSingle, "single"}, {Layout::kGguf, "gguf"}};
+constexpr Named<Part> kPartNames[] = {
+    {Part::kTransformer, "transformer"}, {Part::kClip, "clip"}, {Part::kT5, "t5"}, {Part::kVae, "vae"}};
+
+constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "vocab.json", "merges.txt",
+                                           "tokenizer_config.json", "special_tokens_map.json"};
 
 // Without it a folder is no model, so it comes last.
 constexpr std::string_view kLastFile = "transformer/config.json";
 
-using SmallFiles = std::map<std::string, std::string>;
-
-void write_small_files(const SmallFiles& files, NewFolder& folder) {
-  for (const auto& [name, text] : files) {
-    if (name != kLastFile) folder.write(name, text);
+WeightStorage parse_form(const std::string& name, const std::string& what) {
+  const std::optional<WeightStorage> form = parse_storage(name);
+  if (!form) {
+    fail(ErrorCode::kUsage,
+         "{} is '{}'; there are as-stored, bf16, f16, fp8, fp8-scaled and int8, and for GGUF q8_0, q6_k, "
+         "q5_k, "
+         "q4_k, q3_k, q2_k, q5_1, q5_0, q4_1 and q4_0",
+         what, name);
   }
-  folder.write(kLastFile, files.at(std::string(kLastFile)));
+  return *form;
 }
 
-std::vector<PartPlan> plan_parts(const Checkpoint& model, const ConvertOptions& options, const auto& note) {
-  const WeightStorage weights = parse_form(options.weights, "the kind of weights"),
-                      text_weights =
-                          parse_form(options.text_weights, "the kind of the text encoders' weights");
-  require(options.shard_bytes >= 1, ErrorCode::kUsage, "files of 0 bytes hold no weights");
-  const auto form_of = [&](Part part) {
-    if (part == Part::kVae) return WeightStorage::kAsStored;
-    return part == Part::kTransformer ? weights : text_weights;
-  };
-  std::vector<PartPlan> plans;
-  for (const Part part : kParts) {
-    if (!model.has_part(part)) {
-      note(fmt::format("{}: there is no {}/config.json; the new folder lacks this part, too",
-                       model.folder().string(), part_folder(part)));
-      continue;
+// Those that are named, in the order of kParts. Errors: kUsage.
+std::vector<Part> parse_parts(const std::string& names) {
+  std::vector<Part> found;
+  for (std::size_t at = 0; at <= names.size();) {
+    const std::size_t comma = std::min(names.find(',', at), names.size());
+    const std::string name = names.substr(at, comma - at);
+    const std::optional<Part> part = value_named(kPartNames, name);
+    if (!part) {
+      fail(ErrorCode::kUsage, "the parts are '{}', and '{}' is none; there are transformer, clip, t5 and vae",
+           names, name);
     }
-    plans.push_back(
-        plan_part(part, list_tensors(model, model.folder(), part), form_of(part), options.shard_bytes));
+    found.push_back(*part);
+    at = comma + 1;
   }
-  return plans;
+  std::vector<Part> out;
+  for (const Part part : kParts) {
+    if (std::ranges::find(found, part) != found.end()) out.push_back(part);
+  }
+  return out;
 }
 
-std::size_t bytes_of(const std::vector<PartPlan>& plans) {
+std::vector<Part> choose_parts(const Checkpoint& model, const std::string& names, const Note& note) {
+  std::vector<Part> out;
+  const std::vector<Part> wanted =
+      names.empty() ? std::vector<Part>(kParts.begin(), kParts.end()) : parse_parts(names);
+  for (const Part part : wanted) {
+    if (model.has_part(part)) {
+      out.push_back(part);
+    } else if (!names.empty()) {
+      fail(ErrorCode::kModel, "{}", model.missing(part));
+    } else {
+      note(fmt::format("{}; what is written lacks this part, too", model.missing(part)));
+    }
+  }
+  return out;
+}
+
+LayoutOptions layout_options(const Checkpoint& model, const ConvertOptions& options, const Note& note) {
+  LayoutOptions out;
+  const std::optional<Layout> layout = value_named(kLayouts, options.layout);
+  if (!layout) {
+    fail(ErrorCode::kUsage, "the layout is '{}'; there are diffusers, single and gguf", options.layout);
+  }
+  out.layout = *layout;
+  out.weights = parse_form(options.weights, "the kind of weights");
+  out.strict_weights = out.weights == WeightStorage::kAsStored;
+  out.text_weights = out.strict_weights ? WeightStorage::kAsStored : WeightStorage::kBF16;
+  if (!options.text_weights.empty()) {
+    out.text_weights = parse_form(options.text_weights, "the kind of the text encoders' weights");
+  }
+  out.strict_text_weights = out.text_weights == WeightStorage::kAsStored;
+  require(options.shard_bytes >= 1, ErrorCode::kUsage, "files of 0 bytes hold no weights");
+  out.shard_bytes = options.shard_bytes;
+  out.parts = choose_parts(model, options.parts, note);
+  check_layout(out);
+  return out;
+}
+
+bool is_of_part(Part part, std::string_view name) {
+  const std::string folder = std::string(part_folder(part)) + "/";
+  if (name.starts_with(folder)) return true;
+  if (part == Part::kClip) return name.starts_with("tokenizer/");
+  if (part == Part::kT5) return name.starts_with("tokenizer_2/");
+  return part == Part::kTransformer &&
+         (name.starts_with("scheduler/") || name == "model_index.json" || name == "darkroom.json");
+}
+
+// What a folder in diffusers layout of this model holds beside weights, of all parts.
+SmallFiles all_small_files(const Checkpoint& model, const Note& note) {
+  SmallFiles files;
+  SmallFiles configs = config_files(model.config());
+  if (model.is_diffusers()) {
+    files = read_small_files(model.folder(), note);
+    // A part from elsewhere has another config.
+    for (const Part part : kParts) {
+      const PartFiles* of_part = model.part_files(part);
+      const std::string name = std::string(part_folder(part)) + "/config.json";
+      if (of_part && of_part->config != model.folder() / name) files[name] = configs.at(name);
+    }
+  } else {
+    files = std::move(configs);
+    if (const json settings = to_json(model.settings()); !settings.empty())
+      files["darkroom.json"] = settings.dump(2) + "\n";
+  }
+  if (model.is_dummy()) files.merge(dummy_tokenizer_files(model.config()));
+  for (const Part part : {Part::kClip, Part::kT5}) {
+    const std::string folder = part == Part::kClip ? "tokenizer/" : "tokenizer_2/";
+    for (const char* name : kTokenizerFiles) {
+      const fs::path path = model.tokenizer_folder(part) / name;
+      if (!files.contains(folder + name) && path.has_parent_path() && is_there(path))
+        files[folder + name] = read_text_file(path, kMaxSmallFileBytes);
+    }
+    for (const auto& [name, text] : model.own_tokenizer_files(part)) files[folder + name] = text;
+  }
+  return files;
+}
+
+bool is_licence(std::string_view name) { return name.starts_with("LICENSE") || name.starts_with("NOTICE"); }
+
+// Those that the layout has.
+SmallFiles written_small_files(const SmallFiles& all, const LayoutOptions& options) {
+  SmallFiles out;
+  for (const auto& [name, text] : all) {
+    const bool of_others = std::ranges::any_of(kParts, [&](Part part) {
+      return is_of_part(part, name) && std::ranges::find(options.parts, part) == options.parts.end();
+    });
+    const bool kept = options.layout == Layout::kDiffusers ? !of_others : is_licence(name);
+    if (kept && !options.one_file()) out[name] = text;
+  }
+  return out;
+}
+
+// The files of one tokenizer by their names, unless it is FLUX.1's own.
+json tokenizer_texts(const SmallFiles& all, const std::string& folder) {
+  json out = json::object();
+  for (const char* name : kTokenizerFiles) {
+    if (const auto found = all.find(folder + "/" + name); found != all.end()) out[name] = found->second;
+  }
+  return out;
+}
+
+// What files of other layouts say of a part (checkpoint/own_config.h).
+json about_part(const Checkpoint& model, Part part, const SmallFiles& all) {
+  const ModelConfig& config = model.config();
+  json out = {{std::string(part_folder(part)), part_config(config, part)}};
+  const auto add = [&](const char* entry, const json& value) {
+    if (!value.empty()) out[entry] = value;
+  };
+  if (part == Part::kTransformer) {
+    add("scheduler", scheduler_settings(config));
+    add("darkroom", to_json(model.settings()));
+  }
+  const bool own_clip = config.clip.vocab_size != clip::Config().vocab_size,
+             own_t5 = config.t5.vocab_size != t5::Config().vocab_size;
+  if (part == Part::kClip && own_clip) add("tokenizer", tokenizer_texts(all, "tokenizer"));
+  if (part == Part::kT5 && own_t5) add("tokenizer_2", tokenizer_texts(all, "tokenizer_2"));
+  return out;
+}
+
+std::size_t files_with(const std::vector<PlannedFile>& files, Part part) {
+  return static_cast<std::size_t>(std::ranges::count_if(files, [&](const PlannedFile& file) {
+    return std::ranges::any_of(file.targets, [&](const Target& target) { return target.part == part; });
+  }));
+}
+
+std::size_t bytes_of(const std::vector<Target>& targets) {
   std::size_t bytes = 0;
-  for (const PartPlan& plan : plans) bytes += plan.data_bytes();
+  for (const Target& target : targets) bytes += target.bytes();
   return bytes;
 }
 
-void check_room(const std::vector<PartPlan>& plans, const SmallFiles& files, const NewFolder& folder,
+void check_room(const std::vector<PlannedFile>& files, const SmallFiles& texts, const NewFolder& folder,
                 const fs::path& out) {
   std::size_t bytes = 0;
-  for (const auto& [name, text] : files) bytes += text.size();
-  for (const PartPlan& plan : plans) bytes += plan.bytes();
+  for (const auto& [name, text] : texts) bytes += text.size();
+  for (const PlannedFile& file : files) bytes += file.bytes;
   require(bytes <= folder.free_bytes(), ErrorCode::kOutput,
           "{}: needs {}, but only {} are free there; make room or choose another disk", out.string(),
           memory::byte_text(bytes), memory::byte_text(folder.free_bytes()));
 }
 
-void check_out(const fs::path& in, const fs::path& out) {
-  require(!out.empty(), ErrorCode::kUsage, "the name of the new folder is empty");
+void check_out(const Checkpoint& model, const fs::path& out) {
+  require(!out.empty(), ErrorCode::kUsage, "the name of what is to be written is empty");
   std::error_code ignored;
-  require(in.empty() || !fs::equivalent(in, out, ignored), ErrorCode::kUsage,
+  require(model.is_dummy() || !fs::equivalent(model.folder(), out, ignored), ErrorCode::kUsage,
           "{}: this is the model itself, which is not converted in place; choose another name", out.string());
+}
+
+// Tells the listener how far it is, part after part.
+class Progress {
+ public:
+  Progress(const ConvertListeners& listeners, const std::vector<PlannedFile>& files,
+           std::map<Part, std::size_t> part_bytes)
+      : listeners_(listeners), files_(files), part_bytes_(std::move(part_bytes)) {
+    for (const auto& [part, bytes] : part_bytes_) now_.bytes_all += bytes;
+  }
+  void begin(Part part) {
+    if (begun_ && part == now_.part) return;
+    finish();
+    begun_ = true;
+    now_.part = part;
+    now_.files = files_with(files_, part);
+    now_.part_bytes = part_bytes_.at(part);
+    now_.finished = false;
+  }
+  void add(std::size_t bytes) {
+    now_.bytes_written += bytes;
+    report();
+  }
+  void finish() {
+    if (!begun_) return;
+    now_.finished = true;
+    report();
+  }
+
+ private:
+  void report() const {
+    if (listeners_.on_progress) listeners_.on_progress(now_);
+  }
+  const ConvertListeners& listeners_;
+  const std::vector<PlannedFile>& files_;
+  std::map<Part, std::size_t> part_bytes_;
+  ConvertProgress now_;
+  bool begun_ = false;
+};
+
+void write_file(const PlannedFile& planned, NewFolder& folder, TensorWriter& writer, Progress& progress) {
+  NewFile file = folder.file(planned.name);
+  std::size_t end = planned.head.size();
+  for (const Target& target : planned.targets) {
+    progress.begin(target.part);
+    writer.write(target, file, planned.head.size());
+    end = std::max(end, planned.head.size() + target.weight.begin + target.weight.bytes);
+    if (target.scale) end = std::max(end, planned.head.size() + target.scale->begin + target.scale->bytes);
+  }
+  // GGUF pads its last tensor.
+  const std::vector<std::byte> padding(planned.bytes - end);
+  if (!padding.empty()) file.write(end, padding);
+  // Last, so that what a kill leaves is no file of tensors.
+  file.write(0, std::as_bytes(std::span(planned.head)));
+  file.finish();
 }
 
 }  // namespace
 
 void convert(const Checkpoint& model, const ConvertOptions& options, const ConvertListeners& listeners,
              const std::atomic<bool>& cancel) {
-  const auto note = [&](const std::string& text) {
+  const Note note = [&](const std::string& text) {
     if (listeners.on_note) listeners.on_note(text);
   };
-  check_out(model.folder(), options.out);
+  check_out(model, options.out);
+  const LayoutOptions layout = layout_options(model, options, note);
   // All that is not weights is in memory before the first tensor is read: nothing of it can fail afterwards.
-  const SmallFiles files =
-      options.in.empty() ? dummy_files(model.config()) : read_small_files(model.folder(), note);
+  const SmallFiles all_texts = all_small_files(model, note);
+  SmallFiles texts = written_small_files(all_texts, layout);
   for (const std::string& text : model.notes()) note(text);
-  const std::vector<PartPlan> plans = plan_parts(model, options, note);
+
+  std::map<Part, PartSource> sources;
+  std::map<Part, std::vector<Target>> targets;
+  std::map<Part, json> about;
+  std::map<Part, std::size_t> part_bytes;
+  for (const Part part : layout.parts) {
+    const TargetStyle style = style_of(model, layout, part);
+    const PartSource& source = sources[part] =
+        list_tensors(model, part, style.own_names && style.form != WeightStorage::kAsStored);
+    targets[part] = plan_targets(source, part, style, model.spelling_sizes());
+    about[part] = about_part(model, part, all_texts);
+    part_bytes[part] = bytes_of(targets[part]);
+    if (!style.own_names && !source.extras.empty()) {
+      note(fmt::format("{} tensor(s) of the {} that darkroom does not use are left out, first {}",
+                       source.extras.size(), part_title(part),
+                       Target{.weight = source.extras[0].stored, .extra = &source.extras[0]}.place()));
+    }
+  }
+  const std::vector<PlannedFile> files = plan_files(model, layout, std::move(targets), about);
+  if (layout.layout == Layout::kDiffusers) texts.merge(index_files(files));
   for (const AbandonedFolder& left : abandoned_folders(options.out)) {
     note(fmt::format("{}: {} left behind by a run that was killed; nothing needs them, remove the folder",
                      left.path.string(), memory::byte_text(left.bytes)));
   }
-  NewFolder folder(options.out);
-  check_room(plans, files, folder, options.out);
+  NewFolder folder(options.out, layout.one_file() ? NewFolder::Becomes::kFile : NewFolder::Becomes::kFolder);
+  check_room(files, texts, folder, options.out);
 
-  ConvertProgress progress{.bytes_all = bytes_of(plans)};
-  const auto report = [&] {
-    if (listeners.on_progress) listeners.on_progress(progress);
-  };
-  Requantizer requantizer(options.threads, cancel, [&](std::size_t bytes) {
-    progress.bytes_written += bytes;
-    report();
-  });
-  for (const PartPlan& plan : plans) {
-    progress.part = plan.part;
-    progress.files = plan.shards.size();
-    progress.part_bytes = plan.data_bytes();
-    progress.finished = false;
-    write_part(plan, requantizer, folder);
-    progress.finished = true;
-    report();
+  Progress progress(listeners, files, std::move(part_bytes));
+  TensorWriter writer(options.threads, cancel, [&](std::size_t bytes) { progress.add(bytes); });
+  for (const PlannedFile& file : files) write_file(file, folder, writer, progress);
+  progress.finish();
+  if (writer.clamped_tensors() > 0) {
+    const bool f16 = writer.clamped_dtype() == DType::kF16;
+    note(fmt::format("values beyond {0} became {0} in {1} tensor(s), first in {2}; {3} keeps them",
+                     f16 ? kLargestF16 : kLargestF8E4M3, writer.clamped_tensors(), writer.first_clamped(),
+                     f16 ? "bf16" : "fp8-scaled"));
   }
-  if (requantizer.clamped_tensors() > 0) {
-    note(fmt::format("values beyond 448 became 448 in {} tensor(s), first in {}; fp8-scaled keeps them",
-                     requantizer.clamped_tensors(), requantizer.first_clamped()));
+  for (const auto& [name, text] : texts) {
+    if (name != kLastFile) folder.write(name, text);
   }
-  write_small_files(files, folder);
+  if (const auto last = texts.find(std::string(kLastFile)); last != texts.end())
+    folder.write(last->first, last->second);
   folder.finish();
 }
 

@@ -1,126 +1,118 @@
 #include "convert/part_source.h"
 
 #include <algorithm>
-#include <cstring>
-#include <map>
-#include <memory>
+#include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/printable.h"
-#include "tensor/buffer.h"
-#include "weights/catalog.h"
 #include "weights/scales.h"
-#include "weights/source.h"
 
 namespace darkroom {
 namespace {
 
-namespace fs = std::filesystem;
-
-// Of a tensor that darkroom does not use; the second name of T5's embedding is no matrix.
+// The second name of T5's embedding is no matrix.
 bool looks_like_matrix(const StoredTensor& tensor) {
   return tensor.extents.size() == 2 && tensor.name.ends_with(".weight") &&
          !tensor.name.ends_with("embed_tokens.weight") && !tensor.name.ends_with("shared.weight");
 }
 
-void check_scale(const SourceTensor& tensor) {
-  const StoredTensor& scale = *tensor.scale;
-  const bool fits = tensor.matrix && is_scale_shape(scale.extents, tensor.stored.extents[0]);
-  if (fits && scale.dtype && is_float(*scale.dtype)) return;
-  fail(ErrorCode::kModel,
-       "{} is {} and its scale '{}' {}; a scale must be one number or one for each row, in "
-       "floating-point; scales of blocks are not supported",
-       tensor.place(), tensor.stored.describe(), printable(scale.name), scale.describe());
-}
+class Listing {
+ public:
+  Listing(std::shared_ptr<CatalogSource> source, bool extra_matrices)
+      : source_(std::move(source)), extra_matrices_(extra_matrices) {}
 
-std::vector<SourceTensor> list_files(const Checkpoint& model, const fs::path& folder, Part part) {
-  const auto source = std::make_shared<const CatalogSource>(Catalog(folder));
-  std::map<std::string, Param> params;  // by their names in the files
-  const VisitFn note = [&](const Param& param, Tensor&) { params[source->locate(param).name] = param; };
-  model.visit(part, note);
-  const Catalog& catalog = source->catalog();
-  const auto reader = [&](const std::string& name) -> ReadFn {
-    return [source, name](std::size_t offset, std::span<std::byte> out) {
+  void add(const Param& param) {
+    const StoredPlace place = source_->locate(param);
+    SourceTensor tensor = at(param, source_, place.name);
+    const bool packed = tensor.stored.dtype == DType::kNF4 || tensor.stored.dtype == DType::kFP4;
+    if (place.rows.empty() && !packed) tensor.extents = catalog().stored(place.name)->extents;
+    if (packed) packed_.insert(place.name + ".");
+    used_.insert(place.name);
+    out_.tensors.push_back(std::move(tensor));
+  }
+
+  PartSource finish() && {
+    for (const std::string_view view : catalog().names()) {
+      const std::string name(view);
+      if (!used_.contains(name) && !is_companion(name)) add_extra(name);
+    }
+    return std::move(out_);
+  }
+
+ private:
+  const Catalog& catalog() const { return source_->catalog(); }
+
+  static SourceTensor at(const Param& param, const std::shared_ptr<CatalogSource>& source,
+                         const std::string& name) {
+    return {source->catalog().where(name), name, param, source, source->describe(param)};
+  }
+  // Whether it goes with a tensor that is listed.
+  bool is_companion(const std::string& name) const {
+    const auto longest = packed_.upper_bound(name);
+    if (longest != packed_.begin() && name.starts_with(*std::prev(longest))) return true;
+    if (!is_scale_name(name)) return false;
+    if (!is_matrix_scale_name(name)) return true;
+    const StoredTensor* weight = scaled_weight(catalog(), name);
+    require(weight, ErrorCode::kModel,
+            "{}: tensor '{}' is a scale, but the matrix that it belongs to is not there",
+            catalog().where(name), printable(name));
+    return extra_matrices_ || used_.contains(weight->name);
+  }
+  void add_extra(const std::string& name) {
+    const StoredTensor& stored = *catalog().stored(name);
+    if (extra_matrices_ && looks_like_matrix(stored)) {
+      if (!as_named_) as_named_ = std::make_shared<CatalogSource>(catalog());
+      const Param param{name, Shape(stored.extents), Role::kMatrix};
+      out_.tensors.push_back(at(param, as_named_, name));
+      out_.tensors.back().extents = stored.extents;
+      return;
+    }
+    const auto read = [source = source_, name](std::size_t offset, std::span<std::byte> out) {
       source->catalog().read(name, offset, out);
     };
-  };
-  std::vector<SourceTensor> tensors;
-  for (const std::string_view view : catalog.names()) {
-    const std::string name(view), where = catalog.where(name);
-    if (is_matrix_scale_name(name) && !scaled_weight(catalog, name)) {
-      fail(ErrorCode::kModel, "{}: tensor '{}' is a scale, but the matrix that it belongs to is not there",
-           where, printable(name));
-    }
-    if (is_scale_name(name)) continue;
-    SourceTensor tensor{where, *catalog.stored(name), reader(name)};
-    const auto param = params.find(name);
-    tensor.matrix =
-        param == params.end() ? looks_like_matrix(tensor.stored) : param->second.role == Role::kMatrix;
-    tensor.sensitive = param != params.end() && param->second.sensitive;
-    if (const auto scale = scale_name(catalog, name)) {
-      tensor.scale = *catalog.stored(*scale);
-      tensor.read_scale = reader(*scale);
-      check_scale(tensor);
-    }
-    tensors.push_back(std::move(tensor));
+    out_.extras.push_back({catalog().where(name), stored, read});
   }
-  return tensors;
-}
 
-// The tensor of a dummy that is in work.
-struct MadeTensor {
-  explicit MadeTensor(DType dtype) : source(dtype) {}
-  DummySource source;
-  std::string name;
-  Buffer bytes;
+  std::shared_ptr<CatalogSource> source_, as_named_;
+  bool extra_matrices_;
+  std::set<std::string> used_, packed_;  // names; those of packed matrices with the dot that follows
+  PartSource out_;
 };
 
-std::vector<SourceTensor> list_dummy(const Checkpoint& model, Part part) {
-  const DType dtype = model.part_dtype(part);
-  const auto made = std::make_shared<MadeTensor>(dtype);
-  std::vector<SourceTensor> tensors;
+PartSource list_dummy(const Checkpoint& model, Part part) {
+  const std::shared_ptr<WeightSource> source = model.open_weights(part);
+  PartSource out;
   const VisitFn add = [&](const Param& param, Tensor&) {
-    const Shape& shape = param.shape;
-    StoredTensor stored;
-    stored.name = param.name;
-    stored.type = stored_type_name(dtype);
-    stored.dtype = dtype;
-    for (int i = 0; i < shape.rank(); ++i) stored.extents.push_back(shape[i]);
-    stored.elements = shape.numel();
-    stored.bytes = static_cast<std::size_t>(shape.numel()) * dtype_bytes(dtype);
-    const auto read = [made, param, bytes = stored.bytes](std::size_t offset, std::span<std::byte> out) {
-      if (made->name != param.name) {
-        made->bytes = Buffer();  // before the next one is there
-        made->bytes = Buffer(bytes);
-        made->source.read(param, {made->bytes.data(), bytes});
-        made->name = param.name;
-      }
-      std::memcpy(out.data(), made->bytes.data() + offset, out.size());
-    };
-    SourceTensor tensor{model.name(), std::move(stored), read};
-    tensor.matrix = param.role == Role::kMatrix;
-    tensor.sensitive = param.sensitive;
-    tensors.push_back(std::move(tensor));
+    out.tensors.push_back({model.name(), param.name, param, source, source->describe(param)});
   };
   model.visit(part, add);
   if (part == Part::kVae) model.visit_encoder(add);
-  return tensors;
+  return out;
+}
+
+bool has_encoder(const Checkpoint& model, const CatalogSource& source) {
+  bool has = false;
+  model.visit_encoder([&](const Param& param, Tensor&) { has = has || source.has(param); });
+  return has;
 }
 
 }  // namespace
 
-std::string SourceTensor::place() const { return where + ": tensor '" + printable(stored.name) + "'"; }
+std::string SourceTensor::place() const { return where + ": tensor '" + printable(name) + "'"; }
 
-std::vector<SourceTensor> list_tensors(const Checkpoint& model, const fs::path& folder, Part part) {
-  std::vector<SourceTensor> tensors;
-  if (folder.empty()) {
-    tensors = list_dummy(model, part);
-  } else {
-    tensors = list_files(model, folder / part_folder(part), part);
-  }
-  std::ranges::sort(tensors, {},
-                    [](const SourceTensor& tensor) -> std::string_view { return tensor.stored.name; });
-  return tensors;
+PartSource list_tensors(const Checkpoint& model, Part part, bool extra_matrices) {
+  if (model.is_dummy()) return list_dummy(model, part);
+  const PartFiles* files = model.part_files(part);
+  if (!files) fail(ErrorCode::kModel, "{}", model.missing(part));
+  require(files->catalog != nullptr, ErrorCode::kModel, "{}", files->problem);
+  const auto source = std::make_shared<CatalogSource>(
+      *files->catalog, spelling_of(part, files->names, model.spelling_sizes()));
+  Listing listing(source, extra_matrices);
+  const VisitFn add = [&](const Param& param, Tensor&) { listing.add(param); };
+  model.visit(part, add);
+  if (part == Part::kVae && has_encoder(model, *source)) model.visit_encoder(add);
+  return std::move(listing).finish();
 }
 
 }  // namespace darkroom

@@ -1,40 +1,45 @@
-// The tensors of one part of a model as they can be read piece by piece: from its files, with all that they
-// hold (also what darkroom does not use), or from the dummies' formula.
+// What a conversion reads of one part: its parameters, wherever they lie, and what else its files hold.
 #pragma once
 
-#include <filesystem>
 #include <functional>
-#include <optional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
-#include "weights/safetensors_header.h"
+#include "weights/source.h"
 
 namespace darkroom {
 
-// Reads out.size() bytes of a tensor from byte `offset` on. Errors: kModel.
-using ReadFn = std::function<void(std::size_t offset, std::span<std::byte> out)>;
-
 struct SourceTensor {
-  std::string where;    // the file it lies in, for messages
-  StoredTensor stored;  // as the file has it; `begin` is without meaning
-  ReadFn read;
-  bool matrix = false;     // of a linear layer: may be converted
-  bool sensitive = false;  // such a matrix that is never quantised (Param::sensitive)
-  // The scale of a quantised matrix: a number, or one for each row. In the file it is a tensor of its own,
-  // here it is not.
-  std::optional<StoredTensor> scale = {};
-  ReadFn read_scale = {};
+  std::string where;  // the file it lies in, for messages
+  std::string name;   // there
+  Param param;
+  std::shared_ptr<WeightSource> source;
+  Tensor stored;                      // without data: its type, and how many scales
+  std::vector<int64_t> extents = {};  // in the file, if the parameter is all of that tensor and plain
 
   // "FILE: tensor 'NAME'", for messages.
   std::string place() const;
 };
 
-// Sorted by name. `folder` is where the model was opened, empty for a dummy. The files stay open as long as
-// one of the tensors lives. Of a dummy, one tensor at a time is in memory. Errors: kModel when a file is
-// missing or invalid, or lacks a tensor that the config asks for.
-std::vector<SourceTensor> list_tensors(const Checkpoint& model, const std::filesystem::path& folder,
-                                       Part part);
+// A tensor that darkroom does not use.
+struct ExtraTensor {
+  std::string where;
+  StoredTensor stored;  // `begin` is without meaning
+  // Reads out.size() bytes from byte `offset` on. Errors: kModel.
+  std::function<void(std::size_t offset, std::span<std::byte> out)> read;
+};
+
+struct PartSource {
+  std::vector<SourceTensor> tensors;
+  std::vector<ExtraTensor> extras;
+};
+
+// Of the VAE its encoder, too, if the files have it. With `extra_matrices`, tensors that darkroom does not use
+// but that look like matrices are among `tensors`. The files stay open as long as one of the tensors lives; of
+// a dummy, rows are made when they are read. Errors: kModel when the part or a file is missing or invalid, or
+// lacks a tensor that the config asks for; a scale without its matrix.
+PartSource list_tensors(const Checkpoint& model, Part part, bool extra_matrices);
 
 }  // namespace darkroom

@@ -63,6 +63,11 @@ CatalogSource::CatalogSource(Catalog catalog, Spelling spelling)
   check_companions(catalog_);
 }
 
+bool CatalogSource::has(const Param& param) const {
+  return std::ranges::any_of(
+      spelling_(param), [&](const StoredPlace& place) { return catalog_.stored(place.name) != nullptr; });
+}
+
 StoredPlace CatalogSource::locate(const Param& param) const {
   std::vector<StoredPlace> places = spelling_(param);
   const auto found = std::ranges::find_if(
@@ -116,24 +121,40 @@ Tensor CatalogSource::describe(const Param& param) {
   return tensor;
 }
 
-void CatalogSource::read_rows(const Found& found, const RowRange& rows, std::size_t row,
+void CatalogSource::read_rows(const Found& found, RowRange rows, std::size_t row,
                               std::span<std::byte> out) const {
-  if (found.packed) return read_packed(catalog_, *found.packed, rows, out);
-  catalog_.read(found.place.name, static_cast<std::size_t>(rows.first) * row, out);
+  const std::vector<RowRange> all = {{0, rows.first + rows.count}};
+  for (const RowRange& stored : found.place.rows.empty() ? all : found.place.rows) {
+    const int64_t count = std::min(stored.count - rows.first, rows.count);
+    if (count > 0) {
+      const RowRange piece{stored.first + rows.first, count};
+      const std::size_t bytes = static_cast<std::size_t>(count) * row;
+      if (found.packed) {
+        read_packed(catalog_, *found.packed, piece, out.first(bytes));
+      } else {
+        catalog_.read(found.place.name, static_cast<std::size_t>(piece.first) * row, out.first(bytes));
+      }
+      out = out.subspan(bytes);
+      rows = {stored.count, rows.count - count};
+    }
+    rows.first -= stored.count;
+  }
 }
+
+void CatalogSource::read_rows(const Param& param, const RowRange& rows, std::span<std::byte> out) {
+  const Found found = find(param);
+  const int64_t all = param.shape[0];
+  read_rows(found, rows, row_bytes(found.dtype, all == 0 ? 0 : param.shape.numel() / all), out);
+}
+
+std::vector<float> CatalogSource::read_scales(const Param& param) { return find(param).scales; }
 
 void CatalogSource::read(const Param& param, std::span<std::byte> out) {
   const Found found = find(param);
   const Tensor tensor(nullptr, found.dtype, param.shape, Device::kNone);
-  const int64_t count = param.shape[0];
-  const std::size_t row = row_bytes(found.dtype, count == 0 ? 0 : param.shape.numel() / count);
-  const std::vector<RowRange> all = {{0, count}};
-  std::size_t at = 0;
-  for (const RowRange& rows : found.place.rows.empty() ? all : found.place.rows) {
-    const std::size_t bytes = static_cast<std::size_t>(rows.count) * row;
-    read_rows(found, rows, row, out.subspan(at, bytes));
-    at += bytes;
-  }
+  const int64_t all = param.shape[0];
+  read_rows(found, {0, all}, row_bytes(found.dtype, all == 0 ? 0 : param.shape.numel() / all),
+            out.first(tensor.bytes()));
   std::ranges::copy(std::as_bytes(std::span(found.scales)),
                     out.begin() + static_cast<std::ptrdiff_t>(tensor.scales_offset()));
 }

@@ -96,16 +96,31 @@ DummySource::DummySource(DType dtype) : dtype_(dtype) {
 }
 
 void DummySource::read(const Param& param, std::span<std::byte> out) {
-  const std::size_t element = dtype_bytes(dtype_), count = static_cast<std::size_t>(param.shape.numel());
-  require(out.size() == count * element, ErrorCode::kFailure,
-          "dummy tensor '{}' has {} bytes, {} were asked for", param.name, count * element, out.size());
-  const std::size_t first = first_element(param.name), whole = count / kGroup * kGroup;
+  read_rows(param, {0, param.shape[0]}, out);
+}
+
+void DummySource::read_rows(const Param& param, const RowRange& rows, std::span<std::byte> out) {
+  const int64_t row = param.shape.numel() / std::max<int64_t>(param.shape[0], 1);
+  const std::size_t element = dtype_bytes(dtype_), begin = static_cast<std::size_t>(rows.first * row),
+                    end = static_cast<std::size_t>((rows.first + rows.count) * row);
+  require(out.size() == (end - begin) * element, ErrorCode::kFailure,
+          "dummy tensor '{}' has {} bytes, {} were asked for", param.name, (end - begin) * element,
+          out.size());
+  const std::size_t first = first_element(param.name);
   const int key = pattern_for(param.name, param.shape);
-  fill(out.data(), dtype_, key, first, first + whole);
-  if (whole == count) return;
-  std::array<float, kGroup> rest{};  // the last group is not all inside the tensor
-  fill(reinterpret_cast<std::byte*>(rest.data()), dtype_, key, first + whole, first + whole + kGroup);
-  std::memcpy(out.data() + whole * element, rest.data(), (count - whole) * element);
+  const auto to = [&](std::size_t at) { return out.data() + (at - begin) * element; };
+  // Groups that lie in the rows as a whole; then pieces of one, before and after.
+  const std::size_t whole = std::min((begin + kGroup - 1) / kGroup * kGroup, end),
+                    rest = std::max(end / kGroup * kGroup, whole);
+  fill(to(whole), dtype_, key, first + whole, first + rest);
+  for (const auto& [from, until] : {std::pair(begin, whole), std::pair(rest, end)}) {
+    if (from == until) continue;
+    std::array<float, kGroup> group{};
+    const std::size_t at = from / kGroup * kGroup;
+    fill(reinterpret_cast<std::byte*>(group.data()), dtype_, key, first + at, first + at + kGroup);
+    std::memcpy(to(from), reinterpret_cast<const std::byte*>(group.data()) + (from - at) * element,
+                (until - from) * element);
+  }
 }
 
 }  // namespace darkroom

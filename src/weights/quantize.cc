@@ -69,6 +69,10 @@ void store(const float* values, int64_t count, DType dtype, void* to) {
     case DType::kBF16:
       std::transform(values, values + count, static_cast<BFloat16*>(to), to_bfloat16);
       break;
+    case DType::kF16:
+      std::transform(values, values + count, static_cast<Float16*>(to),
+                     [](float value) { return to_float16(std::clamp(value, -kLargestF16, kLargestF16)); });
+      break;
     case DType::kF8E4M3:
       std::transform(values, values + count, static_cast<Float8E4M3*>(to), to_float8_e4m3);
       break;
@@ -121,7 +125,8 @@ void i8_scales(const Tensor& rows, std::span<float> scales) {
 void quantize_rows(const Tensor& rows, std::span<const float> scales, const Tensor& out) {
   check_shapes(rows, scales, out);
   const bool to_blocks = is_quantizable_block(out.dtype);
-  require(to_blocks || out.dtype == DType::kBF16 || out.dtype == DType::kF8E4M3 || out.dtype == DType::kI8,
+  require(to_blocks || out.dtype == DType::kBF16 || out.dtype == DType::kF16 || out.dtype == DType::kF8E4M3 ||
+              out.dtype == DType::kI8,
           ErrorCode::kFailure, "quantising to {} is not supported", dtype_name(out.dtype));
   require(!to_blocks || (scales.empty() && rows.cols() % block_size(out.dtype).elements == 0),
           ErrorCode::kFailure, "quantising {} to {}, expected no scales and rows of whole blocks", rows,

@@ -6,7 +6,7 @@
 // cut. What is stored means stored · scale, as ops/ops.h's Linear reads it. Called by whoever converts or
 // requantises:
 //
-//     plain fp8, bf16, blocks
+//     plain fp8, bf16, f16, blocks
 //                       quantize_rows(rows, {}, out);
 //     scaled fp8        largest = max(largest, absmax(rows)) over all rows, scale = f8_scale(largest), and
 //     then
@@ -25,7 +25,8 @@
 namespace darkroom {
 
 inline constexpr float kLargestF8E4M3 = 448;  // -448 is there too
-inline constexpr float kLargestI8 = 127;      // symmetric: -128 is never written
+inline constexpr float kLargestF16 = 65504;
+inline constexpr float kLargestI8 = 127;  // symmetric: -128 is never written
 
 // The largest magnitude of `rows` (any floating dtype, rows may be strided); 0 without rows. Errors: kModel
 // for NaN or infinity.
@@ -40,13 +41,14 @@ void i8_scales(const Tensor& rows, std::span<float> scales);
 
 // out = rows/scale, to the nearest value of out's dtype, ties to even; what lies beyond its largest is
 // clamped (bf16: rounds to infinity, as f32 values beyond 3.39e38 do). rows: any floating dtype. out: same
-// shape, kBF16, kF8E4M3, kI8 or what is_quantizable_block(), not overlapping. scales: none, one, or one for
+// shape, kBF16, kF16, kF8E4M3, kI8 or what is_quantizable_block(), not overlapping. scales: none, one, or one for
 // each of these rows, positive and finite; none for a block type, whose rows are whole blocks. Errors: kModel
 // for NaN or infinity in rows; kFailure for anything else that breaks this contract.
 //
 // The error of a value, |stored·scale − w|, is at most, with s the scale and apart from two roundings of f32
 // (no such bound for block types):
-//   f8   s·2^-10 below 2^-6·s in magnitude, |w|·2^-4 above (halves of an ulp);   i8   s/2;   bf16   |w|·2^-8.
+//   f8   s·2^-10 below 2^-6·s in magnitude, |w|·2^-4 above (halves of an ulp);   i8   s/2;   bf16   |w|·2^-8;
+//   f16  2^-25 below 2^-14 in magnitude, |w|·2^-11 above.
 void quantize_rows(const Tensor& rows, std::span<const float> scales, const Tensor& out);
 
 // out[r] = rows[r]·scale in f32. rows: any matrix storage, of a block type whole blocks. out: f32 of the same

@@ -18,7 +18,7 @@ constexpr int kLanes = 4;  // what every 64-bit x86 and ARM has
 using Lanes [[gnu::vector_size(16)]] = float;
 using Ints [[gnu::vector_size(16)]] = int32_t;
 
-constexpr float kLargestF16 = 65504, kLeastF16 = 0x1p-24f;
+constexpr float kLargestScale = 65504, kLeastScale = 0x1p-24f;
 // No type reaches beyond 65504·128·32, and all values are multiples of 2^-24: what lies outside these two is
 // saturated or 0 anyway, and in between no sum of squares overflows.
 constexpr float kLargestValue = 0x1p29f, kLeastValue = 0x1p-26f;
@@ -54,7 +54,7 @@ void load(const float* from, int count, Lanes (&x)[n]) {
 // The nearest f16 that is not infinite and, unless `scale` is, not 0.
 Float16 to_scale(float scale) {
   if (scale == 0) return {};
-  return to_float16(std::copysign(std::clamp(std::fabs(scale), kLeastF16, kLargestF16), scale));
+  return to_float16(std::copysign(std::clamp(std::fabs(scale), kLeastScale, kLargestScale), scale));
 }
 float rounded_scale(float scale) { return to_float(to_scale(scale)); }
 Lanes rounded_scales(Lanes scales) {
@@ -249,7 +249,7 @@ void quantize_line(const Lanes (&x)[kSmall], int count, uint8_t* out) {
   const Line line = fit_line<levels, false>(x);
   Lanes base, above[kSmall];
   for (int lane = 0; lane < kLanes; ++lane) {
-    base[lane] = to_float(to_float16(std::clamp(line.base[lane], -kLargestF16, kLargestF16)));
+    base[lane] = to_float(to_float16(std::clamp(line.base[lane], -kLargestScale, kLargestScale)));
   }
   for (int j = 0; j < kSmall; ++j) above[j] = x[j] - base;
   const Sums sums = sums_of(above, inverse(line.step), Lanes{}, 0, levels);

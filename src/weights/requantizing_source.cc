@@ -1,56 +1,9 @@
 #include "weights/requantizing_source.h"
 
-#include <algorithm>
-#include <utility>
-#include <vector>
-
 #include "base/error.h"
-#include "weights/quantize.h"
+#include "weights/requantize.h"
 
 namespace darkroom {
-namespace {
-
-// Matrices that are quantised already are widened piece by piece, at least a row.
-constexpr int64_t kPieceElements = 1 << 18;
-
-bool is_plain_float(const Tensor& matrix) { return is_float(matrix.dtype) && matrix.scale_count == 0; }
-int64_t piece_rows(const Tensor& matrix) {
-  return std::max<int64_t>(1, kPieceElements / std::max<int64_t>(1, matrix.cols()));
-}
-
-// Calls use(first row, rows) for runs of rows in a floating type without scales: all at once if the matrix is
-// of that kind, else from a buffer.
-template <typename Use>
-void for_float_rows(const Tensor& matrix, Use use) {
-  if (is_plain_float(matrix)) return use(0, matrix);
-  std::vector<float> wide;
-  for (int64_t first = 0; first < matrix.rows(); first += piece_rows(matrix)) {
-    const Tensor rows = matrix.slice_rows(first, std::min(piece_rows(matrix), matrix.rows() - first));
-    wide.resize(static_cast<std::size_t>(rows.shape.numel()));
-    const Tensor out(wide.data(), DType::kF32, rows.shape);
-    dequantize_rows(rows, {rows.scales, static_cast<std::size_t>(rows.scale_count)}, out);
-    use(first, out);
-  }
-}
-
-// `from` in the storage that `to` and `scales` (its own, to be filled) are made for.
-void requantize(const Tensor& from, const Tensor& to, std::span<float> scales) {
-  if (to.dtype == DType::kF8E4M3 && !scales.empty()) {
-    float largest = 0;
-    for_float_rows(from, [&](int64_t, const Tensor& rows) { largest = std::max(largest, absmax(rows)); });
-    scales[0] = f8_scale(largest);
-  }
-  for_float_rows(from, [&](int64_t first, const Tensor& rows) {
-    std::span<float> own = scales;
-    if (to.dtype == DType::kI8) {
-      own = scales.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows.rows()));
-      i8_scales(rows, own);
-    }
-    quantize_rows(rows, own, to.slice_rows(first, rows.rows()));
-  });
-}
-
-}  // namespace
 
 bool RequantizingSource::changes(const Param& param, const Tensor& stored) const {
   if (!param.quantizable()) return false;
@@ -58,22 +11,18 @@ bool RequantizingSource::changes(const Param& param, const Tensor& stored) const
     case WeightStorage::kAsStored:
       return false;
     case WeightStorage::kBF16:
-      return stored.dtype != DType::kBF16;
+    case WeightStorage::kF16:
+      return stored.dtype != storage_dtype(storage_);
     case WeightStorage::kF8:
     case WeightStorage::kF8Scaled:
       return stored.dtype != DType::kF8E4M3 && stored.dtype != DType::kF8E5M2;
     case WeightStorage::kI8:
       return stored.dtype != DType::kI8;
-    case WeightStorage::kQ8_0:
-    case WeightStorage::kQ4_0:
-    case WeightStorage::kQ4K:
-    case WeightStorage::kQ5K:
-    case WeightStorage::kQ6K: {
-      const DType blocks = storage_dtype(storage_);
-      return stored.dtype != blocks && stored.cols() % block_size(blocks).elements == 0;
-    }
+    default:
+      break;
   }
-  return false;
+  const DType blocks = storage_dtype(storage_);
+  return stored.dtype != blocks && stored.cols() % block_size(blocks).elements == 0;
 }
 
 Tensor RequantizingSource::describe(const Param& param) {
@@ -102,20 +51,19 @@ void RequantizingSource::read(const Param& param, std::span<std::byte> out) {
   }
   base_->read(param, {staging_.data(), bytes});
   from.lay_into(staging_.data());
-  try {
-    requantize(from, to, own);
-  } catch (const Error& e) {
-    fail(e.code(), "'{}' as {}: {}", param.name, storage_name(storage_), e.what());
-  }
+  requantize({.place = fmt::format("'{}' as {}", param.name, storage_name(storage_)),
+              .shape = from.shape,
+              .dtype = to.dtype,
+              .run_rows = from.rows(),
+              .read = [&](int64_t first, int64_t count) { return from.slice_rows(first, count); },
+              .room = [&](int64_t first, int64_t count) { return to.slice_rows(first, count); }},
+             own);
 }
 
 std::size_t RequantizingSource::staging_bytes(const Param& param) {
   const Tensor stored = base_->describe(param);
   if (!changes(param, stored)) return base_->staging_bytes(param);
-  const int64_t widened =
-      is_plain_float(stored) ? 0 : std::min(piece_rows(stored), stored.rows()) * stored.cols();
-  return stored.bytes_with_scales() + static_cast<std::size_t>(widened) * sizeof(float) +
-         base_->staging_bytes(param);
+  return stored.bytes_with_scales() + requantize_bytes(stored) + base_->staging_bytes(param);
 }
 
 }  // namespace darkroom

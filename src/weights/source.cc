@@ -1,5 +1,7 @@
 #include "weights/source.h"
 
+#include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace darkroom {
@@ -13,6 +15,24 @@ void visit_with_lora(WeightSource& source, const Param& param, Tensor& field, co
   if (!lora) return;
   visit(lora->down, *param.lora_down);
   visit(lora->up, *param.lora_up);
+}
+
+void WeightSource::read_rows(const Param& param, const RowRange& rows, std::span<std::byte> out) {
+  const Tensor stored = describe(param);
+  const std::size_t bytes = stored.bytes_with_scales();
+  Buffer whole(bytes);
+  read(param, {whole.data(), bytes});
+  const std::size_t row = row_bytes(stored.dtype, param.shape.numel() / std::max<int64_t>(param.shape[0], 1));
+  std::memcpy(out.data(), whole.data() + static_cast<std::size_t>(rows.first) * row, out.size());
+}
+
+std::vector<float> WeightSource::read_scales(const Param& param) {
+  Tensor stored = describe(param);
+  if (stored.scale_count == 0) return {};
+  Buffer whole(stored.bytes_with_scales());
+  read(param, {whole.data(), stored.bytes_with_scales()});
+  stored.lay_into(whole.data());
+  return {stored.scales, stored.scales + stored.scale_count};
 }
 
 Tensor LoadedWeights::load(const Param& param) {

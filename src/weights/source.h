@@ -36,6 +36,10 @@ class WeightSource {
   // The parameter, scales included, into `out`, as Tensor::lay_into() finds it there; `out` is as long as
   // bytes_with_scales() of describe() says. Errors: as describe(), and kModel for a file that fails.
   virtual void read(const Param& param, std::span<std::byte> out) = 0;
+  // Rows of the parameter (its first extent) without scales, one after the other, and the scales: for those
+  // who have no room for all of it. Unless a source knows better, the whole parameter is in memory meanwhile.
+  virtual void read_rows(const Param& param, const RowRange& rows, std::span<std::byte> out);
+  virtual std::vector<float> read_scales(const Param& param);
   // Memory that read() takes for this parameter beside `out`, and may keep.
   virtual std::size_t staging_bytes(const Param&) { return 0; }
   // What lies beside this parameter; nothing unless it is a matrix and the source has a LoRA for it.
@@ -72,8 +76,12 @@ class CatalogSource : public WeightSource {
   // file and up to three of its names that come nearest.
   Tensor describe(const Param& param) override;
   void read(const Param& param, std::span<std::byte> out) override;
+  void read_rows(const Param& param, const RowRange& rows, std::span<std::byte> out) override;
+  std::vector<float> read_scales(const Param& param) override;
   // Where the catalog has the parameter, whatever its type. Errors: as describe().
   StoredPlace locate(const Param& param) const;
+  // Whether the catalog has a tensor of one of its names.
+  bool has(const Param& param) const;
   // Names, files and totals.
   const Catalog& catalog() const { return catalog_; }
 
@@ -87,7 +95,8 @@ class CatalogSource : public WeightSource {
   };
   // Errors: as describe().
   Found find(const Param& param) const;
-  void read_rows(const Found& found, const RowRange& rows, std::size_t row, std::span<std::byte> out) const;
+  // Rows of the parameter, each of `row` bytes.
+  void read_rows(const Found& found, RowRange rows, std::size_t row, std::span<std::byte> out) const;
   Catalog catalog_;
   Spelling spelling_;
 };
@@ -105,6 +114,7 @@ class DummySource : public WeightSource {
   explicit DummySource(DType dtype);
   Tensor describe(const Param& param) override { return Tensor(nullptr, dtype_, param.shape, Device::kNone); }
   void read(const Param& param, std::span<std::byte> out) override;
+  void read_rows(const Param& param, const RowRange& rows, std::span<std::byte> out) override;
 
  private:
   DType dtype_;

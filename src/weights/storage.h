@@ -12,18 +12,25 @@ namespace darkroom {
 enum class WeightStorage : uint8_t {
   kAsStored,
   kBF16,
+  kF16,
   kF8,        // F8_E4M3 without a scale
   kF8Scaled,  // F8_E4M3 with one scale for each matrix
   kI8,        // with a scale for each row
   // GGUF's block types. A matrix whose rows are no whole blocks stays as it is stored.
   kQ8_0,
   kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ2K,
+  kQ3K,
   kQ4K,
   kQ5K,
   kQ6K,
 };
 
-// "as-stored", "bf16", "fp8", "fp8-scaled", "int8", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k".
+// "as-stored", "bf16", "f16", "fp8", "fp8-scaled", "int8", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_k",
+// "q3_k", "q4_k", "q5_k", "q6_k".
 std::string_view storage_name(WeightStorage storage);
 // Nothing for another text.
 std::optional<WeightStorage> parse_storage(std::string_view name);
@@ -31,5 +38,7 @@ std::optional<WeightStorage> parse_storage(std::string_view name);
 // Not of kAsStored: the type of the elements, and how many scales a matrix of so many rows has.
 DType storage_dtype(WeightStorage storage);
 int64_t storage_scales(WeightStorage storage, int64_t rows);
+// Whether matrices are quantised in it: not kAsStored, kBF16 and kF16.
+bool is_quantised_storage(WeightStorage storage);
 
 }  // namespace darkroom

@@ -56,6 +56,22 @@ TEST_F(CliConvert, AConvertedModelDraws) {
   }
 }
 
+// The models in the box, which shapes alone do not tell enough of.
+TEST_F(CliConvert, EveryLayoutDrawsTheSamePicture) {
+  const std::string pinhole = DARKROOM_SOURCE_DIR "/assets/pinhole";
+  std::filesystem::create_directory_symlink(pinhole, folder() / "in");
+  const auto original = draw("in");
+  convert({"in", "one", "--layout", "single", "--weights", "as-stored", "-q"});
+  convert({"in", "gguf", "--layout", "gguf", "--weights", "as-stored", "-q"});
+  convert({"gguf", "back", "--weights", "as-stored", "-q"});
+  for (const char* model : {"one", "gguf", "back"}) EXPECT_EQ(draw(model), original) << model;
+  convert({"one", "q8", "--layout", "gguf", "--weights", "q8_0", "--text-weights", "q8_0", "-q"});
+  EXPECT_GT(psnr(draw("q8"), original), 30);
+  convert({"one", "t5", "--layout", "gguf", "--parts", "t5", "--weights", "bf16", "-q"});
+  convert({"in", "swapped", "--t5", "t5", "--weights", "as-stored", "-q"});
+  EXPECT_EQ(draw("swapped"), original);
+}
+
 TEST_F(CliConvert, ADummyWrittenToDiskDraws) {
   convert({"--dummy", "tiny", "out", "--weights", "bf16"});
   EXPECT_EQ(draw("out").size(), 32u * 32 * 3);
@@ -78,7 +94,7 @@ TEST_F(CliConvert, WrongRequestsAreRefused) {
   expect_refusal({"convert"}, 2, "there is no model to convert; pass IN and OUT");
   expect_refusal({"convert", fixture_model()}, 2, "there is no name for the new folder");
   expect_refusal({"convert", fixture_model(), "a"}, 2,
-                 "there is no kind of weights; pass --weights bf16, fp8, ");
+                 "there is no kind of weights; pass --weights as-stored, bf16, ");
   expect_refusal({"convert", fixture_model(), "a", "--dummy", "tiny"}, 2, "both given");
   expect_refusal({"convert", "--dummy", "tiny", "--weights", "fp8"}, 2,
                  "there is no name for the new folder");

@@ -26,7 +26,6 @@ const fs::path kFixture = DARKROOM_SOURCE_DIR "/tests/fixtures/pipelines/dev_sma
 const std::atomic<bool> kGoOn{false};
 
 void convert(const fs::path& in, ConvertOptions options, const ConvertListeners& listeners = {}) {
-  options.in = in;
   convert(Checkpoint::open(in), options, listeners, kGoOn);
 }
 

@@ -22,7 +22,7 @@ class ConvertFaults : public testing::Test {
  protected:
   ConvertFaults() { make_large_model(in_, 64, 64); }
   void convert_in(const ConvertListeners& listeners = {}, const std::string& kind = "int8") {
-    convert(Checkpoint::open(in_), {.in = in_, .out = out_, .weights = kind}, listeners, cancel_);
+    convert(Checkpoint::open(in_), {.out = out_, .weights = kind}, listeners, cancel_);
   }
   // Demands this error, and that the model is all that is in the folder then.
   void expect_nothing(ErrorCode code, const std::string& part, const ConvertListeners& listeners = {}) {
@@ -54,17 +54,15 @@ class ConvertFaults : public testing::Test {
 };
 
 TEST_F(ConvertFaults, OptionsAreCheckedFirst) {
-  expect_error(ErrorCode::kUsage, "the kind of weights is 'fp4'; there are bf16, fp8, fp8-scaled and int8",
+  expect_error(ErrorCode::kUsage, "the kind of weights is 'fp4'; there are as-stored, bf16, ",
                [&] { convert_in({}, "fp4"); });
-  expect_error(ErrorCode::kUsage, "the kind of weights is 'q4_k'; there are bf16, fp8, fp8-scaled and int8",
+  expect_error(ErrorCode::kUsage, "q4_k is a type of GGUF files; add --layout gguf",
                [&] { convert_in({}, "q4_k"); });
   const auto into = [&](const fs::path& out) {
-    return [this, out] {
-      convert(Checkpoint::open(in_), {.in = in_, .out = out, .weights = "fp8"}, {}, cancel_);
-    };
+    return [this, out] { convert(Checkpoint::open(in_), {.out = out, .weights = "fp8"}, {}, cancel_); };
   };
   expect_error(ErrorCode::kUsage, "this is the model itself", into(in_ / "transformer" / ".."));
-  expect_error(ErrorCode::kUsage, "the name of the new folder is empty", into(""));
+  expect_error(ErrorCode::kUsage, "the name of what is to be written is empty", into(""));
   expect_error(ErrorCode::kOutput, "taken: already exists; choose another name",
                into(folder_.write("taken", "")));
   expect_error(ErrorCode::kOutput, "absent/out: cannot write there: No such file",
@@ -77,10 +75,9 @@ TEST_F(ConvertFaults, OptionsAreCheckedFirst) {
 TEST_F(ConvertFaults, ABrokenModelIsRefusedInOneLine) {
   const float nan = NAN;
   spoil(reinterpret_cast<const char*>(&nan) + 2, 2, (5 * 64 + 3) * 2);
-  expect_nothing(
-      ErrorCode::kModel,
-      "diffusion_pytorch_model.safetensors: tensor 'extra.weight', counted from row 0: row 5, column 3 is "
-      "nan, a weight must be finite");
+  expect_nothing(ErrorCode::kModel,
+                 "diffusion_pytorch_model.safetensors: tensor 'extra.weight': row 5, column 3 is "
+                 "nan, a weight must be finite");
   fs::resize_file(weights_, fs::file_size(weights_) - 1);
   expect_nothing(ErrorCode::kModel, "diffusion_pytorch_model.safetensors: cut short: the file has ");
   fs::remove(weights_);
@@ -98,8 +95,8 @@ TEST_F(ConvertFaults, AMatrixOfNoWeightsTypeIsRefused) {
   const Catalog before(in_ / "transformer");
   std::vector<int32_t> numbers(64);
   for (const auto& [dtype, message] :
-       {std::pair(DType::kI32, "tensor 'numbers.weight' is I32 [8, 8]: a matrix of"),
-        std::pair(DType::kI8, "'numbers.weight' is I8 [8, 8] without a scale: a")}) {
+       {std::pair(DType::kI32, "tensor 'numbers.weight' is I32 [8, 8]: weights of this type are not"),
+        std::pair(DType::kI8, "'numbers.weight' is I8 [8, 8] and has no scale; ")}) {
     write_with(before, "numbers.weight", Tensor(numbers.data(), dtype, {8, 8}));
     expect_nothing(ErrorCode::kModel, message);
   }

@@ -139,8 +139,7 @@ TEST_F(SmallFiles, AConversionReadsThemBeforeAnyWeights) {
   const ConvertListeners listeners{.on_progress = [&](const ConvertProgress&) { begun = true; },
                                    .on_note = {}};
   expect_error(ErrorCode::kModel, "tokenizer/vocab.json: 67108865 bytes", [&] {
-    convert(Checkpoint::open(model_), {.in = model_, .out = folder_ / "out", .weights = "bf16"}, listeners,
-            go_on);
+    convert(Checkpoint::open(model_), {.out = folder_ / "out", .weights = "bf16"}, listeners, go_on);
   });
   EXPECT_FALSE(begun);
 }

@@ -71,6 +71,16 @@ TEST(Quantize, PlainF8SaturatesAndRoundsToEven) {
   EXPECT_TRUE(std::signbit(to_float(out.values[7])));
 }
 
+TEST(Quantize, F16SaturatesAndRoundsToEven) {
+  const float in[] = {65504, 65520, -1e9f, 1 + 0x1p-11f, 1 + 3 * 0x1p-11f, 0x1p-25f, 0x1p-24f},
+              want[] = {65504, 65504, -65504, 1, 1 + 0x1p-9f, 0, 0x1p-24f};
+  Matrix<float> m(1, 7);
+  std::copy(in, in + 7, m.values.begin());
+  Matrix<Float16> out(1, 7);
+  quantize_rows(m.tensor, {}, out.tensor);
+  for (std::size_t i = 0; i < 7; ++i) EXPECT_EQ(to_float(out.values[i]), want[i]) << i;
+}
+
 TEST(Quantize, ErrorsStayWithinHalfAStep) {
   Matrix<float> w(40, 1500, 3);
   fill_like_weights(w);

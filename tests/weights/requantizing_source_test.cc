@@ -229,8 +229,9 @@ TEST(RequantizeErrors, NameTheWeight) {
 TEST(StorageNames, AreReadBack) {
   for (const WeightStorage storage :
        {WeightStorage::kAsStored, WeightStorage::kBF16, WeightStorage::kF8, WeightStorage::kF8Scaled,
-        WeightStorage::kI8, WeightStorage::kQ8_0, WeightStorage::kQ4_0, WeightStorage::kQ4K,
-        WeightStorage::kQ5K, WeightStorage::kQ6K}) {
+        WeightStorage::kF16, WeightStorage::kI8, WeightStorage::kQ8_0, WeightStorage::kQ4_0,
+        WeightStorage::kQ4_1, WeightStorage::kQ5_0, WeightStorage::kQ5_1, WeightStorage::kQ2K,
+        WeightStorage::kQ3K, WeightStorage::kQ4K, WeightStorage::kQ5K, WeightStorage::kQ6K}) {
     EXPECT_EQ(parse_storage(storage_name(storage)), storage);
   }
   for (const char* name : {"", "FP8", "fp16", "int8 ", "q4"})

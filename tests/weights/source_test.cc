@@ -14,6 +14,7 @@
 #include "base/temp_folder.h"
 #include "weights/files.h"
 #include "weights/loaded.h"
+#include "weights/requantizing_source.h"
 #include "weights/safetensors.h"
 
 namespace darkroom {
@@ -147,6 +148,17 @@ TEST(CatalogSource, TakesRowsOneAfterTheOther) {
     EXPECT_EQ(std::vector<int8_t>(loaded.tensor.row<int8_t>(0), loaded.tensor.row<int8_t>(0) + 6),
               (std::vector<int8_t>{8, 9, 10, 11, 0, 1}));
     EXPECT_EQ(scales_of(loaded.tensor), (std::vector<float>{5, 6, 1}));
+    EXPECT_EQ(source.read_scales(part), (std::vector<float>{5, 6, 1}));
+    std::vector<int8_t> some(4);  // over the end of the first run
+    source.read_rows(part, {1, 2}, std::as_writable_bytes(std::span(some)));
+    EXPECT_EQ(some, (std::vector<int8_t>{10, 11, 0, 1}));
+    source.read_rows(part, {2, 1}, std::as_writable_bytes(std::span(some).first(2)));
+    EXPECT_EQ(some, (std::vector<int8_t>{0, 1, 0, 1}));
+    RequantizingSource wide(std::make_unique<CatalogSource>(source), WeightStorage::kBF16);
+    std::vector<BFloat16> rows(2);
+    wide.read_rows(part, {1, 1}, std::as_writable_bytes(std::span(rows)));
+    EXPECT_EQ(to_float(rows[1]), 66.0f);
+    EXPECT_TRUE(wide.read_scales(part).empty());
   }
   {
     CatalogSource source =
@@ -474,6 +486,16 @@ TEST(DummySource, OddSizesAndEmptyTensors) {
     EXPECT_EQ(odd, std::vector<float>(more.begin(), more.begin() + 15));
     EXPECT_EQ(load(*source, {"b.weight", {0, 5}}).tensor.rows(), 0);
     EXPECT_EQ(values_of(*source, "c.weight", {1}).size(), 1u);
+    const Param whole{"a.weight", {16, 5}};
+    for (const RowRange rows :
+         {RowRange{0, 16}, RowRange{3, 1}, RowRange{1, 9}, RowRange{15, 1}, RowRange{4, 0}}) {
+      const OwnedTensor all = load(*source, whole);
+      const std::size_t row = row_bytes(all.tensor.dtype, 5);
+      std::vector<std::byte> some(static_cast<std::size_t>(rows.count) * row);
+      source->read_rows(whole, rows, some);
+      EXPECT_TRUE(std::ranges::equal(
+          some, std::span(all.memory.data() + static_cast<std::size_t>(rows.first) * row, some.size())));
+    }
     std::vector<std::byte> few(3);
     expect_error(ErrorCode::kFailure, "bytes, 3 were asked for", [&] {
       source->read({"a.weight", {3, 5}}, few);

@@ -1,4 +1,4 @@
-#include "convert/dummy_files.h"
+#include "convert/model_files.h"
 
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -26,14 +26,17 @@ json model_index() {
 }
 
 json scheduler_config(const SchedulerConfig& c) {
-  return {{"_class_name", "FlowMatchEulerDiscreteScheduler"},
-          {"base_image_seq_len", c.base_image_seq_len},
-          {"base_shift", c.base_shift},
-          {"max_image_seq_len", c.max_image_seq_len},
-          {"max_shift", c.max_shift},
-          {"num_train_timesteps", c.num_train_timesteps},
-          {"shift", c.shift},
-          {"use_dynamic_shifting", c.use_dynamic_shifting}};
+  json out = {{"_class_name", "FlowMatchEulerDiscreteScheduler"},
+              {"base_image_seq_len", c.base_image_seq_len},
+              {"base_shift", c.base_shift},
+              {"max_image_seq_len", c.max_image_seq_len},
+              {"max_shift", c.max_shift},
+              {"num_train_timesteps", c.num_train_timesteps},
+              {"shift", c.shift},
+              {"use_dynamic_shifting", c.use_dynamic_shifting}};
+  if (c.shift_terminal) out["shift_terminal"] = *c.shift_terminal;
+  if (c.time_shift_type == TimeShift::kLinear) out["time_shift_type"] = "linear";
+  return out;
 }
 
 json clip_config(const clip::Config& c) {
@@ -50,26 +53,28 @@ json clip_config(const clip::Config& c) {
           {"pad_token_id", 1},
           {"eos_token_id", c.eos_token_id},
           {"layer_norm_eps", shortest(c.layer_norm_eps)},
-          {"hidden_act", "quick_gelu"}};
+          {"hidden_act", c.activation == Activation::kQuickGelu ? "quick_gelu" : "gelu_pytorch_tanh"}};
 }
 
 json t5_config(const t5::Config& c) {
-  return {{"architectures", json::array({"T5EncoderModel"})},
-          {"model_type", "t5"},
-          {"vocab_size", c.vocab_size},
-          {"d_model", c.d_model},
-          {"d_kv", c.d_kv},
-          {"d_ff", c.d_ff},
-          {"num_layers", c.num_layers},
-          {"num_heads", c.num_heads},
-          {"relative_attention_num_buckets", c.num_buckets},
-          {"relative_attention_max_distance", c.max_distance},
-          {"layer_norm_epsilon", shortest(c.layer_norm_eps)},
-          {"feed_forward_proj", "gated-gelu"},
-          {"tie_word_embeddings", false},
-          {"pad_token_id", 0},
-          {"eos_token_id", 1},
-          {"decoder_start_token_id", 0}};
+  json out = {{"architectures", json::array({"T5EncoderModel"})},
+              {"model_type", "t5"},
+              {"vocab_size", c.vocab_size},
+              {"d_model", c.d_model},
+              {"d_kv", c.d_kv},
+              {"d_ff", c.d_ff},
+              {"num_layers", c.num_layers},
+              {"num_heads", c.num_heads},
+              {"relative_attention_num_buckets", c.num_buckets},
+              {"relative_attention_max_distance", c.max_distance},
+              {"layer_norm_epsilon", shortest(c.layer_norm_eps)},
+              {"feed_forward_proj", "gated-gelu"},
+              {"tie_word_embeddings", false},
+              {"pad_token_id", 0},
+              {"eos_token_id", 1},
+              {"decoder_start_token_id", 0}};
+  if (c.projection > 0) out["project_out_dim"] = c.projection;
+  return out;
 }
 
 json transformer_config(const flux::Config& c) {
@@ -175,22 +180,40 @@ json t5_tokenizer_config() {
 
 }  // namespace
 
-std::map<std::string, std::string> dummy_files(const ModelConfig& config) {
-  std::map<std::string, std::string> files = {{"tokenizer/merges.txt", "#version: 0.2\n"}};
+json part_config(const ModelConfig& config, Part part) {
+  switch (part) {
+    case Part::kClip:
+      return clip_config(config.clip);
+    case Part::kT5:
+      return t5_config(config.t5);
+    case Part::kTransformer:
+      return transformer_config(config.transformer);
+    case Part::kVae:
+      return vae_config(config.vae);
+  }
+  return {};
+}
+
+json scheduler_settings(const ModelConfig& config) { return scheduler_config(config.scheduler); }
+
+std::map<std::string, std::string> config_files(const ModelConfig& config) {
+  std::map<std::string, std::string> files;
   const auto add = [&](const std::string& name, const json& content) {
     files[name] = content.dump(2) + "\n";
   };
   add("model_index.json", model_index());
   add("scheduler/scheduler_config.json", scheduler_config(config.scheduler));
-  add("text_encoder/config.json", clip_config(config.clip));
-  add("text_encoder_2/config.json", t5_config(config.t5));
-  add("transformer/config.json", transformer_config(config.transformer));
-  add("vae/config.json", vae_config(config.vae));
-  add("tokenizer/vocab.json", clip_vocabulary());
-  add("tokenizer/tokenizer_config.json", clip_tokenizer_config(config.clip));
-  add("tokenizer_2/tokenizer.json", t5_tokenizer());
-  add("tokenizer_2/tokenizer_config.json", t5_tokenizer_config());
+  for (const Part part : kParts)
+    add(std::string(part_folder(part)) + "/config.json", part_config(config, part));
   return files;
+}
+
+std::map<std::string, std::string> dummy_tokenizer_files(const ModelConfig& config) {
+  return {{"tokenizer/merges.txt", "#version: 0.2\n"},
+          {"tokenizer/vocab.json", clip_vocabulary().dump(2) + "\n"},
+          {"tokenizer/tokenizer_config.json", clip_tokenizer_config(config.clip).dump(2) + "\n"},
+          {"tokenizer_2/tokenizer.json", t5_tokenizer().dump(2) + "\n"},
+          {"tokenizer_2/tokenizer_config.json", t5_tokenizer_config().dump(2) + "\n"}};
 }
 
 }  // namespace darkroom
