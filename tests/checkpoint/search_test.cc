@@ -86,6 +86,17 @@ TEST_F(SearchForParts, EachPartHasItsFolders) {
                                   ", found in " + (tree_ / "clip").string());
 }
 
+// models/vae is also where a model in diffusers layout would have its VAE.
+TEST_F(SearchForParts, BesideTheFolderOfTheTransformerLiesTheTree) {
+  fs::rename(model_, tree_ / "unet/x.safetensors");
+  put(Part::kClip, tree_ / "text_encoder/c.safetensors");
+  put(Part::kT5, tree_ / "text_encoders/t.safetensors");
+  put(Part::kVae, tree_ / "vae/v.safetensors");
+  const Checkpoint model = Checkpoint::open(tree_ / "unet/x.safetensors");
+  EXPECT_EQ(model.part_files(Part::kClip)->where, tree_ / "text_encoder/c.safetensors");
+  EXPECT_EQ(model.part_files(Part::kVae)->where, tree_ / "vae/v.safetensors");
+}
+
 TEST_F(SearchForParts, OfSeveralTheLargestIsTakenAndTheOthersAreCounted) {
   put_others(Part::kVae);
   put(Part::kVae, model_.parent_path() / "a.safetensors");

@@ -358,6 +358,8 @@ class SmallModel {
       case Part::kVae:
         return {{"block_out_channels", v.block_out_channels},
                 {"latent_channels", v.latent_channels},
+                {"layers_per_block", v.layers_per_block},
+                {"norm_num_groups", v.norm_num_groups},
                 {"use_quant_conv", false},
                 {"use_post_quant_conv", false}};
     }

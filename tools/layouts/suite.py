@@ -111,6 +111,11 @@ class Cases:
         save(at / "models/text_encoders/t.safetensors", self.t5)
         return Case(["-m", at / "models/unet/flux/x.safetensors"])
 
+    def layout_tree_without_subfolders(self, at):
+        self.layout_tree(at)
+        (at / "models/unet/flux/x.safetensors").rename(at / "models/unet/x.safetensors")
+        return Case(["-m", at / "models/unet/x.safetensors"])
+
     def layout_tree_by_its_root(self, at):
         self.layout_tree(at)
         return Case(["-m", at])
