@@ -360,6 +360,8 @@ class SmallModel {
                 {"latent_channels", v.latent_channels},
                 {"layers_per_block", v.layers_per_block},
                 {"norm_num_groups", v.norm_num_groups},
+                {"scaling_factor", v.scaling_factor},
+                {"shift_factor", v.shift_factor},
                 {"use_quant_conv", false},
                 {"use_post_quant_conv", false}};
     }
