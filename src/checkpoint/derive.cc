@@ -11,6 +11,9 @@
 namespace darkroom {
 namespace {
 
+// As the configs' largest field; products of two, and a few, stay far inside 64 bits.
+constexpr int64_t kMaxExtent = 10'000'000;
+
 // Shapes of a part's parameters by the models' names.
 class Shapes {
  public:
@@ -24,7 +27,8 @@ class Shapes {
     require(stored, ErrorCode::kModel, "{}: there is no tensor '{}', which tells the size of the model",
             catalog_.where(), stored_name(name));
     const std::vector<int64_t> extents = extents_of(catalog_, stored->name);
-    require(index < extents.size() && extents[index] > 0, ErrorCode::kModel,
+    // A tensor without elements may have extents of any size.
+    require(index < extents.size() && extents[index] > 0 && extents[index] <= kMaxExtent, ErrorCode::kModel,
             "{}: tensor '{}' is {}, which tells no size", catalog_.where(), printable(stored->name),
             stored->describe());
     return extents[index];

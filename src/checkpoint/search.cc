@@ -65,7 +65,8 @@ class Search {
   // The part's folder of a model in diffusers layout.
   bool look_in_model(const fs::path& model, const std::string& place) {
     const fs::path folder = model / part_folder(part_);
-    if (!is_folder(folder) || looked_at(folder)) return false;
+    // Without a config it may be a folder of a tree of the same name, vae/, whose turn comes later.
+    if (!is_folder(folder) || !is_there(folder / "config.json") || looked_at(folder)) return false;
     std::vector<std::pair<std::size_t, PartFiles>> candidates;
     try {
       std::optional<PartFiles> files = open_part_folder(folder, part_);
