@@ -97,9 +97,8 @@ class Checkpoint {
   // What the user should know about the files.
   const std::vector<std::string>& notes() const { return notes_; }
 
-  // The weights of a part. The transformer's quantizable() matrices come in `storage`.
-  // With LoRAs on it; those are never quantised.
-  // Errors: kModel.
+  // The weights of a part, with LoRAs on them, which are never quantised. The transformer's quantizable()
+  // matrices come in `storage`. Errors: kModel.
   std::unique_ptr<WeightSource> open_weights(Part part, WeightStorage storage = WeightStorage::kAsStored,
                                              const LoraUses& loras = {}) const;
 
@@ -114,8 +113,9 @@ class Checkpoint {
   std::vector<std::filesystem::path> files(Part part) const;
 
   // Ids as the model sees them: CLIP padded to its positions, T5 padded to max_text_tokens. The tokenizers are
-  // those that lie in the encoders' files, of the folders beside them in diffusers layout, that of T5's GGUF file, or else the built-in
-  // ones. Errors: kModel when the files are invalid, or the built-in ones do not fit the encoder.
+  // those that lie in the encoders' files, those of the folders beside them in diffusers layout, that of T5's
+  // GGUF file, or else the built-in ones. Errors: kModel when the files are invalid, or the built-in ones do not
+  // fit the encoder.
   Tokens tokenize(const std::string& prompt, int64_t max_text_tokens) const;
 
   // The texts of the tokenizer that lies in the file of CLIP or T5 itself (checkpoint/own_config.h), by name.
@@ -125,9 +125,6 @@ class Checkpoint {
 
   // About what the tokenizers hold in memory; 0 for a dummy.
   std::size_t tokenizer_bytes() const;
-
-  // What spellings of its parameters must know (checkpoint/spellings.h).
-  SpellingSizes spelling_sizes() const;
 
   // Visits every tensor of a part as its model names it, with the shapes of config(). What is bound goes
   // nowhere: this is for counting and listing.

@@ -35,7 +35,9 @@ class SearchForParts : public HubTest {
         put(other, model_.parent_path() / (std::string(part_folder(other)) + ".safetensors"));
     }
   }
-  fs::path found(Part part) const { return Checkpoint::open(model_).part_files(part)->where; }
+  fs::path found(Part part) const {
+    return Checkpoint::open({model_.string(), {}, {}, {}, hub_}).part_files(part)->where;
+  }
   // A snapshot in the cache of huggingface_hub.
   fs::path make_snapshot(const std::string& name, const std::string& commit = "c0ffee") const {
     const fs::path repository = folder_ / "hub" / name;
@@ -54,6 +56,7 @@ class SearchForParts : public HubTest {
   }
 
   const SmallModel small_{false};
+  const fs::path hub_ = folder_ / "hub";
   fs::path tree_, model_;
   const fs::path stock_ = folder_ / "stock";
 };
@@ -123,7 +126,7 @@ TEST_F(SearchForParts, WhatDoesNotFitIsPassedOver) {
   std::ofstream(model_.parent_path() / "broken.safetensors") << "no tensors";
   fs::create_directory(model_.parent_path() / "folder.safetensors");
   std::ofstream(model_.parent_path() / "pickle.ckpt") << "PK\x03\x04";
-  const std::string refused = refusal({model_.string(), {}, {}, {}});
+  const std::string refused = refusal({model_.string(), {}, {}, {}, hub_});
   EXPECT_NE(refused.find("no CLIP-L text encoder was found (looked in " + model_.parent_path().string()),
             std::string::npos);
   EXPECT_NE(refused.find("wide.safetensors: its pooled states are 128 wide and the transformer takes 64"),
@@ -137,26 +140,8 @@ TEST_F(SearchForParts, WhatDoesNotFitIsPassedOver) {
   // The same file by its name.
   expect_error(ErrorCode::kModel, "this CLIP-L text encoder does not fit: its pooled states are 128 wide",
                [&] {
-                 Checkpoint::open({model_.string(), model_.parent_path() / "wide.safetensors", {}, {}});
+                 Checkpoint::open({model_.string(), model_.parent_path() / "wide.safetensors", {}, {}, {}});
                });
-}
-
-TEST_F(SearchForParts, TheCacheIsWhereTheVariablesSay) {
-  const char* home = std::getenv("HOME");
-  const std::string kept = home ? home : "";
-  ::unsetenv("HF_HUB_CACHE");
-  ::unsetenv("HF_HOME");
-  ::unsetenv("XDG_CACHE_HOME");
-  ::setenv("HOME", "/h", 1);
-  EXPECT_EQ(hub_cache(), "/h/.cache/huggingface/hub");
-  ::setenv("XDG_CACHE_HOME", "/x", 1);
-  EXPECT_EQ(hub_cache(), "/x/huggingface/hub");
-  ::setenv("HF_HOME", "/hf", 1);
-  EXPECT_EQ(hub_cache(), "/hf/hub");
-  ::setenv("HF_HUB_CACHE", "/c", 1);
-  EXPECT_EQ(hub_cache(), "/c");
-  for (const char* name : {"HF_HOME", "XDG_CACHE_HOME"}) ::unsetenv(name);
-  ::setenv("HOME", kept.c_str(), 1);
 }
 
 // As huggingface_hub lays it out: files of a snapshot are links into blobs.
@@ -176,7 +161,7 @@ TEST_F(SearchForParts, AModelOfTheCacheHasItsName) {
     fs::copy_file(entry.path(), target);
     fs::create_symlink(target.lexically_relative(inside.parent_path()), inside);
   }
-  const Checkpoint model = Checkpoint::open("black-forest-labs/FLUX.1-dev");
+  const Checkpoint model = Checkpoint::open({"black-forest-labs/FLUX.1-dev", {}, {}, {}, hub_});
   EXPECT_EQ(model.name(), "FLUX.1-dev");
   EXPECT_EQ(model.folder(), snapshot);
   for (const Part part : kParts) EXPECT_TRUE(model.has_part(part));
@@ -184,17 +169,17 @@ TEST_F(SearchForParts, AModelOfTheCacheHasItsName) {
   EXPECT_EQ(found(Part::kVae), snapshot / "vae");
   fs::remove(blobs / "1");
   fs::remove(blobs / "2");
-  EXPECT_NE(refusal({"black-forest-labs/FLUX.1-dev", {}, {}, {}}), "opened");
+  EXPECT_NE(refusal({"black-forest-labs/FLUX.1-dev", {}, {}, {}, hub_}), "opened");
 }
 
 TEST_F(SearchForParts, ANameThatIsNotInTheCacheIsNotDownloaded) {
   EXPECT_EQ(
-      refusal({"black-forest-labs/FLUX.1-dev", {}, {}, {}}),
+      refusal({"black-forest-labs/FLUX.1-dev", {}, {}, {}, hub_}),
       "black-forest-labs/FLUX.1-dev: there is no such file or folder, and no model of that name in " +
           (folder_ / "hub").string() +
           "; nothing is downloaded by darkroom: `hf download black-forest-labs/FLUX.1-dev` brings it there");
   for (const char* name : {"a/../b", "../a", "a/b/c", "a/.b", "a b/c", "a/"}) {
-    EXPECT_EQ(refusal({name, {}, {}, {}}), std::string(name) + ": there is no such file or folder");
+    EXPECT_EQ(refusal({name, {}, {}, {}, hub_}), std::string(name) + ": there is no such file or folder");
   }
 }
 
@@ -209,7 +194,7 @@ TEST_F(SearchForParts, LinksThatLeadNowhereOrInCirclesDoNoHarm) {
   fs::create_directory_symlink("gone", tree_ / "text_encoders");
   EXPECT_EQ(found(Part::kClip), good);
   fs::create_symlink("gone", folder_ / "dangling.safetensors");
-  EXPECT_NE(refusal({(folder_ / "dangling.safetensors").string(), {}, {}, {}})
+  EXPECT_NE(refusal({(folder_ / "dangling.safetensors").string(), {}, {}, {}, hub_})
                 .find("is a link to gone, which is not there"),
             std::string::npos);
 }
@@ -222,7 +207,7 @@ TEST_F(SearchForParts, NothingIsFoundOutsideTheTree) {
   put(Part::kClip, tree_ / "clip/a/b/c.safetensors");
   put(Part::kClip, tree_ / "loras/c.safetensors");
   put(Part::kClip, make_snapshot("models--org--other-thing") / "c.safetensors");
-  EXPECT_NE(refusal({model_.string(), {}, {}, {}}).find("no CLIP-L text encoder was found"),
+  EXPECT_NE(refusal({model_.string(), {}, {}, {}, hub_}).find("no CLIP-L text encoder was found"),
             std::string::npos);
 }
 

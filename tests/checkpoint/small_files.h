@@ -372,11 +372,9 @@ class SmallModel {
   std::array<Tensors, 4> parts;
 };
 
-// An environment whose cache of huggingface_hub is this folder's hub/.
+// A folder with a cache of huggingface_hub, hub/, in it.
 class HubTest : public testing::Test {
  protected:
-  HubTest() { ::setenv("HF_HUB_CACHE", (folder_ / "hub").c_str(), 1); }
-  ~HubTest() override { ::unsetenv("HF_HUB_CACHE"); }
   const TempFolder folder_;
 };
 
