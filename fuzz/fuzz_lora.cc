@@ -27,7 +27,7 @@ const Checkpoint& model() {
 
 // Every name that a module of the model may have.
 const std::vector<std::string>& modules() {
-  static const std::vector<std::string> names = [] {
+  static const std::vector<std::string> all = [] {
     std::vector<std::string> out;
     for (const Part part : {Part::kTransformer, Part::kClip, Part::kT5}) {
       model().visit(part, [&](const Param& param, Tensor&) {
@@ -37,7 +37,36 @@ const std::vector<std::string>& modules() {
     }
     return out;
   }();
-  return names;
+  return all;
+}
+
+// The parameters of a part, with fields that stay.
+struct ParamField {
+  Param param;
+  Tensor* field;
+};
+const std::vector<ParamField>& params(Part part) {
+  static const std::array<std::vector<ParamField>, 3> all = [] {
+    static Linear fields;
+    std::array<std::vector<ParamField>, 3> out;
+    for (const Part each : {Part::kClip, Part::kT5, Part::kTransformer}) {
+      model().visit(each, [&](const Param& given, Tensor&) {
+        Param param = given;
+        if (param.lora_down) {
+          param.lora_down = &fields.lora_down;
+          param.lora_up = &fields.lora_up;
+        }
+        out[static_cast<std::size_t>(each)].push_back({param, &fields.weight});
+      });
+    }
+    return out;
+  }();
+  return all[static_cast<std::size_t>(part)];
+}
+
+const LoraNames& names() {
+  static const LoraNames all(model());
+  return all;
 }
 
 constexpr std::string_view kEndings[] = {
@@ -105,19 +134,19 @@ void read_all(WeightSource& source, const Param& given, Tensor& given_field) {
 
 void try_file(std::span<const std::byte> bytes) {
   try {
-    const auto lora = std::make_shared<const Lora>(TensorFile(bytes, "f"), model());
+    const auto lora = std::make_shared<const Lora>(TensorFile(bytes, "f"), names());
     for (const std::string& note : lora->notes()) check(note.size() < 2000);
     for (const Part part : {Part::kTransformer, Part::kClip, Part::kT5}) {
       if (!lora->touches(part)) continue;
       LoraSource source(std::make_unique<DummySource>(DType::kBF16), part, {{lora, 0.5}, {lora, -1}});
-      model().visit(part, [&](const Param& param, Tensor& field) {
-        if (!lora->find(part, param.name)) return;
+      for (const auto& [param, field] : params(part)) {
+        if (!lora->find(part, param.name)) continue;
         try {
-          read_all(source, param, field);
+          read_all(source, param, *field);
         } catch (const Error& e) {
           check_message(e);
         }
-      });
+      }
     }
   } catch (const Error& e) {
     check_message(e);

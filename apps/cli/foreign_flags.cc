@@ -67,8 +67,9 @@ constexpr ForeignFlag kForeign[] = {
     {"device gpu cuda gpu-id mps metal vulkan use-gpu", "--threads",
      "leave it out; darkroom draws on the CPU, GPUs are not supported yet"},
     {"mode -M", "--init", "leave it out; --init starts from a picture, --mask redraws a part of it"},
-    {"lora loras lora-path lora-paths lora-scale lora-scales lora-weights lora-model-dir adapter", "--steps",
-     "LoRA is not supported yet"},
+    {"loras lora-path lora-paths lora-scale lora-scales lora-weights adapter", "--lora",
+     "use --lora FILE:STRENGTH"},
+    {"lora-model-dir", "--lora-dir"},
     {"controlnet control-net control-image control-strength ip-adapter redux pulid", "--steps",
      "ControlNet and adapters are not supported yet"},
     {"upscale upscaler upscale-model upscale-factor hires hires-fix hires-steps enable-hr hr-scale "

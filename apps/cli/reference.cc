@@ -74,7 +74,8 @@ std::vector<Flag> grouped(const std::vector<Flag>& flags) {
 
 std::string markdown_row(const std::string& flag, const std::string& meaning, const std::string& otherwise) {
   const std::string end = otherwise.empty() ? "|" : markdown_cell(otherwise) + " |";
-  return fmt::format("| {} | {} | {}\n", markdown_cell(flag), markdown_cell(meaning), end);
+  return fmt::format("| {} | {} | {}\n", markdown_cell(flag), replaced(markdown_cell(meaning), "<", "&lt;"),
+                     end);
 }
 
 std::string markdown_rows(const std::vector<Flag>& flags) {

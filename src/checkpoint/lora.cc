@@ -67,21 +67,36 @@ Digest file_digest(const std::filesystem::path& path) {
 }
 
 std::shared_ptr<const Lora> Lora::open(const std::filesystem::path& path, const Checkpoint& model) {
-  return std::make_shared<const Lora>(TensorFile(path), model);
+  return std::make_shared<const Lora>(TensorFile(path), LoraNames(model));
 }
 
-Lora::Lora(TensorFile file, const Checkpoint& model) : file_(std::move(file)) {
-  sort_names();
+LoraNames::LoraNames(const Checkpoint& model) : has_guidance_(model.config().is_dev()) {
   const SpellingSizes sizes = model.spelling_sizes();
   for (const Part part : {Part::kClip, Part::kT5, Part::kTransformer}) {
-    model.visit(part, [&](const Param& param, Tensor&) {
-      for (const StoredPlace& place : lora_places(part, param, sizes)) {
-        const auto found = modules_.find(place.name);
-        if (found != modules_.end()) take(part, param, place, found->first, found->second);
+    model.visit(part, [&](const Param& given, Tensor&) {
+      Param param = given;
+      param.lora_down = param.lora_up = nullptr;  // valid during the visit only
+      for (StoredPlace& place : lora_places(part, param, sizes)) {
+        std::vector<Target>& targets = targets_[place.name];
+        targets.push_back({part, param, std::move(place)});
       }
     });
   }
-  tell_rest(model);
+}
+
+const std::vector<LoraNames::Target>* LoraNames::find(std::string_view module) const {
+  const auto found = targets_.find(module);
+  return found == targets_.end() ? nullptr : &found->second;
+}
+
+Lora::Lora(TensorFile file, const LoraNames& names) : file_(std::move(file)) {
+  sort_names();
+  for (auto& [name, module] : modules_) {
+    const std::vector<LoraNames::Target>* targets = names.find(name);
+    if (!targets) continue;
+    for (const auto& [part, param, place] : *targets) take(part, param, place, name, module);
+  }
+  tell_rest(names.has_guidance());
 }
 
 // By module, with the alphas of peft's metadata.
@@ -323,7 +338,7 @@ void Lora::take_matrix(const Param& param, const StoredPlace& place, std::string
   }
 }
 
-void Lora::tell_rest(const Checkpoint& model) {
+void Lora::tell_rest(bool has_guidance) {
   constexpr std::size_t kShown = 3;
   std::vector<std::string_view> rest;
   std::size_t biases = 0, guidance = 0;
@@ -334,7 +349,7 @@ void Lora::tell_rest(const Checkpoint& model) {
       const std::string_view other = other_lora_model(name);
       if (!other.empty()) made_for = other;
     }
-    const bool idle = !model.config().is_dev() && is_guidance_module(name);
+    const bool idle = !has_guidance && is_guidance_module(name);
     for (const auto& [piece, stored] : module.pieces) {
       if (module.used & bit(piece)) continue;
       const bool is_bias = piece == LoraPiece::kDiffBias || piece == LoraPiece::kUpBias;

@@ -20,6 +20,24 @@ namespace darkroom {
 
 class Checkpoint;
 
+// Every name that a module of a model may have in a LoRA, and what it is there. Made once for a model.
+class LoraNames {
+ public:
+  struct Target {
+    Part part;
+    Param param;
+    StoredPlace place;
+  };
+  explicit LoraNames(const Checkpoint& model);
+  // Null for a name that no module has.
+  const std::vector<Target>* find(std::string_view module) const;
+  bool has_guidance() const { return has_guidance_; }
+
+ private:
+  std::map<std::string, std::vector<Target>, std::less<>> targets_;
+  bool has_guidance_;
+};
+
 class Lora {
  public:
   // W += strength·factor·up·down, `rows` of up (all of them where there are none).
@@ -47,7 +65,7 @@ class Lora {
   // The header is read, and the alphas. Errors: kModel, beginning with the file: no such file, a LoRA for
   // another model or of a kind that is not supported, shapes that do not fit (with both), a bad alpha.
   static std::shared_ptr<const Lora> open(const std::filesystem::path& path, const Checkpoint& model);
-  Lora(TensorFile file, const Checkpoint& model);
+  Lora(TensorFile file, const LoraNames& names);
   Lora(const Lora&) = delete;
   Lora& operator=(const Lora&) = delete;
 
@@ -78,7 +96,7 @@ class Lora {
   double factor_of(std::string_view name, Module& module, int64_t rank) const;
   void refuse_unsupported(const Param& param, std::string_view name, const Module& module) const;
   void require_shape(const StoredTensor& stored, std::vector<int64_t> expected) const;
-  void tell_rest(const Checkpoint& model);
+  void tell_rest(bool has_guidance);
 
   TensorFile file_;
   std::map<std::string, Module, std::less<>> modules_;

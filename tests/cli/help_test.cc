@@ -67,7 +67,7 @@ TEST_F(CliHelp, FlagsOfOtherProgramsLeadToOurs) {
       {{"--clip_l", "x"}, "the folder of --model"},
       {{"--denoising-strength", "1"}, "use --strength"},
       {{"-i", "a.png"}, "there is no flag -i; use --init"},
-      {{"--lora", "x"}, "LoRA is not supported yet"},
+      {{"--lora-scale", "1"}, "use --lora FILE:STRENGTH"},
       {{"--controlnet", "x"}, "not supported yet"},
       {{"--offload-to-cpu"}, "use --budget SIZE"},
       {{"--device", "cuda"}, "GPUs are not supported yet"},

@@ -109,7 +109,7 @@ TEST(RecipeJson, InvalidUtf8IsReplaced) {
 
 TEST(RecipeJson, IgnoresUnknownFieldsAndRefusesWrongOnes) {
   EXPECT_EQ(from_json(R"({"format": 1, "prompt": "a", "later": [1, {}], "seed": null})", "x").prompt, "a");
-  for (const char* text : {"", "null", "{", R"({"prompt": "a"})", R"({"format": 0})", R"({"format": 4})",
+  for (const char* text : {"", "null", "{", R"({"prompt": "a"})", R"({"format": 0})", R"({"format": 5})",
                            R"({"format": 1, "seed": 1.5})", R"({"format": 1, "seed": "1"})",
                            R"({"format": 1, "sigmas": [1, "a"]})", R"({"format": 1, "sigmas": {"a": 1}})",
                            R"({"format": 1, "cfg": "7"})", R"({"format": 1, "width": 1.5})",

@@ -40,7 +40,9 @@ Request full_request() {
       "threshold": "99", "seed": 18446744073709551615, "width": 64, "height": 32, "rng": "torch-cuda",
       "noise": "n.safetensors", "strength": 0.5, "init": "i.png", "mask": "m.png", "max_text_tokens": 32,
       "count": 4, "sheet": true, "columns": 2, "precision": "f32", "weights": "int8", "budget": "1GiB",
-      "scratch": "/tmp"})"),
+      "scratch": "/tmp", "lora_dir": "l",
+      "loras": [{"path": "f", "strength": 0.5, "sha256": ")" +
+                           std::string(64, 'a') + R"("}]})"),
                r, "x");
   return r;
 }
@@ -56,7 +58,8 @@ TEST(Options, EveryRowIsComplete) {
     EXPECT_EQ(option.value_name.empty(), is_switch) << option.name;
     const bool is_number = std::holds_alternative<std::optional<int64_t> Request::*>(option.field) ||
                            std::holds_alternative<std::optional<double> Request::*>(option.field) ||
-                           std::holds_alternative<std::vector<double> Request::*>(option.field);
+                           std::holds_alternative<std::vector<double> Request::*>(option.field) ||
+                           std::holds_alternative<std::vector<LoraChoice> Request::*>(option.field);
     EXPECT_EQ(option.range.has_value(), is_number) << option.name;
     EXPECT_EQ(find_option(option.name), &option);
   }
