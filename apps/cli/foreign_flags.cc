@@ -46,7 +46,7 @@ constexpr ForeignFlag kForeign[] = {
     {"type wtype quantize quantization quant fp8 int8 load-in-8bit 8bit", "--weights",
      "use --weights fp8 or --weights int8"},
     {"load-in-4bit 4bit nf4 q4-0 q4-k gguf", "--weights",
-     "weights of fewer than 8 bits are not supported yet; use --weights int8"},
+     "--weights q4_k has 4 bits a weight; a file that has them already needs no flag"},
     {"dtype torch-dtype half no-half fp16 bf16 fp32 full-precision", "--precision"},
     {"lowvram low-vram medvram low-ram vram max-vram memory max-memory memory-limit offload offload-to-cpu "
      "cpu-offload enable-model-cpu-offload sequential-cpu-offload vae-tiling vae-slicing vae-on-cpu "
