@@ -64,7 +64,7 @@ TEST_F(CliHelp, FlagsOfOtherProgramsLeadToOurs) {
       {{"--scheduler", "karras"}, "--spacing"},
       {{"--model-path", "x"}, "use --model PATH"},
       {{"--diffusion-model", "x"}, "use --model PATH"},
-      {{"--clip_l", "x"}, "the folder of --model"},
+      {{"--clip_l", "x"}, "use --clip"},
       {{"--denoising-strength", "1"}, "use --strength"},
       {{"-i", "a.png"}, "there is no flag -i; use --init"},
       {{"--lora-scale", "1"}, "use --lora FILE:STRENGTH"},
