@@ -1,14 +1,18 @@
 // The plan is what happens: real peaks of the resident set beside those that were planned, at FLUX.1's width.
 #include <gtest/gtest.h>
 
+#include <list>
 #include <memory>
 
 #include "backends/registry.h"
+#include "base/temp_folder.h"
+#include "checkpoint/lora_source.h"
 #include "memory/budget.h"
 #include "pipeline/phases.h"
 #include "pipeline/plan.h"
 #include "process_peak.h"
 #include "sampling/schedule.h"
+#include "weights/safetensors.h"
 
 namespace darkroom {
 namespace {
@@ -90,6 +94,56 @@ TEST_F(PlanIsReality, TheTransformersPeakIsWithinFivePercent) {
   reset_peak();
   denoiser.run(std::vector<float>(static_cast<std::size_t>(job.image_tokens() * c.in_channels), 0.5f), {});
   expect_peak_near("denoise", plan.denoise.peak_bytes() + process);
+}
+
+// Two blocks of dev with a LoRA of rank 64 on all of them, and one matrix with a whole difference.
+TEST_F(PlanIsReality, ALoraIsPartOfThePeak) {
+  const Checkpoint dev = Checkpoint::dummy("dev");
+  ModelConfig config = dev.config();
+  config.transformer.num_layers = config.transformer.num_single_layers = 2;
+  const TempFolder folder;
+  {
+    std::list<Buffer> memory;
+    std::vector<NamedTensor> tensors;
+    const auto add = [&](const std::string& name, const Shape& shape) {
+      memory.emplace_back(static_cast<std::size_t>(shape.numel()) * 2);
+      tensors.push_back({name, Tensor(memory.back().data(), DType::kBF16, shape)});
+    };
+    flux::Weights().visit(config.transformer, [&](const Param& param, Tensor&) {
+      if (param.role != Role::kMatrix) return;
+      const std::string module = "transformer." + param.name.substr(0, param.name.size() - 7);
+      add(module + ".lora_A.weight", {64, param.shape[1]});
+      add(module + ".lora_B.weight", {param.shape[0], 64});
+    });
+    add("transformer.single_transformer_blocks.1.proj_out.diff", {3072, 15360});
+    write_safetensors(folder / "film.safetensors", tensors);
+  }
+  Job job = small_job();
+  job.loras = {{folder / "film.safetensors", {Lora::open(folder / "film.safetensors", dev), 1}}};
+  const std::size_t process =
+      kProgramBytes + backend_->workspace().bytes + job.loras[0].use.lora->header_bytes();
+  DummySource plain(DType::kBF16);
+  const std::unique_ptr<WeightSource> source =
+      with_loras(std::make_unique<DummySource>(DType::kBF16), Part::kTransformer, uses_of(job.loras));
+  const auto plan_of = [&](WeightSource& weights) {
+    return plan_transformer(config, weights, DType::kBF16, job, std::size_t{800} << 20, process);
+  };
+  const TransformerPlan plan = plan_of(*source);
+  EXPECT_GT(plan.denoise.weight_bytes, plan_of(plain).denoise.weight_bytes + (std::size_t{10} << 20));
+  EXPECT_GT(plan.denoise.streamed_bytes, 0u);
+  EXPECT_GT(plan.denoise.staging_bytes, std::size_t{3072} * 15360 * 2);
+  const Conditioning prompt{
+      std::vector<float>(static_cast<std::size_t>(config.transformer.pooled_projection_dim)),
+      std::vector<float>(
+          static_cast<std::size_t>(job.max_text_tokens * config.transformer.joint_attention_dim))};
+  const Buffer memory(plan.denoise.activation_bytes);
+  Arena arena(memory);
+  const Context ctx{*backend_, arena, job.precision};
+  reset_peak();
+  DenoisePhase denoiser(ctx, config, *source, job, {&prompt, 1}, &plan.blocks);
+  denoiser.run(std::vector<float>(static_cast<std::size_t>(job.image_tokens() * 64), 0.5f), {});
+  EXPECT_LE(arena.peak(), plan.denoise.activation_bytes);
+  expect_peak_near("denoise", std::max(plan.modulation.peak_bytes(), plan.denoise.peak_bytes()) + process);
 }
 
 // FLUX.1's autoencoder at 256×256; of the decoder's peak 95 MiB are weights and 64 MiB activations.
