@@ -55,7 +55,7 @@ std::string searched_places() {
 // A path that exists is taken as it is; a name like "pinhole" or "pinhole/dev" may be an installed model's.
 fs::path find_model(const std::string& given) {
   std::error_code ignored;
-  if (fs::exists(given, ignored)) return given;
+  if (fs::exists(given, ignored) || fs::is_symlink(given, ignored)) return given;
   const fs::path name = given;
   const bool is_name = name.is_relative() && !given.empty() && given.front() != '.';
   if (!is_name) fail(DARKROOM_MODEL, "{}: there is no such file or folder", given);
