@@ -5,7 +5,7 @@ darkroom_test(pipeline_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/parity_test.cc ${C
   DEPS pipeline backends SHARDS 6)
 darkroom_test(lora_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/lora_test.cc DEPS pipeline backends SHARDS 2 LABELS sanitize)
 # A program of its own each: the resident set of other tests would count.
-darkroom_test(plan_memory_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/memory_test.cc DEPS pipeline backends SHARDS 3)
+darkroom_test(plan_memory_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/memory_test.cc DEPS pipeline backends SHARDS 4)
 darkroom_test(plan_memory_long_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/memory_long_test.cc DEPS pipeline backends LABELS long)
 set_tests_properties(plan_memory_long_test PROPERTIES TIMEOUT 7200)
 # It counts what operator new is asked for.
