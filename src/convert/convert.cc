@@ -151,7 +151,7 @@ bool is_licence(std::string_view name) { return name.starts_with("LICENSE") || n
 SmallFiles written_small_files(const SmallFiles& all, const LayoutOptions& options) {
   SmallFiles out;
   for (const auto& [name, text] : all) {
-    const bool of_others = std::ranges::any_of(kParts, [&](Part part) {
+    const bool of_others = std::ranges::any_of(kParts, [&, &name = name](Part part) {
       return is_of_part(part, name) && std::ranges::find(options.parts, part) == options.parts.end();
     });
     const bool kept = options.layout == Layout::kDiffusers ? !of_others : is_licence(name);
