@@ -252,7 +252,8 @@ std::vector<PlannedFile> plan_files(const Checkpoint& model, const LayoutOptions
                                     const std::map<Part, nlohmann::json>& about) {
   std::vector<PlannedFile> files;
   if (options.layout == Layout::kSingle) {
-    PlannedFile& file = files.emplace_back("model.safetensors");
+    PlannedFile& file = files.emplace_back();
+    file.name = "model.safetensors";
     nlohmann::json all = nlohmann::json::object();
     for (const Part part : options.parts) {
       std::ranges::move(targets[part], std::back_inserter(file.targets));
@@ -267,7 +268,9 @@ std::vector<PlannedFile> plan_files(const Checkpoint& model, const LayoutOptions
                         std::back_inserter(files));
       continue;
     }
-    PlannedFile& file = files.emplace_back(std::string(gguf_file(part)), std::move(targets[part]));
+    PlannedFile& file = files.emplace_back();
+    file.name = gguf_file(part);
+    file.targets = std::move(targets[part]);
     if (is_gguf_part(part)) {
       lay_out_gguf(file, model, style_of(model, options, part).form, about.at(part));
     } else {
@@ -276,8 +279,9 @@ std::vector<PlannedFile> plan_files(const Checkpoint& model, const LayoutOptions
   }
   // A folder of GGUF files is a model as soon as it has a transformer, so that comes last.
   if (options.layout == Layout::kGguf) {
-    std::ranges::stable_partition(
-        files, [](const PlannedFile& file) { return file.targets.front().part != Part::kTransformer; });
+    std::stable_partition(files.begin(), files.end(), [](const PlannedFile& file) {
+      return file.targets.front().part != Part::kTransformer;
+    });
   }
   return files;
 }
