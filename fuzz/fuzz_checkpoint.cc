@@ -1,7 +1,6 @@
 // libFuzzer target: a model file made of the input, with the names of real ones, recognised, measured and
 // described. Errors of kModel are fine; crashes, hangs and other errors are not.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -13,6 +12,7 @@
 
 #include "checkpoint/part_files.h"
 #include "checks.h"
+#include "scratch_file.h"
 #include "tensor/blocks.h"
 #include "weights/gguf_head.h"
 #include "weights/source.h"
@@ -22,19 +22,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// One file, in memory where the system has such a folder, for the whole run.
 const fs::path& scratch_file() {
-  static const fs::path file = [] {
-    const fs::path memory = "/dev/shm";
-    const fs::path folder = fs::is_directory(memory) ? memory : fs::temp_directory_path();
-    return folder / fmt::format("darkroom-fuzz-checkpoint-{}.safetensors", ::getpid());
-  }();
-  return file;
+  static const ScratchPath file("checkpoint");
+  return file.path();
 }
-
-[[maybe_unused]] const struct Remover {
-  ~Remover() { fs::remove(scratch_file()); }
-} kRemover;
 
 // Takes numbers off the input; 0 at its end.
 class Input {

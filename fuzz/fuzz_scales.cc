@@ -1,7 +1,5 @@
 // libFuzzer target: any bytes as a model part's file, whose scales are then looked for. Errors are fine;
 // crashes, hangs and scales that make no sense are not.
-#include <fmt/format.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstdint>
@@ -12,6 +10,7 @@
 
 #include "base/error.h"
 #include "checks.h"
+#include "scratch_file.h"
 #include "weights/catalog.h"
 #include "weights/scales.h"
 
@@ -19,19 +18,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// One file, in memory where the system has such a folder, for the whole run.
 const fs::path& scratch_file() {
-  static const fs::path file = [] {
-    const fs::path memory = "/dev/shm";
-    const fs::path folder = fs::is_directory(memory) ? memory : fs::temp_directory_path();
-    return folder / fmt::format("darkroom-fuzz-scales-{}.safetensors", ::getpid());
-  }();
-  return file;
+  static const darkroom::ScratchPath file("scales");
+  return file.path();
 }
-
-[[maybe_unused]] const struct Remover {
-  ~Remover() { fs::remove(scratch_file()); }
-} kRemover;
 
 void check_scales(const darkroom::StoredScales& scales, const darkroom::StoredTensor& weight) {
   const auto rows = static_cast<std::size_t>(weight.extents.at(0));

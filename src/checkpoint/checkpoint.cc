@@ -173,11 +173,6 @@ T5Tokenizer t5_tokenizer_of(const GgufFields& fields, const std::string& where) 
   return T5Tokenizer::from_pieces(pieces, where);
 }
 
-std::string title_of(Part part) {
-  std::string title(part_title(part));
-  return title;
-}
-
 }  // namespace
 
 std::string_view part_folder(Part part) { return kPartFolders[static_cast<std::size_t>(part)]; }
@@ -233,7 +228,7 @@ void Checkpoint::search(Part part, const fs::path& hub_cache) {
   if (result.found) {
     const FoundFiles& found = *result.found;
     std::string note =
-        fmt::format("{}: {}, found {}", title_of(part), found.files.where.string(), found.place);
+        fmt::format("{}: {}, found {}", part_title(part), found.files.where.string(), found.place);
     if (!found.others.empty()) {
       note += fmt::format("; {} other file(s) there would do, {} names another", found.others.size(),
                           kPartFlags[index(part)]);
@@ -243,7 +238,7 @@ void Checkpoint::search(Part part, const fs::path& hub_cache) {
     return;
   }
   std::string& missing = missing_[index(part)];
-  missing = fmt::format("no {} was found", title_of(part));
+  missing = fmt::format("no {} was found", part_title(part));
   constexpr std::size_t kShown = 4;
   for (std::size_t i = 0; i < std::min(kShown, result.looked_in.size()); ++i) {
     missing += (i ? ", " : " (looked in ") + result.looked_in[i];
@@ -281,7 +276,7 @@ void Checkpoint::open_parts(const CheckpointPaths& paths) {
     if (!named) continue;
     file(part) = open_named_part(*named, part);
     const std::string why = why_not(part, *file(part));
-    require(why.empty(), ErrorCode::kModel, "{}: this {} does not fit: {}", named->string(), title_of(part),
+    require(why.empty(), ErrorCode::kModel, "{}: this {} does not fit: {}", named->string(), part_title(part),
             why);
   }
   if (diffusers_) return;

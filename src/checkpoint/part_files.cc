@@ -78,16 +78,17 @@ std::optional<PartFiles> open_part_folder(const fs::path& folder, Part part) {
     out.total_size = files.index.total_size;
     if (!files.missing.empty()) fail(ErrorCode::kModel, "{}", missing_message(files));
     out.catalog = std::make_shared<const Catalog>(files);
-    // The config says what the folder is; of its weights only the names may be another program's.
-    for (const FoundPart& found : recognise(*out.catalog).parts) {
-      if (found.part != part) continue;
-      out.names = found.names;
-      out.prefix = found.prefix;
-      if (!found.prefix.empty()) out.catalog = std::make_shared<const Catalog>(*out.catalog, found.prefix);
-    }
   } catch (const Error& e) {
     out.problem = e.what();
+    return out;
   }
+  // Weights that look like nothing known are left to whoever misses a tensor: that message names it.
+  const Contents contents = recognise(*out.catalog);
+  if (contents.parts.empty() && contents.other.empty()) return out;
+  PartFiles known = part_of_catalog(out.catalog, require_part(*out.catalog, part), folder);
+  out.names = known.names;
+  out.prefix = std::move(known.prefix);
+  out.catalog = std::move(known.catalog);
   return out;
 }
 

@@ -31,7 +31,7 @@ struct PartFiles {
 };
 
 // The folder of a part in diffusers layout: config.json, and weights that may be missing. Nothing when the
-// folder has no config. Errors: kModel for a folder or link that leads nowhere.
+// folder has no config. Errors: kModel for a folder or link that leads nowhere, and for weights of another part.
 std::optional<PartFiles> open_part_folder(const std::filesystem::path& folder, Part part);
 
 // A part in a file, or in the files of an index, whatever else they hold. Errors: kModel, saying what the

@@ -68,20 +68,28 @@ std::optional<FoundPart> find_part(const Catalog& catalog, Part part) {
 }
 
 // Something else that people have, told by a piece of one of its names.
+enum class Looks : uint8_t {
+  kStrange,   // nothing in it looks like a part of FLUX.1
+  kHasParts,  // text encoders and a VAE like FLUX.1's may lie in it
+  kLikeFlux,  // and its transformer looks like FLUX.1's
+};
 struct Other {
   std::string_view piece, what;
-  bool is_checkpoint = false;  // may hold text encoders and a VAE as well
+  Looks looks = Looks::kStrange;
 };
 constexpr std::string_view kLora = "a LoRA, not a model; give it with --lora to the model that it belongs to";
 constexpr std::string_view kNunchaku =
     "a Nunchaku (SVDQuant) model, whose tiles are made for its own GPU kernels; take a GGUF or fp8 file";
 // The first that fits. Models first: some hold names that LoRAs have as well.
 constexpr Other kOthers[] = {
-    {"distilled_guidance_layer.", "a Chroma model; only FLUX.1 dev and schnell are supported", true},
-    {"single_stream_modulation.lin", "a FLUX.2 model; only FLUX.1 dev and schnell are supported", true},
-    {"double_stream_modulation_img", "a FLUX.2 model; only FLUX.1 dev and schnell are supported", true},
-    {".wscales", kNunchaku},
-    {".smooth_orig", kNunchaku},
+    {"distilled_guidance_layer.", "a Chroma model; only FLUX.1 dev and schnell are supported",
+     Looks::kLikeFlux},
+    {"single_stream_modulation.lin", "a FLUX.2 model; only FLUX.1 dev and schnell are supported",
+     Looks::kLikeFlux},
+    {"double_stream_modulation_img", "a FLUX.2 model; only FLUX.1 dev and schnell are supported",
+     Looks::kLikeFlux},
+    {".wscales", kNunchaku, Looks::kLikeFlux},
+    {".smooth_orig", kNunchaku, Looks::kLikeFlux},
     {".lora_down.", kLora},
     {".lora_up.", kLora},
     {".lora_A.", kLora},
@@ -93,11 +101,13 @@ constexpr Other kOthers[] = {
     {"lora_unet_", kLora},
     {"lora_transformer_", kLora},
     {"lycoris_", kLora},
-    {"conditioner.embedders.1.", "a Stable Diffusion XL checkpoint; only FLUX.1 is supported", true},
+    {"conditioner.embedders.1.", "a Stable Diffusion XL checkpoint; only FLUX.1 is supported",
+     Looks::kHasParts},
     {"add_embedding.linear_1.", "a Stable Diffusion XL U-Net; only FLUX.1 is supported"},
-    {"joint_blocks.0.", "a Stable Diffusion 3 model; only FLUX.1 is supported", true},
+    {"joint_blocks.0.", "a Stable Diffusion 3 model; only FLUX.1 is supported", Looks::kHasParts},
     {"pos_embed.proj.", "a Stable Diffusion 3 model; only FLUX.1 is supported"},
-    {"diffusion_model.input_blocks.", "a Stable Diffusion 1 or 2 checkpoint; only FLUX.1 is supported", true},
+    {"diffusion_model.input_blocks.", "a Stable Diffusion 1 or 2 checkpoint; only FLUX.1 is supported",
+     Looks::kHasParts},
     {"down_blocks.0.attentions.", "a Stable Diffusion U-Net; only FLUX.1 is supported"},
     {"vision_model.", "a CLIP vision model; a text encoder is needed"},
     {"decoder.block.0.layer.1.EncDecAttention.", "a whole T5 without the encoder that FLUX.1 needs"},
@@ -105,27 +115,15 @@ constexpr Other kOthers[] = {
     {"taesd", "a tiny preview VAE, which is not supported"},
     {"blk.0.attn_q", "a language model in llama.cpp's names; only T5 encoders are supported"}};
 
-// The first of kOthers that fits; `with_parts`: of those that hold text encoders or a VAE like FLUX.1's.
-std::string other_kind(const Catalog& catalog, bool with_parts) {
+// The first of kOthers, of those that look at least so much like FLUX.1, that fits; null when none does.
+const Other* find_other(const Catalog& catalog, Looks least) {
   const std::vector<std::string_view> names = catalog.names();
   for (const Other& other : kOthers) {
-    if (with_parts && !other.is_checkpoint) continue;
+    if (other.looks < least) continue;
     const auto has_piece = [&](std::string_view name) { return name.find(other.piece) != name.npos; };
-    if (std::ranges::any_of(names, has_piece)) return std::string(other.what);
+    if (std::ranges::any_of(names, has_piece)) return &other;
   }
-  return "";
-}
-
-// Those that look like FLUX.1 and are not, by other names that they have.
-constexpr std::string_view kRelatives[] = {"distilled_guidance_layer.", "single_stream_modulation.lin",
-                                           "double_stream_modulation_img", ".wscales", ".smooth_orig"};
-
-bool is_relative(const Catalog& catalog) {
-  const std::vector<std::string_view> names = catalog.names();
-  return std::ranges::any_of(names, [](std::string_view name) {
-    return std::ranges::any_of(kRelatives,
-                               [&](std::string_view piece) { return name.find(piece) != name.npos; });
-  });
+  return nullptr;
 }
 
 std::string list_parts(const Contents& contents) {
@@ -139,17 +137,16 @@ std::string list_parts(const Contents& contents) {
 
 Contents recognise(const Catalog& catalog) {
   Contents out;
-  const bool relative = is_relative(catalog);
+  const Other* other = find_other(catalog, Looks::kLikeFlux);
   for (const Part part : kParts) {
-    if (relative && part == Part::kTransformer) continue;
+    if (other && part == Part::kTransformer) continue;
     if (std::optional<FoundPart> found = find_part(catalog, part)) out.parts.push_back(std::move(*found));
   }
-  // A checkpoint of another family has text encoders and a VAE that look like FLUX.1's.
   const bool has_transformer =
       std::ranges::any_of(out.parts, [](const FoundPart& found) { return found.part == Part::kTransformer; });
-  if (!has_transformer) out.other = other_kind(catalog, !out.parts.empty());
-  if (!out.other.empty()) out.parts.clear();
-  return out;
+  if (!has_transformer) other = find_other(catalog, out.parts.empty() ? Looks::kStrange : Looks::kHasParts);
+  if (!other) return out;
+  return {.parts = {}, .other = std::string(other->what)};
 }
 
 FoundPart require_part(const Catalog& catalog, Part part) {

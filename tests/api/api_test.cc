@@ -312,6 +312,36 @@ TEST_F(Api, ASheetComesAfterThePicturesAndHasNoLatents) {
   EXPECT_EQ(seen.pictures, 2) << "nothing is drawn for a sheet that is refused";
 }
 
+TEST_F(Api, AModelOpensFromItsParts) {
+  const std::string folder = DARKROOM_SOURCE_DIR "/tests/fixtures/pipelines/dev_small";
+  const std::string transformer = folder + "/transformer", clip = folder + "/text_encoder",
+                    t5 = folder + "/text_encoder_2";
+  darkroom_model_files files;
+  darkroom_model_files_init(&files);
+  EXPECT_EQ(files.struct_size, sizeof files);
+  darkroom_model* model = nullptr;
+  EXPECT_EQ(darkroom_open_files(engine_, &files, &model), DARKROOM_USAGE);  // no model
+  EXPECT_EQ(darkroom_open_files(engine_, nullptr, &model), DARKROOM_USAGE);
+  files.model = transformer.c_str();
+  files.clip = clip.c_str();
+  EXPECT_EQ(darkroom_open_files(engine_, &files, nullptr), DARKROOM_USAGE);
+  // A caller who knows no hub_cache.
+  files.struct_size = offsetof(darkroom_model_files, hub_cache);
+  files.hub_cache = reinterpret_cast<const char*>(8);
+  ASSERT_EQ(darkroom_open_files(engine_, &files, &model), DARKROOM_OK) << error();
+  char* text = nullptr;
+  request_.prompt = "a";
+  EXPECT_EQ(darkroom_plan(engine_, model, &request_, &text), DARKROOM_OK) << error();
+  darkroom_free(text);
+  darkroom_close(model);
+  darkroom_model_files_init(&files);
+  files.model = transformer.c_str();
+  files.vae = t5.c_str();
+  EXPECT_EQ(darkroom_open_files(engine_, &files, &model), DARKROOM_MODEL);
+  EXPECT_EQ(model, nullptr);
+  EXPECT_NE(error().find(t5), std::string::npos) << error();
+}
+
 TEST_F(Api, ModelSettingsAreThoseOfTheFolder) {
   using nlohmann::json;
   char* text = nullptr;

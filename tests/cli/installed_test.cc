@@ -69,6 +69,24 @@ TEST_F(CliInstalled, ModelsAreFoundByName) {
   EXPECT_EQ(recipe_of({"a", "-m", "pinhole"}).at("width"), 16);
 }
 
+// As huggingface_hub itself finds its cache.
+TEST_F(CliInstalled, ANameOfTheHubsCacheIsAModel) {
+  const std::filesystem::path repository = folder() / "home/hub/models--org--name";
+  darkroom::make_model_folder(repository / "snapshots/c0ffee", R"({"width": 48, "height": 48, "steps": 1})");
+  folder().write("home/hub/models--org--name/refs/main", "c0ffee");
+  for (const auto& [variable, value] :
+       {std::pair("HF_HUB_CACHE", "home/hub"), std::pair("HF_HOME", "home")}) {
+    const RunOptions options{.environment = {{variable, value}}};
+    const Result plan = run({"plan", "-m", "org/name", "--json"}, options);
+    ASSERT_EQ(plan.code, 0) << plan.err;
+    EXPECT_EQ(json::parse(plan.out).at("model"), "name");
+    EXPECT_EQ(json::parse(plan.out).at("width"), 48);
+    EXPECT_EQ(json::parse(run({"info", "org/name", "--json"}, options).out).at("name"), "name");
+  }
+  expect_refusal({"plan", "-m", "org/other"}, 3, "`hf download org/other` brings it there",
+                 {.environment = {{"HF_HOME", "home"}}});
+}
+
 TEST_F(CliInstalled, WhatIsNotFoundSaysWhereItWasLookedFor) {
   expect_refusal(
       {"generate", "a", "-m", "pinhole/turbo"}, 3,

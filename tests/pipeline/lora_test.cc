@@ -13,6 +13,7 @@
 #include "backends/registry.h"
 #include "base/expect_error.h"
 #include "base/temp_folder.h"
+#include "drawn.h"
 #include "image/found_recipe.h"
 #include "options/request_json.h"
 #include "pipeline/embeddings.h"
@@ -23,34 +24,6 @@ namespace darkroom {
 namespace {
 
 namespace fs = std::filesystem;
-
-Request small_request(const std::string& weights = "as-stored") {
-  Request request;
-  request.prompt = "a red circle on the left";
-  request.width = request.height = 64;
-  request.steps = 3;
-  request.seed = 9;
-  request.max_text_tokens = 12;
-  request.precision = "f32";
-  request.weights = weights;
-  return request;
-}
-
-struct Drawn {
-  Picture picture;
-  std::vector<std::string> notes;
-};
-
-Drawn draw(const Checkpoint& model, const Request& request) {
-  const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
-  const std::atomic<bool> cancel{false};
-  Drawn drawn;
-  Listeners listeners;
-  listeners.on_picture = [&](const Picture& picture) { drawn.picture = picture; };
-  listeners.on_note = [&](const std::string& note) { drawn.notes.push_back(note); };
-  generate(model, *backend, decide(request, model, machine_of(*backend)), listeners, cancel);
-  return drawn;
-}
 
 double decibels(const std::vector<float>& found, const std::vector<float>& wanted) {
   double signal = 0, noise = 0;

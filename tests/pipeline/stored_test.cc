@@ -1,17 +1,15 @@
 // Quantised weights through the whole pipeline: read from files, and made on the way into memory.
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "backends/registry.h"
 #include "base/expect_error.h"
 #include "base/temp_folder.h"
+#include "drawn.h"
 #include "expected.h"
 #include "pipeline/inspect.h"
-#include "pipeline/pipeline.h"
 #include "pipeline/plan.h"
 #include "stored_models.h"
 
@@ -20,34 +18,6 @@ namespace {
 
 // More than a small backend needs.
 const Machine kMachine{.workspace = {.bytes = std::size_t{16} << 20, .conv_bytes = 0}};
-
-Request small_request(const std::string& weights = "as-stored") {
-  Request request;
-  request.prompt = "a red circle on the left";
-  request.width = request.height = 64;
-  request.steps = 3;
-  request.seed = 9;
-  request.max_text_tokens = 12;
-  request.precision = "f32";  // nothing but the weights differs
-  request.weights = weights;
-  return request;
-}
-
-struct Drawn {
-  Picture picture;
-  std::vector<std::string> notes;
-};
-
-Drawn draw(const Checkpoint& model, const Request& request) {
-  const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
-  const std::atomic<bool> cancel{false};
-  Drawn drawn;
-  Listeners listeners;
-  listeners.on_picture = [&](const Picture& picture) { drawn.picture = picture; };
-  listeners.on_note = [&](const std::string& note) { drawn.notes.push_back(note); };
-  generate(model, *backend, decide(request, model, machine_of(*backend)), listeners, cancel);
-  return drawn;
-}
 
 // Measured: 36.3, 33.8 and 48.9 dB.
 TEST(StoredWeights, QuantisedFilesDrawNearlyTheSamePicture) {
