@@ -100,6 +100,11 @@ HWY_INLINE V looked_up(const float* values, VU code) {
   const D d;
 #if HWY_TARGET == HWY_AVX3
   return hn::TableLookupLanes(hn::LoadU(d, values), hn::IndicesFromVec(d, code));
+#elif HWY_TARGET == HWY_AVX2  // two tables of eight; a gather takes three times as long
+  const auto at = hn::IndicesFromVec(d, hn::And(code, hn::Set(DU(), 7)));
+  const V low = hn::TableLookupLanes(hn::LoadU(d, values), at);
+  const V high = hn::TableLookupLanes(hn::LoadU(d, values + 8), at);
+  return hn::IfNegativeThenElse(hn::BitCast(d, hn::ShiftLeft<28>(code)), high, low);
 #else
   return hn::GatherIndex(d, values, hn::BitCast(DI(), code));
 #endif
@@ -539,7 +544,7 @@ void pack_blocks(DType dtype, const void* begin, int64_t stride, int64_t rows, i
   });
 }
 
-// Sums over a row in each lane, of kM rows of x, which are as block_runs() makes them.
+// Sums over a row in each lane, of kM rows of x in runs (small_m.cc).
 template <int kM>
 struct RowSums {
   const float* x;
