@@ -3,6 +3,9 @@
 // A lane is a row of the matrix. Scales are then vectors like any other, and values come out as a strip wants
 // them: only codes are transposed, which are a quarter to half as wide as what they become. A product of a
 // scale and a code is exact in f32, so that fused and separate additions of a minimum give the same bits.
+//
+// Every type is read in runs: 16 elements that are code·scale + minimum, the codes bytes from 0 to 255. What
+// takes a run either makes the values, or sums codes times x and applies scale and minimum to the sum.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/block_kernels.cc"
 #include <hwy/foreach_target.h>
@@ -48,67 +51,47 @@ HWY_INLINE V half_at(const BlockRows& in, int64_t at) { return half_scale(in.bit
 
 // The same byte in all four of a lane.
 HWY_INLINE VU masked(VU unit, uint32_t byte) { return hn::And(unit, hn::Set(DU(), byte * 0x01010101u)); }
+// The same bits of another unit joined to `unit`, one instruction where there is AVX-512.
+HWY_INLINE VU joined(VU unit, VU other, uint32_t byte) {
+  return hn::OrAnd(unit, other, hn::Set(DU(), byte * 0x01010101u));
+}
 HWY_INLINE VU low_halves(VU unit) { return masked(unit, 15); }
 HWY_INLINE VU high_halves(VU unit) { return masked(hn::ShiftRight<4>(unit), 15); }
 
-// Four bytes below 64 less `amount` <= 64 each, as signed bytes; without borrows from one to the next.
-HWY_INLINE VU bytes_less(VU unit, uint32_t amount) {
-  const DU du;
-  return hn::Xor(hn::Add(unit, hn::Set(du, (0x80u - amount) * 0x01010101u)), hn::Set(du, 0x80808080u));
-}
-
-template <int kByte>
-HWY_INLINE V signed_byte(VU unit) {
-  const DI di;
-  const auto up = hn::BitCast(di, hn::ShiftLeft<24 - 8 * kByte>(unit));
-  return hn::ConvertTo(D(), hn::ShiftRight<24>(up));
-}
 template <int kByte>
 HWY_INLINE V unsigned_byte(VU unit) {
   const VU byte = hn::And(hn::ShiftRight<8 * kByte>(unit), hn::Set(DU(), 0xFFu));
   return hn::ConvertTo(D(), hn::BitCast(DI(), byte));
 }
 
-// Hands elements [e, e + 4) of every row on: scale·code, or scale·code + minimum.
-template <typename Out>
-HWY_INLINE void signed_four(Out& out, int64_t e, VU codes, V scale) {
-  out.four(e, hn::Mul(signed_byte<0>(codes), scale), hn::Mul(signed_byte<1>(codes), scale),
-           hn::Mul(signed_byte<2>(codes), scale), hn::Mul(signed_byte<3>(codes), scale));
-}
-template <typename Out>
-HWY_INLINE void unsigned_four(Out& out, int64_t e, VU codes, V scale, V minimum) {
-  out.four(e, hn::MulAdd(unsigned_byte<0>(codes), scale, minimum),
-           hn::MulAdd(unsigned_byte<1>(codes), scale, minimum),
-           hn::MulAdd(unsigned_byte<2>(codes), scale, minimum),
-           hn::MulAdd(unsigned_byte<3>(codes), scale, minimum));
+// The minimum of a type whose codes stand for numbers from -zero on.
+HWY_INLINE V minimum_of(V scale, float zero) { return hn::Mul(scale, hn::Set(D(), -zero)); }
+
+// factor times each byte, less `zero`.
+HWY_INLINE void scales_of(VU unit, V factor, float zero, V* out) {
+  const V from = hn::Set(D(), zero);
+  out[0] = hn::Mul(factor, hn::Sub(unsigned_byte<0>(unit), from));
+  out[1] = hn::Mul(factor, hn::Sub(unsigned_byte<1>(unit), from));
+  out[2] = hn::Mul(factor, hn::Sub(unsigned_byte<2>(unit), from));
+  out[3] = hn::Mul(factor, hn::Sub(unsigned_byte<3>(unit), from));
 }
 
-// factor times each byte.
-HWY_INLINE void signed_scales(VU unit, V factor, V* out) {
-  out[0] = hn::Mul(factor, signed_byte<0>(unit));
-  out[1] = hn::Mul(factor, signed_byte<1>(unit));
-  out[2] = hn::Mul(factor, signed_byte<2>(unit));
-  out[3] = hn::Mul(factor, signed_byte<3>(unit));
-}
-HWY_INLINE void unsigned_scales(VU unit, V factor, V* out) {
-  out[0] = hn::Mul(factor, unsigned_byte<0>(unit));
-  out[1] = hn::Mul(factor, unsigned_byte<1>(unit));
-  out[2] = hn::Mul(factor, unsigned_byte<2>(unit));
-  out[3] = hn::Mul(factor, unsigned_byte<3>(unit));
-}
+// The signed bytes of IQ4 are read as unsigned ones, and so are those of Q8_0.
+inline constexpr float kByteZero = 128;
+HWY_INLINE VU without_sign(VU unit) { return hn::Xor(unit, hn::Set(DU(), 0x80808080u)); }
 
-// The signed byte that each byte below 16 stands for.
+// What each byte below 16 stands for, and kByteZero.
 HWY_INLINE VU iq4_values(VU codes) {
   const DU du;
 #if HWY_TARGET == HWY_SCALAR
   const uint32_t unit = hn::GetLane(codes);
   uint32_t out = 0;
   for (int i = 0; i < 32; i += 8) out |= uint32_t{static_cast<uint8_t>(kIQ4Values[unit >> i & 15])} << i;
-  return hn::Set(du, out);
+  return without_sign(hn::Set(du, out));
 #else
   const hn::Repartition<uint8_t, DU> bytes;
   const auto table = hn::LoadDup128(bytes, reinterpret_cast<const uint8_t*>(kIQ4Values.data()));
-  return hn::BitCast(du, hn::TableLookupBytes(table, hn::BitCast(bytes, codes)));
+  return without_sign(hn::BitCast(du, hn::TableLookupBytes(table, hn::BitCast(bytes, codes))));
 #endif
 }
 
@@ -117,38 +100,55 @@ HWY_INLINE V looked_up(const float* values, VU code) {
   const D d;
 #if HWY_TARGET == HWY_AVX3
   return hn::TableLookupLanes(hn::LoadU(d, values), hn::IndicesFromVec(d, code));
+#elif HWY_TARGET == HWY_AVX2  // two tables of eight; a gather takes three times as long
+  const auto at = hn::IndicesFromVec(d, hn::And(code, hn::Set(DU(), 7)));
+  const V low = hn::TableLookupLanes(hn::LoadU(d, values), at);
+  const V high = hn::TableLookupLanes(hn::LoadU(d, values + 8), at);
+  return hn::IfNegativeThenElse(hn::BitCast(d, hn::ShiftLeft<28>(code)), high, low);
 #else
   return hn::GatherIndex(d, values, hn::BitCast(DI(), code));
 #endif
 }
 
-// Blocks of 32: 16 bytes of halves at `at`. rest(unit, first element) makes of four halves the codes.
-template <typename Rest>
-HWY_INLINE void halves_of_32(const BlockRows& in, int64_t at, Rest rest) {
+// Blocks of 32, or groups of a larger block: 16 bytes of halves at `at`. rest(unit, element) makes of four
+// halves the codes.
+template <typename Out, typename Rest>
+HWY_INLINE void halves_of_32(const BlockRows& in, int64_t at, Out& out, int64_t first, V scale, V minimum,
+                             Rest rest) {
   VU q[4];
   in.units(at, q);
+  auto low = out.run(first, scale, minimum), high = out.run(first + 16, scale, minimum);
+  DARKROOM_UNROLL
   for (int u = 0; u < 4; ++u) {
-    rest(low_halves(q[u]), 4 * u);
-    rest(high_halves(q[u]), 16 + 4 * u);
+    low.codes(4 * u, rest(low_halves(q[u]), 4 * u));
+    high.codes(4 * u, rest(high_halves(q[u]), 16 + 4 * u));
   }
+  low.end();
+  high.end();
 }
+struct AsTheyAre {
+  HWY_INLINE VU operator()(VU codes, int) const { return codes; }
+};
 
-// Bits [first, first + 4) of each lane, each as 16 in a byte of its own.
-HWY_INLINE VU fifth_bits(VU bits, int first) {
+// Four codes, and as their fifth bits those from `first` on of each lane.
+HWY_INLINE VU with_fifth_bits(VU codes, VU bits, int first) {
   const DU du;
   const VU four = hn::And(hn::ShiftRightSame(bits, first), hn::Set(du, 15));
-  return hn::And(hn::Mul(four, hn::Set(du, 0x02040810u)), hn::Set(du, 0x10101010u));
+  return joined(codes, hn::Mul(four, hn::Set(du, 0x02040810u)), 16);
 }
 
 struct BlockQ8_0 {
   static constexpr DType kDType = DType::kQ8_0;
   template <typename Out>
   static HWY_INLINE void decode(const BlockRows& in, Out& out) {
-    const V d = half_at(in, 0);
+    const V d = half_at(in, 0), minimum = minimum_of(d, kByteZero);
     for (int half = 0; half < 2; ++half) {
       VU q[4];
       in.units(2 + 16 * half, q);
-      for (int u = 0; u < 4; ++u) signed_four(out, 16 * half + 4 * u, q[u], d);
+      auto run = out.run(16 * half, d, minimum);
+      DARKROOM_UNROLL
+      for (int u = 0; u < 4; ++u) run.codes(4 * u, without_sign(q[u]));
+      run.end();
     }
   }
 };
@@ -158,7 +158,7 @@ struct BlockQ4_0 {
   template <typename Out>
   static HWY_INLINE void decode(const BlockRows& in, Out& out) {
     const V d = half_at(in, 0);
-    halves_of_32(in, 2, [&](VU q, int e) HWY_ATTR { signed_four(out, e, bytes_less(q, 8), d); });
+    halves_of_32(in, 2, out, 0, d, minimum_of(d, 8), AsTheyAre());
   }
 };
 
@@ -167,8 +167,7 @@ struct BlockQ4_1 {
   template <typename Out>
   static HWY_INLINE void decode(const BlockRows& in, Out& out) {
     const VU both = in.bits<uint32_t>(0);
-    const V d = half_scale(both), m = half_scale(hn::ShiftRight<16>(both));
-    halves_of_32(in, 4, [&](VU q, int e) HWY_ATTR { unsigned_four(out, e, q, d, m); });
+    halves_of_32(in, 4, out, 0, half_scale(both), half_scale(hn::ShiftRight<16>(both)), AsTheyAre());
   }
 };
 
@@ -178,9 +177,8 @@ struct BlockQ5_0 {
   static HWY_INLINE void decode(const BlockRows& in, Out& out) {
     const V d = half_at(in, 0);
     const VU fifth = in.bits<uint32_t>(2);
-    halves_of_32(in, 6, [&](VU q, int e) HWY_ATTR {
-      signed_four(out, e, bytes_less(hn::Or(q, fifth_bits(fifth, e)), 16), d);
-    });
+    halves_of_32(in, 6, out, 0, d, minimum_of(d, 16),
+                 [&](VU q, int e) HWY_ATTR { return with_fifth_bits(q, fifth, e); });
   }
 };
 
@@ -189,9 +187,8 @@ struct BlockQ5_1 {
   template <typename Out>
   static HWY_INLINE void decode(const BlockRows& in, Out& out) {
     const VU both = in.bits<uint32_t>(0), fifth = in.bits<uint32_t>(4);
-    const V d = half_scale(both), m = half_scale(hn::ShiftRight<16>(both));
-    halves_of_32(in, 8,
-                 [&](VU q, int e) HWY_ATTR { unsigned_four(out, e, hn::Or(q, fifth_bits(fifth, e)), d, m); });
+    halves_of_32(in, 8, out, 0, half_scale(both), half_scale(hn::ShiftRight<16>(both)),
+                 [&](VU q, int e) HWY_ATTR { return with_fifth_bits(q, fifth, e); });
   }
 };
 
@@ -200,7 +197,8 @@ struct BlockIQ4NL {
   template <typename Out>
   static HWY_INLINE void decode(const BlockRows& in, Out& out) {
     const V d = half_at(in, 0);
-    halves_of_32(in, 2, [&](VU q, int e) HWY_ATTR { signed_four(out, e, iq4_values(q), d); });
+    halves_of_32(in, 2, out, 0, d, minimum_of(d, kByteZero),
+                 [](VU q, int) HWY_ATTR { return iq4_values(q); });
   }
 };
 
@@ -220,11 +218,30 @@ struct BlockIQ4XS {
       upper = hn::ShiftRight<2>(upper);
       const V wide = hn::ConvertTo(D(), hn::Sub(hn::BitCast(DI(), scale), hn::Set(DI(), 32)));
       const V factor = hn::Mul(d, wide);
-      halves_of_32(in, 8 + 16 * group,
-                   [&](VU q, int e) HWY_ATTR { signed_four(out, 32 * group + e, iq4_values(q), factor); });
+      halves_of_32(in, 8 + 16 * group, out, 32 * group, factor, minimum_of(factor, kByteZero),
+                   [](VU q, int) HWY_ATTR { return iq4_values(q); });
     }
   }
 };
+
+// The runs of a part of Q2_K and Q3_K: 16 bytes hold a run of each of four groups of 32. rest(codes, u) adds
+// what else there is of unit u.
+template <typename Out, typename Minimum, typename Rest>
+HWY_INLINE void two_bit_runs(const BlockRows& in, int64_t at, int part, Out& out, const V* scale,
+                             Minimum minimum, Rest rest) {
+  VU q[4];
+  in.units(at + 16 * part, q);
+  for (int group = 0; group < 4; ++group) {
+    const int i = part / 2 * 8 + group * 2 + part % 2;
+    auto run = out.run(16 * i, scale[i], minimum(i));
+    DARKROOM_UNROLL
+    for (int u = 0; u < 4; ++u) {
+      run.codes(4 * u, rest(masked(q[u], 3), u));
+      q[u] = hn::ShiftRight<2>(q[u]);
+    }
+    run.end();
+  }
+}
 
 struct BlockQ2K {
   static constexpr DType kDType = DType::kQ2K;
@@ -236,19 +253,12 @@ struct BlockQ2K {
     VU s[4];
     in.units(0, s);
     for (int i = 0; i < 4; ++i) {
-      unsigned_scales(low_halves(s[i]), d, scale + 4 * i);
-      unsigned_scales(high_halves(s[i]), m, minimum + 4 * i);
+      scales_of(low_halves(s[i]), d, 0, scale + 4 * i);
+      scales_of(high_halves(s[i]), m, 0, minimum + 4 * i);
     }
-    for (int run = 0; run < 4; ++run) {  // 16 bytes hold 16 elements of each of four groups of 32
-      VU q[4];
-      in.units(16 + 16 * run, q);
-      for (int group = 0; group < 4; ++group) {
-        const int first = run / 2 * 128 + group * 32 + run % 2 * 16;
-        for (int u = 0; u < 4; ++u) {
-          unsigned_four(out, first + 4 * u, masked(q[u], 3), scale[first / 16], minimum[first / 16]);
-          q[u] = hn::ShiftRight<2>(q[u]);
-        }
-      }
+    for (int part = 0; part < 4; ++part) {
+      two_bit_runs(
+          in, 16, part, out, scale, [&](int i) HWY_ATTR { return minimum[i]; }, AsTheyAre());
     }
   }
 };
@@ -265,26 +275,21 @@ struct BlockQ3K {
     V scale[16];
     for (int i = 0; i < 4; ++i) {
       const VU lower = i < 2 ? low_halves(s[i]) : high_halves(s[i - 2]);
-      const VU upper = hn::ShiftLeft<4>(masked(s[2], 3));
-      signed_scales(bytes_less(hn::Or(lower, upper), 32), d, scale + 4 * i);
+      scales_of(joined(lower, hn::ShiftLeft<4>(s[2]), 0x30), d, 32, scale + 4 * i);
       s[2] = hn::ShiftRight<2>(s[2]);
     }
     VU third[2][4];
     in.units(0, third[0]);
     in.units(16, third[1]);
-    for (int run = 0; run < 4; ++run) {
-      VU q[4];
-      in.units(32 + 16 * run, q);
-      VU* high = third[run % 2];
-      for (int group = 0; group < 4; ++group) {
-        const int first = run / 2 * 128 + group * 32 + run % 2 * 16;
-        for (int u = 0; u < 4; ++u) {
-          const VU code = hn::Or(masked(q[u], 3), hn::ShiftLeft<2>(masked(high[u], 1)));
-          signed_four(out, first + 4 * u, bytes_less(code, 4), scale[first / 16]);
-          q[u] = hn::ShiftRight<2>(q[u]);
-          high[u] = hn::ShiftRight<1>(high[u]);
-        }
-      }
+    for (int part = 0; part < 4; ++part) {
+      VU* high = third[part % 2];
+      two_bit_runs(
+          in, 32, part, out, scale, [&](int i) HWY_ATTR { return minimum_of(scale[i], 4); },
+          [&](VU q, int u) HWY_ATTR {
+            const VU code = joined(q, hn::ShiftLeft<2>(high[u]), 4);
+            high[u] = hn::ShiftRight<1>(high[u]);
+            return code;
+          });
     }
   }
 };
@@ -294,10 +299,10 @@ HWY_INLINE void six_bit_scales(const BlockRows& in, V* scale, V* minimum) {
   VU head[4];
   in.units(0, head);
   const V d = half_scale(head[0]), m = hn::Neg(half_scale(hn::ShiftRight<16>(head[0])));
-  unsigned_scales(masked(head[1], 63), d, scale);
-  unsigned_scales(masked(head[2], 63), m, minimum);
-  unsigned_scales(hn::Or(low_halves(head[3]), masked(hn::ShiftRight<2>(head[1]), 0x30)), d, scale + 4);
-  unsigned_scales(hn::Or(high_halves(head[3]), masked(hn::ShiftRight<2>(head[2]), 0x30)), m, minimum + 4);
+  scales_of(masked(head[1], 63), d, 0, scale);
+  scales_of(masked(head[2], 63), m, 0, minimum);
+  scales_of(joined(low_halves(head[3]), hn::ShiftRight<2>(head[1]), 0x30), d, 0, scale + 4);
+  scales_of(joined(high_halves(head[3]), hn::ShiftRight<2>(head[2]), 0x30), m, 0, minimum + 4);
 }
 
 struct BlockQ4K {
@@ -306,14 +311,19 @@ struct BlockQ4K {
   static HWY_INLINE void decode(const BlockRows& in, Out& out) {
     V scale[8], minimum[8];
     six_bit_scales(in, scale, minimum);
-    for (int run = 0; run < 8; ++run) {  // 16 bytes hold 16 elements of each of two groups of 32
+    for (int part = 0; part < 8; ++part) {  // 16 bytes hold a run of each of two groups of 32
       VU q[4];
-      in.units(16 + 16 * run, q);
-      const int low = run / 2 * 2, first = 32 * low + run % 2 * 16;
+      in.units(16 + 16 * part, q);
+      const int low = part / 2 * 2, first = 32 * low + part % 2 * 16;
+      auto even = out.run(first, scale[low], minimum[low]);
+      auto odd = out.run(first + 32, scale[low + 1], minimum[low + 1]);
+      DARKROOM_UNROLL
       for (int u = 0; u < 4; ++u) {
-        unsigned_four(out, first + 4 * u, low_halves(q[u]), scale[low], minimum[low]);
-        unsigned_four(out, first + 32 + 4 * u, high_halves(q[u]), scale[low + 1], minimum[low + 1]);
+        even.codes(4 * u, low_halves(q[u]));
+        odd.codes(4 * u, high_halves(q[u]));
       }
+      even.end();
+      odd.end();
     }
   }
 };
@@ -327,18 +337,21 @@ struct BlockQ5K {
     VU fifth[2][4];
     in.units(16, fifth[0]);
     in.units(32, fifth[1]);
-    for (int run = 0; run < 8; ++run) {
+    for (int part = 0; part < 8; ++part) {
       VU q[4];
-      in.units(48 + 16 * run, q);
-      VU* high = fifth[run % 2];
-      const int low = run / 2 * 2, first = 32 * low + run % 2 * 16;
+      in.units(48 + 16 * part, q);
+      VU* high = fifth[part % 2];
+      const int low = part / 2 * 2, first = 32 * low + part % 2 * 16;
+      auto even = out.run(first, scale[low], minimum[low]);
+      auto odd = out.run(first + 32, scale[low + 1], minimum[low + 1]);
+      DARKROOM_UNROLL
       for (int u = 0; u < 4; ++u) {
-        const VU even = hn::Or(low_halves(q[u]), hn::ShiftLeft<4>(masked(high[u], 1)));
-        const VU odd = hn::Or(high_halves(q[u]), hn::ShiftLeft<3>(masked(high[u], 2)));
-        unsigned_four(out, first + 4 * u, even, scale[low], minimum[low]);
-        unsigned_four(out, first + 32 + 4 * u, odd, scale[low + 1], minimum[low + 1]);
+        even.codes(4 * u, joined(low_halves(q[u]), hn::ShiftLeft<4>(high[u]), 16));
+        odd.codes(4 * u, joined(high_halves(q[u]), hn::ShiftLeft<3>(high[u]), 16));
         high[u] = hn::ShiftRight<2>(high[u]);
       }
+      even.end();
+      odd.end();
     }
   }
 };
@@ -351,23 +364,25 @@ struct BlockQ6K {
     V scale[16];
     VU s[4];
     in.units(192, s);
-    for (int i = 0; i < 4; ++i) signed_scales(s[i], d, scale + 4 * i);
-    for (int run = 0; run < 4; ++run) {
-      const int half = run / 2, part = run % 2;  // 16 elements of each of a half's four groups of 32
-      VU a[4], b[4], two[4];
-      in.units(64 * half + 16 * part, a);
-      in.units(64 * half + 32 + 16 * part, b);
-      in.units(128 + 32 * half + 16 * part, two);
-      const int first = 128 * half + 16 * part;
-      const V* by = scale + first / 16;
-      for (int u = 0; u < 4; ++u) {
-        const int e = first + 4 * u;
-        const VU fifth = masked(two[u], 0x03), other = masked(two[u], 0x0C);
-        const VU third = masked(two[u], 0x30), last = masked(two[u], 0xC0);
-        signed_four(out, e, bytes_less(hn::Or(low_halves(a[u]), hn::ShiftLeft<4>(fifth)), 32), by[0]);
-        signed_four(out, e + 32, bytes_less(hn::Or(low_halves(b[u]), hn::ShiftLeft<2>(other)), 32), by[2]);
-        signed_four(out, e + 64, bytes_less(hn::Or(high_halves(a[u]), third), 32), by[4]);
-        signed_four(out, e + 96, bytes_less(hn::Or(high_halves(b[u]), hn::ShiftRight<2>(last)), 32), by[6]);
+    for (int i = 0; i < 4; ++i) scales_of(without_sign(s[i]), d, kByteZero, scale + 4 * i);
+    for (int part = 0; part < 4; ++part) {
+      const int half = part / 2;  // a run of each of a half's four groups of 32
+      VU two[4];
+      in.units(128 + 16 * part, two);
+      for (int pair = 0; pair < 2; ++pair) {
+        VU q[4];
+        in.units(64 * half + 32 * pair + 16 * (part % 2), q);
+        const int low = 8 * half + part % 2 + 2 * pair, high = low + 4;
+        auto first = out.run(16 * low, scale[low], minimum_of(scale[low], 32));
+        auto third = out.run(16 * high, scale[high], minimum_of(scale[high], 32));
+        DARKROOM_UNROLL
+        for (int u = 0; u < 4; ++u) {
+          first.codes(4 * u, joined(low_halves(q[u]), hn::ShiftLeft<4>(two[u]), 0x30));
+          third.codes(4 * u, joined(high_halves(q[u]), two[u], 0x30));
+          two[u] = hn::ShiftRight<2>(two[u]);
+        }
+        first.end();
+        third.end();
       }
     }
   }
@@ -376,19 +391,23 @@ struct BlockQ6K {
 // Of each byte the high half comes first.
 template <typename Out>
 HWY_INLINE void decode_floats(const float* values, const BlockRows& in, Out& out) {
-  const V largest = scale_of(hn::BitCast(D(), in.bits<uint32_t>(0)));
+  const V largest = scale_of(hn::BitCast(D(), in.bits<uint32_t>(0))), none = hn::Zero(D());
   const VU code = hn::Set(DU(), 15);
-  const auto value = [&](VU shifted)
-                         HWY_ATTR { return hn::Mul(looked_up(values, hn::And(shifted, code)), largest); };
+  const auto value = [&](VU shifted) HWY_ATTR { return looked_up(values, hn::And(shifted, code)); };
   for (int half = 0; half < 2; ++half) {
     VU q[4];
     in.units(4 + 16 * half, q);
-    for (int u = 0; u < 4; ++u) {
-      const int e = 32 * half + 8 * u;
-      out.four(e, value(hn::ShiftRight<4>(q[u])), value(q[u]), value(hn::ShiftRight<12>(q[u])),
-               value(hn::ShiftRight<8>(q[u])));
-      out.four(e + 4, value(hn::ShiftRight<20>(q[u])), value(hn::ShiftRight<16>(q[u])),
-               value(hn::ShiftRight<28>(q[u])), value(hn::ShiftRight<24>(q[u])));
+    for (int pair = 0; pair < 2; ++pair) {
+      auto run = out.run(32 * half + 16 * pair, largest, none);
+      DARKROOM_UNROLL
+      for (int i = 0; i < 2; ++i) {
+        const VU u = q[2 * pair + i];
+        run.values(8 * i, value(hn::ShiftRight<4>(u)), value(u), value(hn::ShiftRight<12>(u)),
+                   value(hn::ShiftRight<8>(u)));
+        run.values(8 * i + 4, value(hn::ShiftRight<20>(u)), value(hn::ShiftRight<16>(u)),
+                   value(hn::ShiftRight<28>(u)), value(hn::ShiftRight<24>(u)));
+      }
+      run.end();
     }
   }
 }
@@ -468,24 +487,42 @@ HWY_INLINE VU rounded(V v) {
 template <Form kForm>
 struct StripColumn {
   float* column;
-  HWY_INLINE void four(int64_t e, V v0, V v1, V v2, V v3) {
-    const D d;
-    if constexpr (kForm == Form::kF32) {
-      float* to = column + e * kCols;
-      hn::Store(v0, d, to);
-      hn::Store(v1, d, to + kCols);
-      hn::Store(v2, d, to + 2 * kCols);
-      hn::Store(v3, d, to + 3 * kCols);
-    } else {
-      float* to = column + e / 2 * kCols;
-      hn::Store(pair(v0, v1), d, to);
-      hn::Store(pair(v2, v3), d, to + kCols);
+
+  struct Run {
+    float* column;
+    V scale, minimum;
+    HWY_INLINE void codes(int64_t e, VU codes) {
+      values(e, unsigned_byte<0>(codes), unsigned_byte<1>(codes), unsigned_byte<2>(codes),
+             unsigned_byte<3>(codes));
     }
-  }
-  static HWY_INLINE V pair(V low, V high) {
-    const DU du;
-    const VU upper = hn::And(rounded(high), hn::Set(du, 0xFFFF0000u));
-    return hn::BitCast(D(), hn::Or(upper, hn::ShiftRight<16>(rounded(low))));
+    HWY_INLINE void values(int64_t e, V v0, V v1, V v2, V v3) {
+      four(e, hn::MulAdd(v0, scale, minimum), hn::MulAdd(v1, scale, minimum), hn::MulAdd(v2, scale, minimum),
+           hn::MulAdd(v3, scale, minimum));
+    }
+    HWY_INLINE void end() {}
+
+    HWY_INLINE void four(int64_t e, V v0, V v1, V v2, V v3) {
+      const D d;
+      if constexpr (kForm == Form::kF32) {
+        float* to = column + e * kCols;
+        hn::Store(v0, d, to);
+        hn::Store(v1, d, to + kCols);
+        hn::Store(v2, d, to + 2 * kCols);
+        hn::Store(v3, d, to + 3 * kCols);
+      } else {
+        float* to = column + e / 2 * kCols;
+        hn::Store(pair(v0, v1), d, to);
+        hn::Store(pair(v2, v3), d, to + kCols);
+      }
+    }
+    static HWY_INLINE V pair(V low, V high) {
+      const DU du;
+      const VU upper = hn::And(rounded(high), hn::Set(du, 0xFFFF0000u));
+      return hn::BitCast(D(), hn::Or(upper, hn::ShiftRight<16>(rounded(low))));
+    }
+  };
+  HWY_INLINE Run run(int64_t first, V scale, V minimum) const {
+    return {column + (kForm == Form::kF32 ? first : first / 2) * kCols, scale, minimum};
   }
 };
 
@@ -507,45 +544,79 @@ void pack_blocks(DType dtype, const void* begin, int64_t stride, int64_t rows, i
   });
 }
 
-// Sums over a row in each lane, of kM rows of x. Four for each, as a product waits for the one before it.
+// Sums over a row in each lane, of kM rows of x in runs (small_m.cc).
 template <int kM>
 struct RowSums {
   const float* x;
   int64_t x_stride;
-  V sums[kM][4];
+  V sums[kM];
 
-  HWY_INLINE void four(int64_t e, V v0, V v1, V v2, V v3) {
-    const D d;
-    DARKROOM_UNROLL
-    for (int m = 0; m < kM; ++m) {
-      const float* at = x + m * x_stride + e;
-      sums[m][0] = hn::MulAdd(v0, hn::Set(d, at[0]), sums[m][0]);
-      sums[m][1] = hn::MulAdd(v1, hn::Set(d, at[1]), sums[m][1]);
-      sums[m][2] = hn::MulAdd(v2, hn::Set(d, at[2]), sums[m][2]);
-      sums[m][3] = hn::MulAdd(v3, hn::Set(d, at[3]), sums[m][3]);
+  struct Run {
+    RowSums& all;
+    const float* x;
+    V scale, minimum;
+    V sums[kM];
+    // Byte 1 and 2 stay where they are: x is that much smaller.
+    HWY_INLINE void codes(int64_t e, VU codes) {
+      const DU du;
+      values(e, whole(hn::And(codes, hn::Set(du, 0xFFu))), whole(hn::And(codes, hn::Set(du, 0xFF00u))),
+             whole(hn::And(codes, hn::Set(du, 0xFF0000u))), whole(hn::ShiftRight<24>(codes)));
     }
+    HWY_INLINE void values(int64_t e, V v0, V v1, V v2, V v3) {
+      const D d;
+      DARKROOM_UNROLL
+      for (int m = 0; m < kM; ++m) {
+        const float* at = x + m * all.x_stride + e;
+        sums[m] = hn::MulAdd(v0, hn::Set(d, at[0]), sums[m]);
+        sums[m] = hn::MulAdd(v1, hn::Set(d, at[1]), sums[m]);
+        sums[m] = hn::MulAdd(v2, hn::Set(d, at[2]), sums[m]);
+        sums[m] = hn::MulAdd(v3, hn::Set(d, at[3]), sums[m]);
+      }
+    }
+    // The two parts together first: they are larger than their sum, and would be rounded as such.
+    HWY_INLINE void end() {
+      DARKROOM_UNROLL
+      for (int m = 0; m < kM; ++m) {
+        const V total = hn::Set(D(), x[m * all.x_stride + kRun]);
+        all.sums[m] = hn::Add(all.sums[m], hn::MulAdd(sums[m], scale, hn::Mul(total, minimum)));
+      }
+    }
+    static HWY_INLINE V whole(VU v) { return hn::ConvertTo(D(), hn::BitCast(DI(), v)); }
+  };
+  HWY_INLINE Run run(int64_t first, V scale, V minimum) {
+    Run out{*this, x + run_floats(first), scale, minimum, {}};
+    DARKROOM_UNROLL
+    for (int m = 0; m < kM; ++m) out.sums[m] = hn::Zero(D());
+    return out;
   }
 };
 
+// Asks for what block `in` is of the rows `ahead` bytes further on; it is needed some microseconds later. Left
+// alone, processors do not see the order of 16 rows that are read side by side, nor beyond a page.
+HWY_INLINE void prefetch_block(const BlockRows& in, int64_t bytes, std::size_t ahead) {
+  constexpr int64_t kLine = 64;
+  for (int64_t at = (in.offset + kLine - 1) / kLine * kLine; at < in.offset + bytes; at += kLine) {
+    for (int64_t r = 0; r < kLanes; ++r) prefetch_l2(in.rows[r], ahead + static_cast<std::size_t>(at));
+  }
+}
+
 template <int kM, typename Block>
 HWY_INLINE void dot_rows(BlockRows in, int64_t rows, const float* x, int64_t x_stride, int64_t depth,
-                         float* out, int64_t out_stride, bool accumulate) {
+                         float* out, int64_t out_stride, bool accumulate, std::size_t ahead) {
   const D d;
   constexpr BlockSize kSize = block_size(Block::kDType);
   RowSums<kM> sums{x, x_stride, {}};
   DARKROOM_UNROLL
-  for (int m = 0; m < kM; ++m) {
-    for (int i = 0; i < 4; ++i) sums.sums[m][i] = hn::Zero(d);
-  }
+  for (int m = 0; m < kM; ++m) sums.sums[m] = hn::Zero(d);
   for (int64_t k = 0; k < depth; k += kSize.elements) {
+    if (ahead > 0) prefetch_block(in, kSize.bytes, ahead);
     Block::decode(in, sums);
     in.offset += static_cast<int64_t>(kSize.bytes);
-    sums.x += kSize.elements;
+    sums.x += run_floats(kSize.elements);
   }
   for (int m = 0; m < kM; ++m) {
-    const V(&s)[4] = sums.sums[m];
     HWY_ALIGN float lanes[kLanes];
-    hn::Store(hn::Add(hn::Add(s[0], s[1]), hn::Add(s[2], s[3])), d, lanes);
+    hn::Store(sums.sums[m], d, lanes);
     float* cells = out + m * out_stride;
     for (int64_t r = 0; r < kLanes && r < rows; ++r) cells[r] = accumulate ? cells[r] + lanes[r] : lanes[r];
   }
@@ -555,17 +626,14 @@ void dot_blocks(DType dtype, const void* w, int64_t w_stride, int64_t rows, cons
                 int64_t m, int64_t depth, float* out, int64_t out_stride, bool accumulate) {
   with_block_type(dtype, [&](auto block) HWY_ATTR {
     using Block = decltype(block);
+    const std::size_t stride_bytes = row_bytes(Block::kDType, w_stride);
     for (int64_t first = 0; first < rows; first += kLanes) {
-      const BlockRows in = block_rows(w, row_bytes(Block::kDType, w_stride), first, rows);
-      int64_t i = 0;
-      for (; i + 2 <= m; i += 2) {
-        dot_rows<2, Block>(in, rows - first, x + i * x_stride, x_stride, depth, out + i * out_stride + first,
-                           out_stride, accumulate);
-      }
-      if (i < m) {
-        dot_rows<1, Block>(in, rows - first, x + i * x_stride, x_stride, depth, out + i * out_stride + first,
-                           out_stride, accumulate);
-      }
+      const BlockRows in = block_rows(w, stride_bytes, first, rows);
+      for_row_groups<kManySums ? 4 : 2>(m, [&](int64_t i, auto count) HWY_ATTR {
+        dot_rows<count(), Block>(in, rows - first, x + i * x_stride, x_stride, depth,
+                                 out + i * out_stride + first, out_stride, accumulate,
+                                 i == 0 ? stride_bytes * kLanes : 0);
+      });
     }
   });
 }

@@ -85,6 +85,7 @@ std::size_t gemm_scratch_floats(const GemmKernels& kernels);  // per worker
 inline constexpr int64_t kSmallM = 8;
 void small_m_linear(Engine& engine, const LinearArgs& args, const EpilogueArgs& epilogue);
 std::size_t small_m_scratch_floats();
+std::size_t small_m_shared_bytes(const LinearArgs& args);
 
 void linear(Engine& engine, const LinearArgs& args);
 void conv2d(Engine& engine, const Conv2dArgs& args);

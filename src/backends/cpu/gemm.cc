@@ -176,7 +176,7 @@ void gemm(Engine& engine, const GemmKernels& kernels, const Gemm& job) {
 void linear(Engine& engine, const LinearArgs& args) {
   const int64_t m = args.x.rows(), n = args.weight.shape[0], k = args.x.cols();
   if (m == 0 || n == 0) return;
-  engine.reset_shared(3 * Engine::shared_bytes(n));
+  engine.reset_shared(3 * Engine::shared_bytes(n) + (m <= kSmallM ? small_m_shared_bytes(args) : 0));
   EpilogueArgs epilogue;
   epilogue.activation = args.activation;
   epilogue.scale = engine.column_scales(args.weight);

@@ -210,10 +210,12 @@ void epilogue(const EpilogueArgs& e, const float* c, int64_t ldc, int64_t rows, 
 
 constexpr int64_t kDotRows = 4;
 
-// kDotRows rows of w against kM rows of x at once: each vector of w is widened once for kM products.
+// kDotRows rows of w against kM rows of x at once: each vector of w is widened once for kM products. ahead:
+// bytes from these rows to the next ones, which the cache is told of, as processors do not look beyond a page;
+// 0: not at all.
 template <int kM, typename T>
 HWY_INLINE void dot_group(const T* const (&w)[kDotRows], const float* x, int64_t x_stride, int64_t depth,
-                          int64_t rows, float* out, int64_t out_stride, bool accumulate) {
+                          int64_t rows, float* out, int64_t out_stride, bool accumulate, std::size_t ahead) {
   const D d;
   V sums[kDotRows][kM];
   DARKROOM_UNROLL
@@ -232,7 +234,13 @@ HWY_INLINE void dot_group(const T* const (&w)[kDotRows], const float* x, int64_t
       for (int m = 0; m < kM; ++m) sums[r][m] = hn::MulAdd(wide, xs[m], sums[r][m]);
     }
   };
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
   int64_t k = 0;
+  for (; ahead > 0 && k + kLine <= depth; k += kLine) {
+    DARKROOM_UNROLL
+    for (int r = 0; r < kDotRows; ++r) prefetch_l2(w[r] + k, ahead);
+    for (int64_t i = 0; i < kLine; i += kLanes) step(k + i, ReadWhole());
+  }
   for (; k + kLanes <= depth; k += kLanes) step(k, ReadWhole());
   if (k < depth) step(k, ReadPart{depth - k});
   for (int r = 0; r < kDotRows && r < rows; ++r) {
@@ -253,15 +261,11 @@ void dot(DType dtype, const void* w, int64_t w_stride, int64_t rows, const float
       for (int64_t r = 0; r < kDotRows; ++r) {
         pointers[r] = typed + std::min(first + r, rows - 1) * w_stride;
       }
-      int64_t i = 0;
-      for (; i + 2 <= m; i += 2) {
-        dot_group<2>(pointers, x + i * x_stride, x_stride, depth, rows - first, out + i * out_stride + first,
-                     out_stride, accumulate);
-      }
-      if (i < m) {
-        dot_group<1>(pointers, x + i * x_stride, x_stride, depth, rows - first, out + i * out_stride + first,
-                     out_stride, accumulate);
-      }
+      const std::size_t group_bytes = static_cast<std::size_t>(kDotRows * w_stride) * sizeof(T);
+      for_row_groups<2>(m, [&](int64_t i, auto count) HWY_ATTR {
+        dot_group<count()>(pointers, x + i * x_stride, x_stride, depth, rows - first,
+                           out + i * out_stride + first, out_stride, accumulate, i == 0 ? group_bytes : 0);
+      });
     }
   });
 }

@@ -68,6 +68,10 @@ struct SoftmaxArgs {
   float* correction = nullptr;  // [rows] out: what earlier results must be multiplied by
 };
 
+// x as dot_blocks wants it: runs of 16 elements, each followed by its sum.
+inline constexpr int64_t kRun = 16;
+constexpr int64_t run_floats(int64_t elements) { return elements / kRun * (kRun + 1); }
+
 using Dot = void (*)(DType dtype, const void* w, int64_t w_stride, int64_t rows, const float* x,
                      int64_t x_stride, int64_t m, int64_t depth, float* out, int64_t out_stride,
                      bool accumulate);
@@ -78,7 +82,7 @@ struct KernelTable {
 
   void (*epilogue)(const EpilogueArgs& args, const float* c, int64_t ldc, int64_t rows, int64_t cols);
 
-  // out[m][rows] (+)= x[m][depth]·w[rows][depth]ᵀ, f32 x and out; dot_blocks: w of a block type.
+  // out[m][rows] (+)= x[m][depth]·w[rows][depth]ᵀ, f32 x and out; dot_blocks: w of a block type, x in runs.
   Dot dot, dot_blocks;
 
   // V-side of attention: [keys][cols] row-major to strips [cols/nr][keys][nr], f32, padded with zeros.

@@ -13,7 +13,9 @@
 
 #include <hwy/highway.h>
 
+#include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "base/half.h"
 #include "ops/backend.h"
@@ -37,6 +39,8 @@ using VU = hn::Vec<DU>;
 using D16 = hn::Rebind<uint16_t, D>;
 using D8 = hn::Rebind<uint8_t, D>;
 inline constexpr int64_t kLanes = HWY_LANES(float);
+// Whether there are registers for sums of four rows of x: 32 of them, not 16.
+inline constexpr bool kManySums = HWY_TARGET == HWY_AVX3 || (HWY_ARCH_ARM_A64 && HWY_TARGET != HWY_SCALAR);
 inline constexpr int64_t kCols = 2 * kLanes;  // of a tile of a product, and of a packed strip of B
 
 // sign | exponent | mantissa in the low bits of each lane, by integer arithmetic: an f32 subnormal as an
@@ -57,6 +61,28 @@ HWY_INLINE V from_small_float(VU bits) {
   return hn::Or(hn::IfThenElse(is_small, subnormal, normal), hn::BitCast(d, sign));
 }
 
+#undef DARKROOM_HAS_F16C
+// F16C does f16 in one instruction, subnormals, infinity and NaN included.
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+#define DARKROOM_HAS_F16C 1
+#else
+#define DARKROOM_HAS_F16C 0
+#endif
+#if DARKROOM_HAS_F16C
+using V16 = hn::Vec<D16>;
+HWY_INLINE V from_half_bits(V16 bits) {
+  return hn::PromoteTo(D(), hn::BitCast(hn::Rebind<hwy::float16_t, D>(), bits));
+}
+// f8_e4m3 is f16 with a shorter exponent, which is less by 8, and a mantissa that all ones make a NaN. `bits`
+// are continued by the sign.
+HWY_INLINE V from_e4m3(V16 bits) {
+  const D16 d16;
+  const V16 half = hn::And(hn::ShiftLeft<7>(bits), hn::Set(d16, 0xBF80));
+  const auto is_nan = hn::Eq(hn::Or(half, hn::Set(d16, 0x8000)), hn::Set(d16, 0xBF80));
+  return hn::Mul(from_half_bits(hn::IfThenElse(is_nan, hn::Set(d16, 0x7E00), half)), hn::Set(D(), 256.0f));
+}
+#endif
+
 // The value of a storage format whose bits are in the low end of each lane, zeros above.
 template <typename T>
 HWY_INLINE V from_bits(VU bits) {
@@ -64,6 +90,13 @@ HWY_INLINE V from_bits(VU bits) {
   const D d;
   if constexpr (std::is_same_v<T, BFloat16>) {
     return hn::BitCast(d, hn::ShiftLeft<16>(bits));
+#if DARKROOM_HAS_F16C
+  } else if constexpr (std::is_same_v<T, Float16>) {
+    return from_half_bits(hn::TruncateTo(D16(), bits));
+  } else if constexpr (std::is_same_v<T, Float8E4M3>) {
+    const auto up = hn::BitCast(DI(), hn::ShiftLeft<24>(bits));
+    return from_e4m3(hn::TruncateTo(D16(), hn::BitCast(du, hn::ShiftRight<24>(up))));
+#endif
   } else if constexpr (std::is_same_v<T, Float16>) {
     const V finite = from_small_float<5, 10, 112>(bits);
     const VU exponent = hn::Set(du, 0x7C00u);
@@ -88,6 +121,18 @@ template <typename T>
 HWY_INLINE V load(const T* p) {
   if constexpr (sizeof(T) == 4) {
     return hn::LoadU(D(), p);
+  } else if constexpr (std::is_same_v<T, int8_t>) {
+    return hn::ConvertTo(D(), hn::PromoteTo(DI(), hn::LoadU(hn::Rebind<int8_t, D>(), p)));
+#if DARKROOM_HAS_F16C
+  } else if constexpr (std::is_same_v<T, Float16>) {
+    return from_half_bits(hn::LoadU(D16(), reinterpret_cast<const uint16_t*>(p)));
+  } else if constexpr (std::is_same_v<T, Float8E4M3>) {
+    const auto bytes = hn::LoadU(hn::Rebind<int8_t, D>(), reinterpret_cast<const int8_t*>(p));
+    return from_e4m3(hn::BitCast(D16(), hn::PromoteTo(hn::Rebind<int16_t, D>(), bytes)));
+  } else if constexpr (std::is_same_v<T, Float8E5M2>) {  // the upper byte of an f16
+    const auto bytes = hn::LoadU(D8(), reinterpret_cast<const uint8_t*>(p));
+    return from_half_bits(hn::ShiftLeft<8>(hn::PromoteTo(D16(), bytes)));
+#endif
   } else if constexpr (sizeof(T) == 2) {
     return from_bits<T>(hn::PromoteTo(DU(), hn::LoadU(D16(), reinterpret_cast<const uint16_t*>(p))));
   } else {
@@ -122,6 +167,11 @@ HWY_INLINE void store_part(V v, T* p, int64_t n) {
   T buffer[kLanes];
   store(v, buffer);
   std::memcpy(p, buffer, static_cast<std::size_t>(n) * sizeof(T));
+}
+
+// Into the second level of cache. `ahead` may lie behind the end of the memory: nothing is read.
+HWY_INLINE void prefetch_l2(const void* p, std::size_t ahead) {
+  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(p) + ahead), 0, 2);
 }
 
 // Four 4-byte units of kLanes rows, transposed: out[u] holds unit u of every row. rows[i] is row i.
@@ -180,6 +230,18 @@ HWY_INLINE void map(int64_t count, T* out, F f) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) store(f(i, ReadWhole()), out + i);
   if (i < count) store_part(f(i, ReadPart{count - i}), out + i, count - i);
+}
+
+// Calls f(first, count) for the m rows of x of a product, kMost <= 4 at once while there are as many; count is
+// a constant.
+template <int kMost, typename F>
+HWY_INLINE void for_row_groups(int64_t m, F f) {
+  int64_t i = 0;
+  if constexpr (kMost == 4) {
+    for (; i + 4 <= m; i += 4) f(i, std::integral_constant<int, 4>());
+  }
+  for (; i + 2 <= m; i += 2) f(i, std::integral_constant<int, 2>());
+  if (i < m) f(i, std::integral_constant<int, 1>());
 }
 
 // Calls f with a pointer of the C++ type of `dtype`.
