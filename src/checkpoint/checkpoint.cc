@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/foreign_file.h"
 #include "base/json.h"
+#include "base/printable.h"
 #include "checkpoint/lora_source.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/own_config.h"
@@ -334,6 +335,14 @@ std::unique_ptr<WeightSource> Checkpoint::weights_for_planning(Part part, Weight
   const PartFiles* files = part_files(part);
   if (files && files->catalog) return open_weights(part, storage, loras);
   return in_storage(std::make_unique<PlanSource>(part_dtype(part)), part, storage, loras);
+}
+
+std::string Checkpoint::place_of(Part part, const Param& param) const {
+  const PartFiles* files = part_files(part);
+  if (!files || !files->catalog) return fmt::format("tensor '{}'", param.name);
+  const CatalogSource source(*files->catalog, spelling_of(part, files->names, spelling_sizes()));
+  const std::string name = source.locate(param).name;
+  return fmt::format("{}: tensor '{}'", files->catalog->where(name), printable(name));
 }
 
 std::vector<fs::path> Checkpoint::files(Part part) const {

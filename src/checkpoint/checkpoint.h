@@ -106,6 +106,9 @@ class Checkpoint {
                                                      WeightStorage storage = WeightStorage::kAsStored,
                                                      const LoraUses& loras = {}) const;
 
+  // Where a parameter lies, for messages: "FILE: tensor 'NAME'"; its own name for a dummy. Errors: kModel.
+  std::string place_of(Part part, const Param& param) const;
+
   // The files that say what a part computes: config.json, the index and the weight files. None for a dummy.
   // Errors: kModel when there are no weights, or some are missing.
   std::vector<std::filesystem::path> files(Part part) const;

@@ -15,7 +15,7 @@
 #include "convert/small_files.h"
 #include "convert/tensor_writer.h"
 #include "memory/budget.h"
-#include "weights/quantize.h"
+#include "weights/requantize.h"
 
 namespace darkroom {
 namespace {
@@ -329,10 +329,7 @@ void convert(const Checkpoint& model, const ConvertOptions& options, const Conve
   for (const PlannedFile& file : files) write_file(file, folder, writer, progress);
   progress.finish();
   if (writer.clamped_tensors() > 0) {
-    const bool f16 = writer.clamped_dtype() == DType::kF16;
-    note(fmt::format("values beyond {0} became {0} in {1} tensor(s), first in {2}; {3} keeps them",
-                     f16 ? kLargestF16 : kLargestF8E4M3, writer.clamped_tensors(), writer.first_clamped(),
-                     f16 ? "bf16" : "fp8-scaled"));
+    note(clamped_note(writer.clamped_dtype(), writer.clamped_tensors(), writer.first_clamped()));
   }
   for (const auto& [name, text] : texts) {
     if (name != kLastFile) folder.write(name, text);
