@@ -202,8 +202,10 @@ TokenizerTexts tokenizer_texts(const Checkpoint& model, Part part) {
     const bool fits = ClipTokenizer::built_in().vocabulary_size() <= model.config().clip.vocab_size;
     return fits ? built_in_clip_files() : TokenizerTexts();
   }
-  if (const GgufFields* fields = own_fields(model))
+  if (const GgufFields* fields = own_fields(model)) {
+    make_t5_tokenizer(model);  // says what is wrong with it
     return t5_files(pieces_of(*fields), place_of(model, part));
+  }
   const T5Pieces pieces = built_in_t5();
   const bool fits = static_cast<int64_t>(pieces.size()) <= model.config().t5.vocab_size;
   return fits ? t5_files(pieces, "T5 tokenizer") : TokenizerTexts();

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "base/expect_error.h"
@@ -60,12 +62,14 @@ class ConvertTokenizers : public testing::Test {
       std::ofstream(model / "tokenizer_2" / name) << text;
   }
   // The same GGUF file without what darkroom alone reads.
-  void write_plain_gguf(const fs::path& from, const fs::path& to) const {
+  void write_plain_gguf(const fs::path& from, const fs::path& to,
+                        const std::function<void(GgufFields&)>& change = {}) const {
     const TensorFile file(from);
     GgufFields fields("test");
     for (const auto& [key, field] : file.fields()->all()) {
       if (key != kConfigKey) fields.add(key, field);
     }
+    if (change) change(fields);
     std::vector<OwnedTensor> loaded;
     std::vector<NamedTensor> named;
     for (const StoredTensor& stored : file.tensors()) loaded.push_back(file.load(stored));
@@ -126,6 +130,27 @@ TEST_F(ConvertTokenizers, AGgufOfT5HasItsTokenizer) {
     fs::remove(out(name + "-plain"));
     expect_same(out(name + "-folder"), in);
   }
+}
+
+TEST_F(ConvertTokenizers, ABrokenOneInAGgufIsRefused) {
+  convert(kFixture, out("t5"), "gguf", "t5");
+  convert(kFixture, out("rest"), "single", "transformer,clip,vae");
+  const CheckpointPaths mixed{out("rest").string(), {}, out("plain"), {}};
+  const auto refused = [&](const std::string& message, const std::function<void(GgufFields&)>& spoil) {
+    write_plain_gguf(out("t5"), out("plain"), spoil);
+    expect_error(ErrorCode::kModel, message, [&] { convert(mixed, out("no")); });
+    EXPECT_FALSE(fs::exists(out("no")));
+  };
+  refused("plain: the score of piece 5 is not finite", [](GgufFields& fields) {
+    std::vector<float> scores = fields.numbers<float>("tokenizer.ggml.scores");
+    scores[5] = NAN;
+    fields.set("tokenizer.ggml.scores", scores);
+  });
+  refused("scores and", [](GgufFields& fields) {
+    fields.set("tokenizer.ggml.tokens", std::vector<std::string>{"a", "b"});
+  });
+  refused("the padding token has the id 70000",
+          [](GgufFields& fields) { fields.set("tokenizer.ggml.padding_token_id", uint32_t{70'000}); });
 }
 
 TEST_F(ConvertTokenizers, AVocabularyOfFluxsSizeNeedNotBeFluxs) {
