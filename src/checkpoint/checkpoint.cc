@@ -7,15 +7,13 @@
 #include "base/error.h"
 #include "base/foreign_file.h"
 #include "base/json.h"
+#include "base/printable.h"
 #include "checkpoint/lora_source.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/own_config.h"
 #include "checkpoint/search.h"
-#include "text/built_in.h"
-#include "text/clip_tokenizer.h"
-#include "text/t5_tokenizer.h"
+#include "checkpoint/tokenizers.h"
 #include "weights/catalog.h"
-#include "weights/gguf_fields.h"
 
 namespace darkroom {
 namespace {
@@ -73,27 +71,6 @@ ModelConfig tiny_config() {
   return c;
 }
 
-// Ids for a model without a tokenizer: one per byte, between the begin and end tokens that such a model would
-// have.
-std::vector<int32_t> byte_ids(const std::string& text, int64_t vocab, int64_t length, bool begin, int32_t end,
-                              int32_t pad) {
-  std::vector<int32_t> ids;
-  if (begin) ids.push_back(static_cast<int32_t>(vocab - 2));
-  for (const char byte : text) {
-    if (static_cast<int64_t>(ids.size()) + 1 >= length) break;
-    ids.push_back(3 + static_cast<unsigned char>(byte));
-  }
-  ids.push_back(end);
-  ids.resize(static_cast<std::size_t>(length), pad);
-  return ids;
-}
-
-std::string cut_note(const char* encoder, int64_t limit) {
-  return fmt::format(
-      "the prompt is longer than the {} tokens that {} takes; the rest of it is not seen by it", limit,
-      encoder);
-}
-
 // With LoRAs, and the transformer's matrices in `storage`; all else as `source` has it.
 std::unique_ptr<WeightSource> in_storage(std::unique_ptr<WeightSource> plain, Part part,
                                          WeightStorage storage, const LoraUses& loras) {
@@ -129,50 +106,6 @@ fs::path resolve_model(const CheckpointPaths& paths) {
   fail(ErrorCode::kModel, "{}: there is no such file or folder", given);
 }
 
-// Nothing when there is none of that name.
-std::optional<std::string> text_of(const std::map<std::string, std::string>& files, const char* name) {
-  const auto found = files.find(name);
-  return found == files.end() ? std::nullopt : std::optional(found->second);
-}
-
-// The tokenizer that darkroom put into the file of an encoder.
-ClipTokenizer clip_tokenizer_of(const std::map<std::string, std::string>& files, const std::string& where) {
-  return ClipTokenizer::from_files({.tokenizer_json = text_of(files, "tokenizer.json"),
-                                    .vocab_json = text_of(files, "vocab.json").value_or(""),
-                                    .merges_txt = text_of(files, "merges.txt").value_or(""),
-                                    .tokenizer_config_json = text_of(files, "tokenizer_config.json"),
-                                    .special_tokens_map_json = text_of(files, "special_tokens_map.json")},
-                                   where);
-}
-T5Tokenizer t5_tokenizer_of(const std::map<std::string, std::string>& files, const std::string& where) {
-  return T5Tokenizer::from_files({.tokenizer_json = text_of(files, "tokenizer.json").value_or(""),
-                                  .tokenizer_config_json = text_of(files, "tokenizer_config.json"),
-                                  .special_tokens_map_json = text_of(files, "special_tokens_map.json")},
-                                 where);
-}
-
-// The tokenizer that a GGUF file of T5 carries. Errors: kModel.
-T5Tokenizer t5_tokenizer_of(const GgufFields& fields, const std::string& where) {
-  const std::string key = "tokenizer.ggml.";
-  T5Pieces pieces;
-  pieces.tokens = fields.texts(key + "tokens");
-  pieces.scores = fields.numbers<float>(key + "scores");
-  pieces.token_type = fields.numbers<int32_t>(key + "token_type");
-  if (fields.has(key + "precompiled_charsmap")) {
-    for (const int32_t byte : fields.numbers<int32_t>(key + "precompiled_charsmap")) {
-      pieces.precompiled_charsmap += static_cast<char>(byte);
-    }
-  }
-  if (fields.has(key + "add_space_prefix")) pieces.add_space_prefix = fields.flag(key + "add_space_prefix");
-  const auto id = [&](const char* name, int32_t& value) {
-    if (fields.has(key + name)) value = fields.number<int32_t>(key + name);
-  };
-  id("eos_token_id", pieces.eos);
-  id("unknown_token_id", pieces.unknown);
-  id("padding_token_id", pieces.padding);
-  return T5Tokenizer::from_pieces(pieces, where);
-}
-
 }  // namespace
 
 std::string_view part_folder(Part part) { return kPartFolders[static_cast<std::size_t>(part)]; }
@@ -192,7 +125,7 @@ const std::optional<fs::path>& CheckpointPaths::of(Part part) const {
   return kNone;
 }
 
-Checkpoint::Checkpoint() = default;
+Checkpoint::Checkpoint() : tokenizers_(std::make_unique<Tokenizers>()) {}
 Checkpoint::~Checkpoint() = default;
 Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
 
@@ -404,6 +337,14 @@ std::unique_ptr<WeightSource> Checkpoint::weights_for_planning(Part part, Weight
   return in_storage(std::make_unique<PlanSource>(part_dtype(part)), part, storage, loras);
 }
 
+std::string Checkpoint::place_of(Part part, const Param& param) const {
+  const PartFiles* files = part_files(part);
+  if (!files || !files->catalog) return fmt::format("tensor '{}'", param.name);
+  const CatalogSource source(*files->catalog, spelling_of(part, files->names, spelling_sizes()));
+  const std::string name = source.locate(param).name;
+  return fmt::format("{}: tensor '{}'", files->catalog->where(name), printable(name));
+}
+
 std::vector<fs::path> Checkpoint::files(Part part) const {
   const PartFiles* files = part_files(part);
   if (!files) return {};
@@ -412,89 +353,7 @@ std::vector<fs::path> Checkpoint::files(Part part) const {
 }
 
 Tokens Checkpoint::tokenize(const std::string& prompt, int64_t max_text_tokens) const {
-  Tokens tokens;
-  const int64_t clip_length = config_.clip.max_positions;
-  if (dummy_) {
-    const int32_t end = static_cast<int32_t>(config_.clip.vocab_size - 1);
-    tokens.clip = byte_ids(prompt, config_.clip.vocab_size, clip_length, true, end, end);
-    tokens.t5 = byte_ids(prompt, config_.t5.vocab_size, max_text_tokens, false, 1, 0);
-    return tokens;
-  }
-  const std::scoped_lock lock(*tokenizers_mutex_);
-  if (!clip_tokenizer_) clip_tokenizer_ = std::make_unique<ClipTokenizer>(make_clip_tokenizer());
-  if (!t5_tokenizer_) t5_tokenizer_ = std::make_unique<T5Tokenizer>(make_t5_tokenizer());
-  TokenIds clip = clip_tokenizer_->encode(prompt, clip_length);
-  TokenIds t5 = t5_tokenizer_->encode(prompt, max_text_tokens);
-  if (clip.truncated) tokens.notes.push_back(cut_note("CLIP", clip_length));
-  if (t5.truncated) tokens.notes.push_back(cut_note("T5", max_text_tokens));
-  tokens.clip = std::move(clip.ids);
-  tokens.t5 = std::move(t5.ids);
-  return tokens;
-}
-
-std::map<std::string, std::string> Checkpoint::own_tokenizer_files(Part part) const {
-  const PartFiles* files = part_files(part);
-  if (!files || !files->config.empty()) return {};
-  return own_tokenizer(*files, part == Part::kClip ? "tokenizer" : "tokenizer_2");
-}
-
-std::size_t Checkpoint::tokenizer_bytes() const {
-  // Loading them costs 0.3 s, so it is not done for a plan. Measured afterwards, tables and what the heap
-  // keeps are 4.2 to 4.5 times the text that they are read from: 16 MiB for FLUX.1's own of 3.8 MiB.
-  constexpr std::size_t kQuartersPerText = 17;
-  std::size_t bytes = 0, built_in = 0;
-  if (dummy_) return bytes;
-  for (const Part part : {Part::kClip, Part::kT5}) {
-    const auto own = own_tokenizer_files(part);
-    for (const auto& [name, text] : own) bytes += text.size();
-    if (!own.empty()) continue;
-    const fs::path folder = tokenizer_folder(part);
-    if (folder.empty())
-      built_in += part == Part::kClip ? kBuiltInClipTokenizerBytes : kBuiltInT5TokenizerBytes;
-    for (const char* name : {"vocab.json", "merges.txt", "tokenizer.json"}) {
-      if (folder.empty() || (part == Part::kT5 && std::string_view(name) != "tokenizer.json")) continue;
-      std::error_code absent;
-      const std::uintmax_t size = fs::file_size(folder / name, absent);
-      if (!absent) bytes += size;
-    }
-  }
-  return kQuartersPerText * bytes / 4 + built_in;
-}
-
-// Beside the part's folder: "tokenizer", "tokenizer_2". Empty when there is none.
-fs::path Checkpoint::tokenizer_folder(Part part) const {
-  const PartFiles* files = part_files(part);
-  const fs::path beside = files && is_folder(files->where) ? files->where.parent_path() : folder_;
-  const bool may_be_there = diffusers_ || (files && is_folder(files->where));
-  const fs::path folder = beside / (part == Part::kClip ? "tokenizer" : "tokenizer_2");
-  return may_be_there && is_there(folder) ? folder : fs::path();
-}
-
-ClipTokenizer Checkpoint::make_clip_tokenizer() const {
-  if (const auto own = own_tokenizer_files(Part::kClip); !own.empty())
-    return clip_tokenizer_of(own, own_config_place(*part_files(Part::kClip), "tokenizer"));
-  if (const fs::path folder = tokenizer_folder(Part::kClip); !folder.empty())
-    return ClipTokenizer::load(folder);
-  ClipTokenizer tokenizer = ClipTokenizer::built_in();
-  require(tokenizer.vocabulary_size() <= config_.clip.vocab_size, ErrorCode::kModel,
-          "{}: there is no tokenizer, and CLIP's own has {} tokens where this encoder has {}",
-          folder_.string(), tokenizer.vocabulary_size(), config_.clip.vocab_size);
-  return tokenizer;
-}
-
-T5Tokenizer Checkpoint::make_t5_tokenizer() const {
-  if (const auto own = own_tokenizer_files(Part::kT5); !own.empty())
-    return t5_tokenizer_of(own, own_config_place(*part_files(Part::kT5), "tokenizer_2"));
-  if (const fs::path folder = tokenizer_folder(Part::kT5); !folder.empty()) return T5Tokenizer::load(folder);
-  const PartFiles* files = part_files(Part::kT5);
-  const GgufFields* fields = files && files->catalog ? files->catalog->files().at(0)->fields() : nullptr;
-  const bool has_own = fields && fields->has("tokenizer.ggml.tokens");
-  T5Tokenizer tokenizer = has_own ? t5_tokenizer_of(*fields, files->where.string()) : T5Tokenizer::built_in();
-  require(tokenizer.vocabulary_size() <= config_.t5.vocab_size, ErrorCode::kModel,
-          "{}: {} has {} tokens where this encoder has {}", files ? files->where.string() : folder_.string(),
-          has_own ? "its tokenizer" : "there is no tokenizer, and T5's own", tokenizer.vocabulary_size(),
-          config_.t5.vocab_size);
-  return tokenizer;
+  return tokenizers_->tokenize(*this, prompt, max_text_tokens);
 }
 
 void Checkpoint::visit(Part part, const VisitFn& visit) const {

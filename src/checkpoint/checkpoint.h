@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,8 +23,7 @@
 
 namespace darkroom {
 
-class ClipTokenizer;
-class T5Tokenizer;
+class Tokenizers;
 
 struct ModelConfig {
   clip::Config clip;
@@ -108,23 +106,17 @@ class Checkpoint {
                                                      WeightStorage storage = WeightStorage::kAsStored,
                                                      const LoraUses& loras = {}) const;
 
+  // Where a parameter lies, for messages: "FILE: tensor 'NAME'"; its own name for a dummy. Errors: kModel.
+  std::string place_of(Part part, const Param& param) const;
+
   // The files that say what a part computes: config.json, the index and the weight files. None for a dummy.
   // Errors: kModel when there are no weights, or some are missing.
   std::vector<std::filesystem::path> files(Part part) const;
 
-  // Ids as the model sees them: CLIP padded to its positions, T5 padded to max_text_tokens. The tokenizers are
-  // those that lie in the encoders' files, those of the folders beside them in diffusers layout, that of T5's
-  // GGUF file, or else the built-in ones. Errors: kModel when the files are invalid, or the built-in ones do not
-  // fit the encoder.
+  // Ids as the model sees them: CLIP padded to its positions, T5 padded to max_text_tokens. By which tokenizers
+  // says checkpoint/tokenizers.h. Errors: kModel when their files are invalid, or the built-in ones do not fit the
+  // encoder.
   Tokens tokenize(const std::string& prompt, int64_t max_text_tokens) const;
-
-  // The texts of the tokenizer that lies in the file of CLIP or T5 itself (checkpoint/own_config.h), by name.
-  std::map<std::string, std::string> own_tokenizer_files(Part part) const;
-  // The folder of its tokenizer beside an encoder in diffusers layout; empty when there is none.
-  std::filesystem::path tokenizer_folder(Part part) const;
-
-  // About what the tokenizers hold in memory; 0 for a dummy.
-  std::size_t tokenizer_bytes() const;
 
   // Visits every tensor of a part as its model names it, with the shapes of config(). What is bound goes
   // nowhere: this is for counting and listing.
@@ -142,8 +134,6 @@ class Checkpoint {
   void search(Part part, const std::filesystem::path& hub_cache);
   void read_configs();
   std::string why_not(Part part, const PartFiles& files) const;
-  ClipTokenizer make_clip_tokenizer() const;
-  T5Tokenizer make_t5_tokenizer() const;
 
   std::filesystem::path folder_;
   std::string name_;
@@ -155,10 +145,7 @@ class Checkpoint {
   std::array<std::string, 4> missing_;
   std::vector<std::string> notes_;
   std::array<DType, 4> dtypes_{DType::kBF16, DType::kBF16, DType::kBF16, DType::kBF16};
-  // Loaded when first used.
-  mutable std::unique_ptr<std::mutex> tokenizers_mutex_ = std::make_unique<std::mutex>();
-  mutable std::unique_ptr<ClipTokenizer> clip_tokenizer_;
-  mutable std::unique_ptr<T5Tokenizer> t5_tokenizer_;
+  std::unique_ptr<Tokenizers> tokenizers_;
 };
 
 }  // namespace darkroom

@@ -1,4 +1,4 @@
 darkroom_room(checkpoint
-  SOURCES part.cc spellings.cc recognise.cc derive.cc part_files.cc own_config.cc search.cc checkpoint.cc model_folder.cc model_settings.cc
+  SOURCES part.cc spellings.cc recognise.cc derive.cc part_files.cc own_config.cc search.cc tokenizers.cc checkpoint.cc model_folder.cc model_settings.cc
           lora_keys.cc lora.cc lora_dense.cc lora_source.cc
   DEPS models weights text options sampling)

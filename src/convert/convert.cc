@@ -9,12 +9,13 @@
 #include "base/foreign_file.h"
 #include "base/names.h"
 #include "base/new_folder.h"
+#include "checkpoint/tokenizers.h"
 #include "convert/layout.h"
 #include "convert/model_files.h"
 #include "convert/small_files.h"
 #include "convert/tensor_writer.h"
 #include "memory/budget.h"
-#include "weights/quantize.h"
+#include "weights/requantize.h"
 
 namespace darkroom {
 namespace {
@@ -29,9 +30,6 @@ constexpr Named<Layout> kLayouts[] = {
     {Layout::kDiffusers, "diffusers"}, {Layout::kSingle, "single"}, {Layout::kGguf, "gguf"}};
 constexpr Named<Part> kPartNames[] = {
     {Part::kTransformer, "transformer"}, {Part::kClip, "clip"}, {Part::kT5, "t5"}, {Part::kVae, "vae"}};
-
-constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "vocab.json", "merges.txt",
-                                           "tokenizer_config.json", "special_tokens_map.json"};
 
 // Without it a folder is no model, so it comes last.
 constexpr std::string_view kLastFile = "transformer/config.json";
@@ -115,8 +113,27 @@ bool is_of_part(Part part, std::string_view name) {
          (name.starts_with("scheduler/") || name == "model_index.json" || name == "darkroom.json");
 }
 
-// What a folder in diffusers layout of this model holds beside weights, of all parts.
-SmallFiles all_small_files(const Checkpoint& model, const Note& note) {
+// The files of an encoder's tokenizer, in place of what the model's folder may have.
+void take_tokenizer(const Checkpoint& model, Part part, const Note& note, SmallFiles& files) {
+  const std::string name = tokenizer_name(part);
+  const fs::path folder = tokenizer_folder(model, part);
+  if (!folder.empty() && model.is_diffusers() && folder == model.folder() / name) return;
+  std::erase_if(files, [&](const auto& file) { return file.first.starts_with(name + "/"); });
+  if (!folder.empty()) {
+    files.merge(read_small_files(folder.parent_path(), name, note));
+    return;
+  }
+  TokenizerTexts texts = tokenizer_texts(model, part);
+  if (texts.empty() && model.is_dummy()) texts = dummy_tokenizer_texts(model.config(), part);
+  if (texts.empty()) {
+    note(fmt::format("the {} has no tokenizer, and FLUX.1's own has more tokens than it; none is written",
+                     part_title(part)));
+  }
+  for (auto& [file, text] : texts) files[name + "/" + file] = std::move(text);
+}
+
+// What a folder in diffusers layout of these parts of the model holds beside weights.
+SmallFiles all_small_files(const Checkpoint& model, const std::vector<Part>& parts, const Note& note) {
   SmallFiles files;
   SmallFiles configs = config_files(model.config());
   if (model.is_diffusers()) {
@@ -127,20 +144,12 @@ SmallFiles all_small_files(const Checkpoint& model, const Note& note) {
       const std::string name = std::string(part_folder(part)) + "/config.json";
       if (of_part && of_part->config != model.folder() / name) files[name] = configs.at(name);
     }
-  } else {
-    files = std::move(configs);
-    if (const json settings = to_json(model.settings()); !settings.empty())
-      files["darkroom.json"] = settings.dump(2) + "\n";
+  } else if (const json settings = to_json(model.settings()); !settings.empty()) {
+    files["darkroom.json"] = settings.dump(2) + "\n";
   }
-  if (model.is_dummy()) files.merge(dummy_tokenizer_files(model.config()));
-  for (const Part part : {Part::kClip, Part::kT5}) {
-    const std::string folder = part == Part::kClip ? "tokenizer/" : "tokenizer_2/";
-    for (const char* name : kTokenizerFiles) {
-      const fs::path path = model.tokenizer_folder(part) / name;
-      if (!files.contains(folder + name) && path.has_parent_path() && is_there(path))
-        files[folder + name] = read_text_file(path, kMaxSmallFileBytes);
-    }
-    for (const auto& [name, text] : model.own_tokenizer_files(part)) files[folder + name] = text;
+  files.merge(configs);
+  for (const Part part : parts) {
+    if (part == Part::kClip || part == Part::kT5) take_tokenizer(model, part, note, files);
   }
   return files;
 }
@@ -160,11 +169,11 @@ SmallFiles written_small_files(const SmallFiles& all, const LayoutOptions& optio
   return out;
 }
 
-// The files of one tokenizer by their names, unless it is FLUX.1's own.
-json tokenizer_texts(const SmallFiles& all, const std::string& folder) {
-  json out = json::object();
+TokenizerTexts tokenizer_of(const SmallFiles& all, Part part) {
+  TokenizerTexts out;
   for (const char* name : kTokenizerFiles) {
-    if (const auto found = all.find(folder + "/" + name); found != all.end()) out[name] = found->second;
+    if (const auto found = all.find(tokenizer_name(part) + "/" + name); found != all.end())
+      out[name] = found->second;
   }
   return out;
 }
@@ -180,10 +189,13 @@ json about_part(const Checkpoint& model, Part part, const SmallFiles& all) {
     add("scheduler", scheduler_settings(config));
     add("darkroom", to_json(model.settings()));
   }
-  const bool own_clip = config.clip.vocab_size != clip::Config().vocab_size,
-             own_t5 = config.t5.vocab_size != t5::Config().vocab_size;
-  if (part == Part::kClip && own_clip) add("tokenizer", tokenizer_texts(all, "tokenizer"));
-  if (part == Part::kT5 && own_t5) add("tokenizer_2", tokenizer_texts(all, "tokenizer_2"));
+  if (part != Part::kClip && part != Part::kT5) return out;
+  const TokenizerTexts texts = tokenizer_of(all, part);
+  const std::string name = tokenizer_name(part);
+  const bool whole =
+      texts.contains("tokenizer.json") || (part == Part::kClip && texts.contains("vocab.json"));
+  if (whole && !is_built_in_tokenizer(part, texts, (model.folder() / name).string()))
+    add(name.c_str(), texts);
   return out;
 }
 
@@ -281,7 +293,7 @@ void convert(const Checkpoint& model, const ConvertOptions& options, const Conve
   check_out(model, options.out);
   const LayoutOptions layout = layout_options(model, options, note);
   // All that is not weights is in memory before the first tensor is read: nothing of it can fail afterwards.
-  const SmallFiles all_texts = all_small_files(model, note);
+  const SmallFiles all_texts = all_small_files(model, layout.parts, note);
   SmallFiles texts = written_small_files(all_texts, layout);
   for (const std::string& text : model.notes()) note(text);
 
@@ -294,7 +306,7 @@ void convert(const Checkpoint& model, const ConvertOptions& options, const Conve
     const PartSource& source = sources[part] =
         list_tensors(model, part, style.own_names && style.form != WeightStorage::kAsStored);
     targets[part] = plan_targets(source, part, style, model.spelling_sizes());
-    about[part] = about_part(model, part, all_texts);
+    about[part] = layout.layout == Layout::kDiffusers ? json() : about_part(model, part, all_texts);
     part_bytes[part] = bytes_of(targets[part]);
     if (!style.own_names && !source.extras.empty()) {
       note(fmt::format("{} tensor(s) of the {} that darkroom does not use are left out, first {}",
@@ -302,7 +314,8 @@ void convert(const Checkpoint& model, const ConvertOptions& options, const Conve
                        Target{.weight = source.extras[0].stored, .extra = &source.extras[0]}.place()));
     }
   }
-  const std::vector<PlannedFile> files = plan_files(model, layout, std::move(targets), about);
+  const std::vector<PlannedFile> files =
+      plan_files(model, layout, std::move(targets), about, tokenizer_of(all_texts, Part::kT5));
   if (layout.layout == Layout::kDiffusers) texts.merge(index_files(files));
   for (const AbandonedFolder& left : abandoned_folders(options.out)) {
     note(fmt::format("{}: {} left behind by a run that was killed; nothing needs them, remove the folder",
@@ -316,10 +329,7 @@ void convert(const Checkpoint& model, const ConvertOptions& options, const Conve
   for (const PlannedFile& file : files) write_file(file, folder, writer, progress);
   progress.finish();
   if (writer.clamped_tensors() > 0) {
-    const bool f16 = writer.clamped_dtype() == DType::kF16;
-    note(fmt::format("values beyond {0} became {0} in {1} tensor(s), first in {2}; {3} keeps them",
-                     f16 ? kLargestF16 : kLargestF8E4M3, writer.clamped_tensors(), writer.first_clamped(),
-                     f16 ? "bf16" : "fp8-scaled"));
+    note(clamped_note(writer.clamped_dtype(), writer.clamped_tensors(), writer.first_clamped()));
   }
   for (const auto& [name, text] : texts) {
     if (name != kLastFile) folder.write(name, text);

@@ -149,15 +149,20 @@ void set_t5_fields(const t5::Config& c, GgufFields& fields) {
   fields.set("t5encoder.attention.layer_norm_rms_epsilon", c.layer_norm_eps);
 }
 
-void lay_out_gguf(PlannedFile& file, const Checkpoint& model, WeightStorage form,
-                  const nlohmann::json& about) {
+void lay_out_gguf(PlannedFile& file, const Checkpoint& model, WeightStorage form, const nlohmann::json& about,
+                  const TokenizerTexts& t5_tokenizer) {
   const Part part = file.targets.front().part;
   GgufFields fields(file.name);
   fields.set("general.architecture", part == Part::kT5 ? "t5encoder" : "flux");
   fields.set("general.name", model.name());
   fields.set("general.quantization_version", uint32_t{2});
   fields.set("general.file_type", file_type(form, model.part_dtype(part)));
-  if (part == Part::kT5) set_t5_fields(model.config().t5, fields);
+  if (part == Part::kT5) {
+    const t5::Config& config = model.config().t5;
+    set_t5_fields(config, fields);
+    set_t5_tokenizer(t5_tokenizer, config.vocab_size, (model.folder() / tokenizer_name(part)).string(),
+                     fields);
+  }
   fields.set(std::string(kConfigKey), about.dump());
   std::vector<StoredTensor> all = copies_of(file);
   const std::size_t data = lay_out_gguf(all);
@@ -249,7 +254,8 @@ TargetStyle style_of(const Checkpoint& model, const LayoutOptions& options, Part
 
 std::vector<PlannedFile> plan_files(const Checkpoint& model, const LayoutOptions& options,
                                     std::map<Part, std::vector<Target>> targets,
-                                    const std::map<Part, nlohmann::json>& about) {
+                                    const std::map<Part, nlohmann::json>& about,
+                                    const TokenizerTexts& t5_tokenizer) {
   std::vector<PlannedFile> files;
   if (options.layout == Layout::kSingle) {
     PlannedFile& file = files.emplace_back();
@@ -272,7 +278,7 @@ std::vector<PlannedFile> plan_files(const Checkpoint& model, const LayoutOptions
     file.name = gguf_file(part);
     file.targets = std::move(targets[part]);
     if (is_gguf_part(part)) {
-      lay_out_gguf(file, model, style_of(model, options, part).form, about.at(part));
+      lay_out_gguf(file, model, style_of(model, options, part).form, about.at(part), t5_tokenizer);
     } else {
       lay_out_safetensors(file, about.at(part));
     }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/tokenizers.h"
 #include "convert/target.h"
 
 namespace darkroom {
@@ -44,11 +45,12 @@ struct PlannedFile {
 };
 
 // The files of these targets, for all parts that are written. What shapes do not tell goes into the metadata of
-// files of other layouts than diffusers', under kConfigKey: `about` has the fields of each part. Errors: kUsage
+// files of other layouts than diffusers', under kConfigKey: `about` has the fields of each part. GGUF files of T5 get its tokenizer as fields. Errors: kUsage
 // when there would be more files than can be read, or a format cannot hold a tensor.
 std::vector<PlannedFile> plan_files(const Checkpoint& model, const LayoutOptions& options,
                                     std::map<Part, std::vector<Target>> targets,
-                                    const std::map<Part, nlohmann::json>& about);
+                                    const std::map<Part, nlohmann::json>& about,
+                                    const TokenizerTexts& t5_tokenizer);
 
 // NAME.safetensors.index.json of the parts that lie in several files, by its place in the folder.
 std::map<std::string, std::string> index_files(const std::vector<PlannedFile>& files);

@@ -208,12 +208,14 @@ std::map<std::string, std::string> config_files(const ModelConfig& config) {
   return files;
 }
 
-std::map<std::string, std::string> dummy_tokenizer_files(const ModelConfig& config) {
-  return {{"tokenizer/merges.txt", "#version: 0.2\n"},
-          {"tokenizer/vocab.json", clip_vocabulary().dump(2) + "\n"},
-          {"tokenizer/tokenizer_config.json", clip_tokenizer_config(config.clip).dump(2) + "\n"},
-          {"tokenizer_2/tokenizer.json", t5_tokenizer().dump(2) + "\n"},
-          {"tokenizer_2/tokenizer_config.json", t5_tokenizer_config().dump(2) + "\n"}};
+std::map<std::string, std::string> dummy_tokenizer_texts(const ModelConfig& config, Part part) {
+  if (part == Part::kT5) {
+    return {{"tokenizer.json", t5_tokenizer().dump(2) + "\n"},
+            {"tokenizer_config.json", t5_tokenizer_config().dump(2) + "\n"}};
+  }
+  return {{"merges.txt", "#version: 0.2\n"},
+          {"vocab.json", clip_vocabulary().dump(2) + "\n"},
+          {"tokenizer_config.json", clip_tokenizer_config(config.clip).dump(2) + "\n"}};
 }
 
 }  // namespace darkroom

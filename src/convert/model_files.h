@@ -17,7 +17,7 @@ nlohmann::json scheduler_settings(const ModelConfig& config);
 // The content of each config by its place in the folder, "vae/config.json".
 std::map<std::string, std::string> config_files(const ModelConfig& config);
 
-// Tokenizers that know printable ASCII, each character a token.
-std::map<std::string, std::string> dummy_tokenizer_files(const ModelConfig& config);
+// A tokenizer that knows printable ASCII, each character a token, as files of its folder.
+std::map<std::string, std::string> dummy_tokenizer_texts(const ModelConfig& config, Part part);
 
 }  // namespace darkroom

@@ -35,7 +35,7 @@ bool is_small_file(const fs::path& path) {
 }
 
 // Names in one folder of the model, sorted. Folders of such a name are no files.
-std::vector<std::string> list_files(const fs::path& model, const char* folder) {
+std::vector<std::string> list_files(const fs::path& model, const std::string& folder) {
   std::vector<std::string> names;
   std::error_code error, ignored;
   fs::directory_iterator it(model / folder, error);
@@ -63,13 +63,12 @@ std::vector<fs::path> own_folders(const fs::path& model) {
 
 // Where files of a part may be: in the model, and if the part is a link to that of another model, in that
 // one.
-std::vector<fs::path> folders_of(const fs::path& model, const char* part) {
+std::vector<fs::path> folders_of(const fs::path& model, const std::string& part) {
   std::vector<fs::path> out = own_folders(model);
   std::error_code error;
   const fs::path target = fs::canonical(model / part, error);
   const fs::path other = target.parent_path();
-  if (error || *part == '\0' || target.filename() != part || !is_there(other / "model_index.json"))
-    return out;
+  if (error || part.empty() || target.filename() != part || !is_there(other / "model_index.json")) return out;
   out.push_back(target);
   if (const auto hub = hub_snapshot(other)) out.push_back(hub->repository / "blobs");
   return out;
@@ -88,25 +87,38 @@ fs::path resolve(const fs::path& file, const std::vector<fs::path>& allowed) {
   return target;
 }
 
-}  // namespace
+using Texts = std::map<std::string, std::string>;
+using Note = std::function<void(const std::string&)>;
 
-std::map<std::string, std::string> read_small_files(const fs::path& model,
-                                                    const std::function<void(const std::string&)>& note) {
-  std::map<std::string, std::string> files;
-  std::size_t room = kMaxSmallFilesBytes;
-  for (const char* folder : kFolders) {
-    const std::vector<fs::path> allowed = folders_of(model, folder);
-    for (const std::string& name : list_files(model, folder)) {
-      try {
-        std::string text = read_text_file(resolve(model / name, allowed), std::min(room, kMaxSmallFileBytes));
-        room -= text.size();
-        files[name] = std::move(text);
-      } catch (const Error& e) {
-        if (std::ranges::find(kNeeded, name) != std::end(kNeeded)) throw;
-        note(fmt::format("{}; it is left out", e.what()));
-      }
+// Adds those of one folder; `room` is what all may still have.
+void read_folder(const fs::path& model, const std::string& folder, const Note& note, std::size_t& room,
+                 Texts& files) {
+  const std::vector<fs::path> allowed = folders_of(model, folder);
+  for (const std::string& name : list_files(model, folder)) {
+    try {
+      std::string text = read_text_file(resolve(model / name, allowed), std::min(room, kMaxSmallFileBytes));
+      room -= text.size();
+      files[name] = std::move(text);
+    } catch (const Error& e) {
+      if (std::ranges::find(kNeeded, name) != std::end(kNeeded)) throw;
+      note(fmt::format("{}; it is left out", e.what()));
     }
   }
+}
+
+}  // namespace
+
+Texts read_small_files(const fs::path& model, const Note& note) {
+  Texts files;
+  std::size_t room = kMaxSmallFilesBytes;
+  for (const char* folder : kFolders) read_folder(model, folder, note, room, files);
+  return files;
+}
+
+Texts read_small_files(const fs::path& model, const std::string& folder, const Note& note) {
+  Texts files;
+  std::size_t room = kMaxSmallFilesBytes;
+  read_folder(model, folder, note, room, files);
   return files;
 }
 

@@ -20,5 +20,9 @@ inline constexpr std::size_t kMaxSmallFilesBytes = 256 << 20;  // of all
 // that the model cannot do without, and for a folder that cannot be listed.
 std::map<std::string, std::string> read_small_files(const std::filesystem::path& model,
                                                     const std::function<void(const std::string&)>& note);
+// The same of one of its folders.
+std::map<std::string, std::string> read_small_files(const std::filesystem::path& model,
+                                                    const std::string& folder,
+                                                    const std::function<void(const std::string&)>& note);
 
 }  // namespace darkroom

@@ -267,6 +267,7 @@ void DenoisePhase::velocities(std::span<const float> x, int level, int number, c
   for (std::size_t i = 0; i < out.size(); ++i) {
     const Tensor modulation = guides_[i].modulation.slice_rows(level, 1);
     ops::download(ctx_, flux::project(ctx_, config_, weights_, modulation, pass.hidden[i]), out[i]);
+    if (hooks.on_answer) hooks.on_answer(number, out[i]);
   }
 }
 

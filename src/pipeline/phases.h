@@ -58,6 +58,8 @@ PictureMoments encode_picture(const Context& ctx, const ModelConfig& config, Wei
 // What denoising tells while it runs; may be empty.
 struct DenoiseHooks {
   std::function<void(int pass, int block, int blocks)> on_block;  // `block` of `blocks` finished in this pass
+  // The transformer's answer of this pass, under one prompt.
+  std::function<void(int pass, std::span<const float> velocity)> on_answer = {};
   // What a step, counted from 0, begins with: its latents, packed, and their guided velocity at sigma.
   std::function<void(int step, std::span<const float> latents, float sigma, std::span<const float> velocity)>
       on_velocity = {};

@@ -4,9 +4,11 @@
 #include <chrono>
 #include <initializer_list>
 
+#include "base/error.h"
 #include "base/version.h"
 #include "image/sheet.h"
 #include "memory/peak.h"
+#include "pipeline/finite.h"
 #include "pipeline/latents_file.h"
 #include "pipeline/phases.h"
 #include "pipeline/source_picture.h"
@@ -76,6 +78,16 @@ class Run {
   Recipe recipe_of(uint64_t seed) const;
   Picture sheet_picture(Image image) const;
 
+  // `what` they are. Errors: kModel for weights that are not finite, else kFailure.
+  void require_finite(std::span<const float> values, Part part, const std::string& what,
+                      bool vae_encoder = false) const {
+    if (all_finite(values)) return;
+    check_weights(model_, part, what, cancel_, vae_encoder);
+    fail(ErrorCode::kFailure,
+         "{} is not finite, although the weights are; it may overflow in this precision{}: try --precision "
+         "f32",
+         what, job_.loras.empty() ? "" : ", or by the strength of a LoRA");
+  }
   std::unique_ptr<WeightSource> weights_of(Part part) const {
     return model_.open_weights(part, job_.weights, uses_of(job_.loras));
   }
@@ -152,6 +164,8 @@ void Run::encode_source() {
                        source_pixels(picture_->image), plan_.encode_strips, scratch_ ? &*scratch_ : nullptr);
     peak_.look();  // while the workspace is there
   }
+  for (const auto* moments : {&source_.mean, &source_.deviation})
+    require_finite(*moments, Part::kVae, "the output of the VAE's encoder", true);
   end();
 }
 
@@ -201,6 +215,8 @@ std::vector<Conditioning> Run::encode(const std::vector<Tokens>& texts) {
     states = encode_t5(space.ctx, config, *weights_of(Part::kT5), t5_ids);
     peak_.look();
   }
+  for (const auto& values : pooled) require_finite(values, Part::kClip, "the output of CLIP");
+  for (const auto& values : states) require_finite(values, Part::kT5, "the output of T5");
   std::vector<Conditioning> prompts;
   for (std::size_t i = 0; i < pooled.size(); ++i)
     prompts.push_back({std::move(pooled[i]), std::move(states[i])});
@@ -265,6 +281,11 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
     progress_.blocks = blocks;
     report(false);
   };
+  hooks.on_answer = [&](int pass, std::span<const float> velocity) {
+    if (!all_finite(velocity))
+      require_finite(velocity, Part::kTransformer,
+                     fmt::format("the transformer's output in pass {}", pass + 1));
+  };
   preview_with(hooks);
   std::vector<Denoised> waiting;
   begin(Phase::kModulate);
@@ -291,6 +312,8 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
     progress_.passes = denoised.passes.made;
     progress_.skipped_passes = denoised.passes.skipped;
     end_with_totals();
+    // All of them have been read by now.
+    if (const std::string text = weights->note(); index == 0 && !text.empty()) note(text);
     if (plan_.decode_beside_denoise) {
       decode(index, std::move(denoised));
     } else {
@@ -331,11 +354,14 @@ void Run::decode(int index, Denoised denoised) {
   picture.latent_tokens = job_.image_tokens();
   picture.latent_channels = model_.config().transformer.in_channels;
   begin(Phase::kDecode);
-  {
+  try {
     Workspace space(backend_, plan_.phase(Phase::kDecode).activation_bytes, job_.precision, cancel_);
     picture.image = darkroom::decode(space.ctx, model_.config(), *model_.open_weights(Part::kVae), job_,
                                      picture.latents, plan_.strips, scratch_ ? &*scratch_ : nullptr);
     peak_.look();
+  } catch (const Error& e) {
+    if (e.code() == ErrorCode::kFailure) check_weights(model_, Part::kVae, "the decoder's output", cancel_);
+    throw;
   }
   end();
   picture.recipe = recipe_of(seed);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "checkpoint/lora_source.h"
+#include "checkpoint/tokenizers.h"
 #include "memory/budget.h"
 #include "pipeline/host_bytes.h"
 #include "pipeline/phases.h"
@@ -282,7 +283,7 @@ Draft draft_plan(const Inputs& in) {
   const Checkpoint& model = in.model;
   Draft draft;
   Plan& plan = draft.plan;
-  plan.process_bytes = kProgramBytes + model.tokenizer_bytes() + in.machine.workspace.bytes;
+  plan.process_bytes = kProgramBytes + tokenizer_bytes(model) + in.machine.workspace.bytes;
   for (const JobLora& lora : in.job.loras) plan.process_bytes += lora.use.lora->header_bytes();
   plan.automatic = !in.job.budget_bytes;
   plan.budget_bytes =

@@ -1,7 +1,7 @@
 darkroom_room(pipeline
   SOURCES preview.cc prompt_words.cc request.cc phases.cc embeddings.cc host_bytes.cc
           plan.cc decide.cc pipeline.cc
-          loras.cc lora_info.cc latents_file.cc source_picture.cc inspect.cc
+          finite.cc loras.cc lora_info.cc latents_file.cc source_picture.cc inspect.cc
   DEPS checkpoint memory cache models options sampling image text backends/dry_run)
 
 # Cached embeddings are those of one state of the code: a kernel that adds in another order gives other bytes.

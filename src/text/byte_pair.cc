@@ -111,6 +111,17 @@ BytePairModel BytePairModel::from_json(const json& model, const std::string& pat
   return out;
 }
 
+std::vector<std::string> byte_pieces() {
+  const auto alphabet = byte_alphabet();
+  std::vector<std::string> out;
+  for (const bool printable_bytes : {true, false}) {
+    for (char32_t byte = 0; byte < 256; ++byte) {
+      if (is_printable_latin1(byte) == printable_bytes) out.push_back(alphabet[byte]);
+    }
+  }
+  return out;
+}
+
 BytePairModel BytePairModel::from_merges(const std::vector<std::pair<uint16_t, uint16_t>>& merges) {
   BytePairModel out;
   int32_t id = 0;

@@ -13,6 +13,9 @@
 
 namespace darkroom {
 
+// The 256 characters that spell bytes, in the order of the ids that GPT-2 and CLIP give them.
+std::vector<std::string> byte_pieces();
+
 // Immutable; reading is thread-safe.
 class BytePairModel {
  public:

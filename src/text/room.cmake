@@ -1,6 +1,6 @@
 darkroom_room(text
   SOURCES unicode.cc unicode_tables.cc piece_trie.cc added_tokens.cc token_settings.cc byte_pair.cc clip_tokenizer.cc
-          base64.cc charsmap.cc unigram.cc t5_tokenizer.cc built_in.cc
+          base64.cc charsmap.cc unigram.cc t5_pieces.cc t5_tokenizer.cc built_in.cc tokenizer_files.cc
   DEPS base LIBS ZLIB::ZLIB)
 
 # The vocabularies are part of the library, so that a program is one file.

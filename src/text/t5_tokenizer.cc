@@ -9,7 +9,6 @@
 #include "base/printable.h"
 #include "base/utf8.h"
 #include "text/base64.h"
-#include "text/built_in.h"
 #include "text/token_settings.h"
 #include "text/unicode.h"
 
@@ -21,7 +20,6 @@ namespace {
 
 constexpr std::size_t kMaxFileBytes = 16 << 20;  // the real file has 2.4 MB
 constexpr int64_t kMaxTokens = 1'000'000;
-constexpr std::size_t kMaxPieces = 1 << 20, kSentinels = 100;
 constexpr int32_t kUnknown = 2;                          // fixed in the reference, whatever the file says
 constexpr std::string_view kWordStart = "\xE2\x96\x81";  // U+2581
 
@@ -36,8 +34,8 @@ UnigramModel read_model(const json& document, const std::string& where) {
   return UnigramModel(vocabulary, kUnknown, where);
 }
 
-// The character map of the first Precompiled step of the normaliser, if there is one.
-Charsmap read_charsmap(const json& document, const std::string& where) {
+// The bytes of the character map of the first Precompiled step of the normaliser, if there is one.
+std::optional<std::string> read_charsmap(const json& document, const std::string& where) {
   const auto normalizer = document.find("normalizer");
   if (normalizer == document.end() || normalizer->is_null()) return {};
   const bool sequence = JsonFields(*normalizer, where).text("type", "") == "Sequence";
@@ -48,7 +46,7 @@ Charsmap read_charsmap(const json& document, const std::string& where) {
   for (const json& step : steps) {
     const JsonFields fields(step, where);
     if (fields.text("type", "") != "Precompiled" || !fields.has("precompiled_charsmap")) continue;
-    return Charsmap(decode_base64(fields.text("precompiled_charsmap", ""), where), where);
+    return decode_base64(fields.text("precompiled_charsmap", ""), where);
   }
   return {};
 }
@@ -61,46 +59,17 @@ std::vector<std::string> sentinels(const json& config, const std::string& where)
   return out;
 }
 
-void check_pieces(const T5Pieces& pieces, const std::string& where) {
-  const std::size_t count = pieces.tokens.size();
-  require(
-      count >= 1 && count <= kMaxPieces && pieces.scores.size() == count && pieces.token_type.size() == count,
-      ErrorCode::kModel, "{}: {} tokens, {} scores and {} types, expected as many of each, 1 to {}", where,
-      count, pieces.scores.size(), pieces.token_type.size(), kMaxPieces);
-  require(pieces.add_space_prefix, ErrorCode::kModel,
-          "{}: add_space_prefix is false, and T5 puts a space in front of each text", where);
-  for (std::size_t i = 0; i < count; ++i) {
-    const int32_t type = pieces.token_type[i];
-    require(type >= T5Pieces::kNormal && type <= T5Pieces::kUnused, ErrorCode::kModel,
-            "{}: token {} has the type {}, T5's have 1 to 5", where, i, type);
-    if (type != T5Pieces::kUnused && !is_valid_utf8(pieces.tokens[i])) {
-      fail(ErrorCode::kModel, "{}: token {}, '{}', is not valid UTF-8", where, i,
-           printable(pieces.tokens[i], 40));
-    }
-    require(type != T5Pieces::kUnknown || static_cast<int64_t>(i) == pieces.unknown, ErrorCode::kModel,
-            "{}: token {} is of the unknown type, and the unknown token's id is {}", where, i,
-            pieces.unknown);
-  }
-  for (const auto& [name, id] : {std::pair("end", pieces.eos), std::pair("unknown", pieces.unknown),
-                                 std::pair("padding", pieces.padding)}) {
-    const bool is_piece = id >= 0 && static_cast<std::size_t>(id) < count &&
-                          pieces.token_type[static_cast<std::size_t>(id)] != T5Pieces::kUnused;
-    require(is_piece, ErrorCode::kModel, "{}: the {} token has the id {}, which is none of the {} tokens",
-            where, name, id, count);
-  }
-}
-
-// The sentinels in the order of their ids: the last one comes first. None where the vocabulary has its own,
-// or no room for them behind its last piece, whose id plus one is `end`.
-std::vector<std::string> missing_sentinels(const T5Pieces& pieces, std::size_t end) {
-  std::vector<std::string> out;
-  if (pieces.tokens.size() - end < kSentinels) return out;
-  for (std::size_t i = 0; i < end; ++i) {
-    const bool used = pieces.token_type[i] != T5Pieces::kUnused;
-    if (used && pieces.tokens[i].starts_with("<extra_id_")) return out;
-  }
-  for (std::size_t i = kSentinels; i-- > 0;) out.push_back(fmt::format("<extra_id_{}>", i));
-  return out;
+TokenSettings read_settings(const T5TokenizerFiles& files, const json& document, const UnigramModel& model,
+                            const std::filesystem::path& where) {
+  const auto config = parse_optional(files.tokenizer_config_json, where / "tokenizer_config.json");
+  const auto map = parse_optional(files.special_tokens_map_json, where / "special_tokens_map.json");
+  return read_token_settings(
+      {.tokenizer_config = config ? &*config : nullptr,
+       .special_tokens_map = map ? &*map : nullptr,
+       .tokenizer_json = &document},
+      {.bos = "", .eos = "</s>", .unk = "<unk>", .pad = "<pad>"},
+      sentinels(config ? *config : json::object(), (where / "tokenizer_config.json").string()), model.size(),
+      [&](std::string_view piece) { return model.find(piece); }, where);
 }
 
 }  // namespace
@@ -118,18 +87,11 @@ T5Tokenizer T5Tokenizer::from_files(const T5TokenizerFiles& files, const std::fi
   const json document = parse_json(files.tokenizer_json, path);
   T5Tokenizer out;
   out.model_ = read_model(document, path);
-  out.charsmap_ = read_charsmap(document, path);
+  if (const auto map = read_charsmap(document, path)) out.charsmap_ = Charsmap(*map, path);
 
-  const auto config = parse_optional(files.tokenizer_config_json, where / "tokenizer_config.json");
-  const auto map = parse_optional(files.special_tokens_map_json, where / "special_tokens_map.json");
-  const std::string settings_path = config ? (where / "tokenizer_config.json").string() : path;
-  const TokenSettings settings = read_token_settings(
-      {.tokenizer_config = config ? &*config : nullptr,
-       .special_tokens_map = map ? &*map : nullptr,
-       .tokenizer_json = &document},
-      {.bos = "", .eos = "</s>", .unk = "<unk>", .pad = "<pad>"},
-      sentinels(config ? *config : json::object(), (where / "tokenizer_config.json").string()),
-      out.model_.size(), [&](std::string_view piece) { return out.model_.find(piece); }, where);
+  const TokenSettings settings = read_settings(files, document, out.model_, where);
+  const std::string settings_path =
+      files.tokenizer_config_json ? (where / "tokenizer_config.json").string() : path;
   std::vector<AddedToken> normalized = settings.normalized;
   out.raw_tokens_ = AddedTokenFinder(settings.raw, settings_path);
   for (AddedToken& token : normalized) {
@@ -152,13 +114,47 @@ T5Tokenizer T5Tokenizer::from_files(const T5TokenizerFiles& files, const std::fi
   return out;
 }
 
-T5Tokenizer T5Tokenizer::from_pieces(const T5Pieces& pieces, const std::string& where) {
-  check_pieces(pieces, where);
+T5Pieces T5Tokenizer::pieces_of(const T5TokenizerFiles& files, const std::filesystem::path& where) {
+  const std::string path = (where / "tokenizer.json").string();
+  const json document = parse_json(files.tokenizer_json, path);
+  const T5Tokenizer checked = from_files(files, where);
+  T5Pieces out;
+  for (const json& piece : document["model"]["vocab"]) {
+    const auto& token = piece[0].get_ref<const std::string&>();
+    // No word has a space in it, so such a piece takes an id and nothing more.
+    const bool used = token.find(' ') == token.npos;
+    out.add(token, piece[1].get<float>(), used ? T5Pieces::kNormal : T5Pieces::kUnused);
+  }
+  const TokenSettings settings = read_settings(files, document, checked.model_, where);
+  while (out.size() < static_cast<std::size_t>(settings.vocabulary_size))
+    out.add(fmt::format("[PAD{}]", out.size()), T5Pieces::kUnusedScore, T5Pieces::kUnused);
+  out.eos = checked.eos_;
+  out.padding = checked.pad_;
+  out.unknown = kUnknown;
+  for (const auto* added : {&settings.raw, &settings.normalized}) {
+    for (const AddedToken& token : *added) {
+      const auto id = static_cast<std::size_t>(token.id);
+      out.tokens[id] = token.content;
+      out.scores[id] = T5Pieces::kUserDefinedScore;
+      out.token_type[id] = T5Pieces::kUserDefined;
+    }
+  }
+  for (const int32_t special : {out.eos, out.padding, out.unknown}) {
+    const auto id = static_cast<std::size_t>(special);
+    out.scores[id] = document["model"]["vocab"][id][1].get<float>();
+    out.token_type[id] = special == kUnknown ? T5Pieces::kUnknown : T5Pieces::kControl;
+  }
+  out.precompiled_charsmap = read_charsmap(document, path).value_or("");
+  check_pieces(out, path);
+  return out;
+}
+
+T5Tokenizer T5Tokenizer::from_pieces(const T5Pieces& given, const std::string& where) {
+  const T5Pieces pieces = with_sentinels(given, where);
   std::vector<UnigramModel::Piece> model;
   std::vector<AddedToken> added;
-  model.reserve(pieces.tokens.size());
-  std::size_t end = 0;
-  for (std::size_t id = 0; id < pieces.tokens.size(); ++id) {
+  model.reserve(pieces.size());
+  for (std::size_t id = 0; id < pieces.size(); ++id) {
     const int32_t type = pieces.token_type[id];
     const auto is = [&](int32_t special) { return static_cast<int64_t>(id) == special; };
     const bool used = type != T5Pieces::kUnused;
@@ -166,15 +162,9 @@ T5Tokenizer T5Tokenizer::from_pieces(const T5Pieces& pieces, const std::string& 
     const double score = type == T5Pieces::kUserDefined ? 0.0 : double{pieces.scores[id]};
     model.push_back({.text = pieces.tokens[id], .score = score, .used = used});
     if (!used) continue;
-    end = id + 1;
     if (type != T5Pieces::kNormal || is(pieces.eos) || is(pieces.unknown) || is(pieces.padding)) {
       added.push_back({.content = pieces.tokens[id], .id = static_cast<int32_t>(id)});
     }
-  }
-  const std::vector<std::string> sentinels = missing_sentinels(pieces, end);
-  for (const std::string& sentinel : sentinels) {
-    model[end] = {.text = sentinel};
-    added.push_back({.content = sentinel, .id = static_cast<int32_t>(end++)});
   }
   T5Tokenizer out;
   out.model_ = UnigramModel(model, pieces.unknown, where);
@@ -182,27 +172,11 @@ T5Tokenizer T5Tokenizer::from_pieces(const T5Pieces& pieces, const std::string& 
   out.raw_tokens_ = AddedTokenFinder(std::move(added), where);
   out.eos_ = pieces.eos;
   out.pad_ = pieces.padding;
-  out.vocabulary_size_ = static_cast<int32_t>(end);
+  out.vocabulary_size_ = static_cast<int32_t>(pieces.size());
   return out;
 }
 
-T5Tokenizer T5Tokenizer::built_in() {
-  BuiltInPieces data = built_in_t5_pieces();
-  T5Pieces pieces;
-  pieces.tokens = std::move(data.texts);
-  pieces.scores = std::move(data.scores);
-  pieces.precompiled_charsmap = std::move(data.charsmap);
-  pieces.token_type.resize(pieces.tokens.size(), T5Pieces::kNormal);
-  pieces.token_type[static_cast<std::size_t>(pieces.unknown)] = T5Pieces::kUnknown;
-  for (const int32_t id : {pieces.eos, pieces.padding}) {
-    pieces.token_type[static_cast<std::size_t>(id)] = T5Pieces::kControl;
-  }
-  const std::size_t count = pieces.tokens.size() + kSentinels;
-  pieces.tokens.resize(count);
-  pieces.scores.resize(count);
-  pieces.token_type.resize(count, T5Pieces::kUnused);
-  return from_pieces(pieces, "T5 tokenizer");
-}
+T5Tokenizer T5Tokenizer::built_in() { return from_pieces(built_in_t5(), "T5 tokenizer"); }
 
 TokenIds T5Tokenizer::encode(const std::string& prompt, int64_t max_tokens) const {
   require(max_tokens >= 1 && max_tokens <= kMaxTokens, ErrorCode::kUsage,

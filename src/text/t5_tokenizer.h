@@ -14,6 +14,7 @@
 
 #include "text/added_tokens.h"
 #include "text/charsmap.h"
+#include "text/t5_pieces.h"
 #include "text/token_ids.h"
 #include "text/unigram.h"
 
@@ -26,19 +27,6 @@ struct T5TokenizerFiles {
   std::optional<std::string> special_tokens_map_json;
 };
 
-// A T5 vocabulary as GGUF files carry it, by the names that follow tokenizer.ggml there. The index of a piece
-// is its id.
-struct T5Pieces {
-  enum Type : int32_t { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
-
-  std::vector<std::string> tokens;
-  std::vector<float> scores;
-  std::vector<int32_t> token_type;
-  std::string precompiled_charsmap = {};  // its bytes; empty: texts stay as they are
-  bool add_space_prefix = true;
-  int32_t eos = 1, unknown = 2, padding = 0;
-};
-
 // Movable and copyable; encode() may be called from several threads at once.
 class T5Tokenizer {
  public:
@@ -47,12 +35,13 @@ class T5Tokenizer {
   // The same from memory; `where` is the name of the folder in messages.
   static T5Tokenizer from_files(const T5TokenizerFiles& files, const std::filesystem::path& where);
   // Gives the ids of the tokenizer_2 folder that the same vocabulary would have. All pieces but normal ones
-  // are looked for in the prompt as it is; unused ones pad the embedding and are no pieces. T5's 100
-  // sentinels <extra_id_N> take the first unused ids at the end, where there is room and the file has none of
-  // its own. `remove_extra_whitespaces` plays no part: no piece goes over a space. Errors: kModel with
-  // `where`: lists of different lengths, types that T5 has not, pieces twice, special ids that are no pieces,
-  // and what UnigramModel and Charsmap refuse.
+  // are looked for in the prompt as it is; unused ones pad the embedding and are no pieces, but see
+  // with_sentinels(). `remove_extra_whitespaces` plays no part: no piece goes over a space. Errors: kModel with
+  // `where`: what check_pieces(), UnigramModel and Charsmap refuse.
   static T5Tokenizer from_pieces(const T5Pieces& pieces, const std::string& where);
+  // The other way round, for a GGUF file. Added tokens are user-defined pieces, which know no flags, and scores
+  // are rounded to f32: what T5's own files say stays as it is. Errors: as from_files().
+  static T5Pieces pieces_of(const T5TokenizerFiles& files, const std::filesystem::path& where);
   // Google's, which all FLUX.1 models have; it is part of the library, for models that come without one.
   static T5Tokenizer built_in();
 

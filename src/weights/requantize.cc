@@ -103,4 +103,10 @@ std::size_t requantize_bytes(const Tensor& stored) {
   return static_cast<std::size_t>(rows * stored.cols()) * sizeof(float);
 }
 
+std::string clamped_note(DType dtype, std::size_t tensors, const std::string& place) {
+  const bool f16 = dtype == DType::kF16;
+  return fmt::format("values beyond {0} became {0} in {1} tensor(s), first in {2}; {3} keeps them",
+                     limit_of(dtype, false), tensors, place, f16 ? "bf16" : "fp8-scaled");
+}
+
 }  // namespace darkroom

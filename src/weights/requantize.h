@@ -37,4 +37,7 @@ bool requantize(const Requantization& work, std::span<float> scales);
 // What one thread allocates meanwhile for a matrix stored like this.
 std::size_t requantize_bytes(const Tensor& stored);
 
+// "values beyond 65504 became 65504 in 2 tensor(s), first in PLACE; bf16 keeps them", for f16 and plain f8.
+std::string clamped_note(DType dtype, std::size_t tensors, const std::string& place);
+
 }  // namespace darkroom

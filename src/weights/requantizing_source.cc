@@ -51,13 +51,21 @@ void RequantizingSource::read(const Param& param, std::span<std::byte> out) {
   }
   base_->read(param, {staging_.data(), bytes});
   from.lay_into(staging_.data());
-  requantize({.place = fmt::format("'{}' as {}", param.name, storage_name(storage_)),
-              .shape = from.shape,
-              .dtype = to.dtype,
-              .run_rows = from.rows(),
-              .read = [&](int64_t first, int64_t count) { return from.slice_rows(first, count); },
-              .room = [&](int64_t first, int64_t count) { return to.slice_rows(first, count); }},
-             own);
+  const bool clamps =
+      requantize({.place = fmt::format("'{}' as {}", param.name, storage_name(storage_)),
+                  .shape = from.shape,
+                  .dtype = to.dtype,
+                  .run_rows = from.rows(),
+                  .read = [&](int64_t first, int64_t count) { return from.slice_rows(first, count); },
+                  .room = [&](int64_t first, int64_t count) { return to.slice_rows(first, count); }},
+                 own);
+  if (clamps) clamped_.insert(param.name);
+}
+
+std::string RequantizingSource::note() {
+  const std::lock_guard lock(mutex_);
+  return clamped_.empty() ? std::string()
+                          : clamped_note(storage_dtype(storage_), clamped_.size(), *clamped_.begin());
 }
 
 std::size_t RequantizingSource::staging_bytes(const Param& param) {

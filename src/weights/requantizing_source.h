@@ -6,6 +6,8 @@
 
 #include <memory>
 #include <mutex>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "weights/source.h"
@@ -26,13 +28,16 @@ class RequantizingSource : public WeightSource {
   void read(const Param& param, std::span<std::byte> out) override;
   std::size_t staging_bytes(const Param& param) override;
   std::optional<LoraParams> lora_of(const Param& param) override { return base_->lora_of(param); }
+  // Which matrices have values beyond the largest of the storage, which they became.
+  std::string note() override;
 
  private:
   bool changes(const Param& param, const Tensor& stored) const;
   std::unique_ptr<WeightSource> base_;
   WeightStorage storage_;
   std::mutex mutex_;
-  Buffer staging_;  // a matrix as `base` has it; stays, as large as the largest so far
+  std::set<std::string> clamped_;  // names
+  Buffer staging_;                 // a matrix as `base` has it; stays, as large as the largest so far
 };
 
 }  // namespace darkroom

@@ -42,6 +42,8 @@ class WeightSource {
   virtual std::vector<float> read_scales(const Param& param);
   // Memory that read() takes for this parameter beside `out`, and may keep.
   virtual std::size_t staging_bytes(const Param&) { return 0; }
+  // What the user should know of what has been read; empty: nothing.
+  virtual std::string note() { return {}; }
   // What lies beside this parameter; nothing unless it is a matrix and the source has a LoRA for it.
   virtual std::optional<LoraParams> lora_of(const Param&) { return std::nullopt; }
 };

@@ -290,7 +290,7 @@ TEST_F(Convert, AMatrixLargerThanMemoryPassesThroughInBlocks) {
   }
 }
 
-TEST_F(Convert, ValuesBeyondF8AreClampedAndSaid) {
+TEST_F(Convert, ValuesBeyondTheKindAreClampedAndSaid) {
   std::vector<std::string> notes;
   make_large_model(folder_ / "large", 8, 8);
   const fs::path file = folder_ / "large/transformer/diffusion_pytorch_model.safetensors";
@@ -313,6 +313,16 @@ TEST_F(Convert, ValuesBeyondF8AreClampedAndSaid) {
   notes.clear();
   convert(folder_ / "large", {.out = out("s"), .weights = "fp8-scaled"}, listeners);
   EXPECT_TRUE(notes.empty());
+  const BFloat16 more = to_bfloat16(-70'000);
+  const int again = ::open(file.c_str(), O_WRONLY);
+  pwrite_all(again, &more, 2, offset);
+  ::close(again);
+  convert(folder_ / "large", {.out = out("f16"), .weights = "f16"}, listeners);
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_TRUE(notes[0].starts_with("values beyond 65504 became 65504 in 1 tensor(s), first in ")) << notes[0];
+  EXPECT_TRUE(notes[0].ends_with("; bf16 keeps them")) << notes[0];
+  const OwnedTensor half = Catalog(out("f16") / "transformer").load(kLargeName).value();
+  EXPECT_EQ(to_float(half.tensor.row<Float16>(0)[0]), -65504.0f);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 darkroom_test(pipeline_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/parity_test.cc ${CMAKE_CURRENT_LIST_DIR}/request_test.cc
   ${CMAKE_CURRENT_LIST_DIR}/embeddings_test.cc ${CMAKE_CURRENT_LIST_DIR}/settings_test.cc ${CMAKE_CURRENT_LIST_DIR}/model_folder_test.cc
   ${CMAKE_CURRENT_LIST_DIR}/source_picture_test.cc ${CMAKE_CURRENT_LIST_DIR}/stored_test.cc
-  ${CMAKE_CURRENT_LIST_DIR}/preview_test.cc
+  ${CMAKE_CURRENT_LIST_DIR}/preview_test.cc ${CMAKE_CURRENT_LIST_DIR}/finite_test.cc
   DEPS pipeline backends SHARDS 6)
 darkroom_test(lora_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/lora_test.cc DEPS pipeline backends SHARDS 2 LABELS sanitize)
 # A program of its own each: the resident set of other tests would count.
