@@ -19,7 +19,7 @@ namespace {
 struct ConvertOptions {
   ModelOptions model;
   std::optional<std::string> out, layout, parts, weights, text_weights, shard_size;
-  Settings settings;  // its LoRAs
+  Settings settings = Settings::object();  // its LoRAs
   EngineOptions engine;
   bool quiet = false;
 };
@@ -46,7 +46,9 @@ void add_flags(Arguments& arguments, ConvertOptions& options) {
   arguments.add_text(
       {"--text-weights", "KIND", "Of the text encoders; the same kinds", "bf16; as-stored if --weights is"},
       options.text_weights);
-  add_request_flag(arguments, options.settings, "loras");
+  arguments.add_repeated(
+      {"--lora", "FILE[:S]", "Add this LoRA, S times, to the weights; may be repeated", "S 1"},
+      option_reader(options.settings, "loras"));
   arguments.add_text({"--shard-size", "SIZE", "At most so much in a file of a folder, such as 2GiB", "5GB"},
                      options.shard_size);
   arguments.add_switch("-q,--quiet", options.quiet, "Nothing on standard error but errors");
