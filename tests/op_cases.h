@@ -149,8 +149,12 @@ class Operands {
   // The 8-bit value whose magnitude is nearest below: magnitudes rise with their bits.
   template <typename T>
   static T nearest(float value, uint8_t largest) {
-    uint8_t bits = 0;
-    while (bits < largest && to_float(T{static_cast<uint8_t>(bits + 1)}) <= std::fabs(value)) ++bits;
+    int bits = 0, last = largest;
+    while (bits < last) {
+      const int middle = (bits + last + 1) / 2;
+      const bool below = to_float(T{static_cast<uint8_t>(middle)}) <= std::fabs(value);
+      (below ? bits : last) = below ? middle : middle - 1;
+    }
     return T{static_cast<uint8_t>(bits | (value < 0 ? 0x80 : 0))};
   }
 

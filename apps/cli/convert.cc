@@ -10,6 +10,7 @@
 #include "model_choice.h"
 #include "output_name.h"
 #include "progress.h"
+#include "request_flags.h"
 #include "text.h"
 
 namespace cli {
@@ -18,6 +19,7 @@ namespace {
 struct ConvertOptions {
   ModelOptions model;
   std::optional<std::string> out, layout, parts, weights, text_weights, shard_size;
+  Settings settings = Settings::object();  // its LoRAs
   EngineOptions engine;
   bool quiet = false;
 };
@@ -38,11 +40,15 @@ void add_flags(Arguments& arguments, ConvertOptions& options) {
   arguments.add_text(
       {"--weights", "KIND",
        "Of the transformer: as-stored, bf16, f16, fp8, fp8-scaled, int8; for gguf also q8_0, q6_k, "
-       "q5_k, q4_k, q3_k, q2_k, q5_1, q5_0, q4_1, q4_0"},
+       "q5_k, q4_k, q3_k, q2_k, q5_1, q5_0, q4_1, q4_0",
+       "as-stored where another flag says what changes"},
       options.weights);
   arguments.add_text(
       {"--text-weights", "KIND", "Of the text encoders; the same kinds", "bf16; as-stored if --weights is"},
       options.text_weights);
+  arguments.add_repeated(
+      {"--lora", "FILE[:S]", "Add this LoRA, S times, to the weights; may be repeated", "S 1"},
+      option_reader(options.settings, "loras"));
   arguments.add_text({"--shard-size", "SIZE", "At most so much in a file of a folder, such as 2GiB", "5GB"},
                      options.shard_size);
   arguments.add_switch("-q,--quiet", options.quiet, "Nothing on standard error but errors");
@@ -61,7 +67,8 @@ void settle(ConvertOptions& options) {
   if (!options.out)
     fail(DARKROOM_USAGE, "there is no name for the new folder or file; pass OUT after the model");
   require_file_name("OUT", *options.out);
-  if (!options.weights) {
+  const bool changes = options.layout || options.parts || options.text_weights || !options.settings.empty();
+  if (!options.weights && !changes) {
     fail(DARKROOM_USAGE, "there is no kind of weights; pass --weights as-stored, bf16, fp8, int8 or another");
   }
 }
@@ -116,7 +123,10 @@ void run_convert(const Command& self, const std::vector<std::string>& arguments)
   darkroom_conversion conversion;
   darkroom_conversion_init(&conversion);
   conversion.out = options.out->c_str();
-  conversion.weights = options.weights->c_str();
+  const std::string weights = options.weights.value_or("as-stored"),
+                    loras = options.settings.value("loras", Settings::array()).dump();
+  conversion.weights = weights.c_str();
+  conversion.loras = loras.c_str();
   if (options.layout) conversion.layout = options.layout->c_str();
   if (options.parts) conversion.parts = options.parts->c_str();
   if (options.text_weights) conversion.text_weights = options.text_weights->c_str();

@@ -126,6 +126,10 @@ void add_request_flags(Arguments& arguments, Settings& settings) {
   }
 }
 
+Arguments::Read option_reader(Settings& settings, const std::string& name) {
+  return reader_of(request_schema().at("properties").at(name), name, settings);
+}
+
 void add_request_flag(Arguments& arguments, Settings& settings, const std::string& name) {
   add_option(arguments, name, request_schema().at("properties").at(name), settings);
 }

@@ -20,6 +20,9 @@ nlohmann::json request_schema();
 // Adds a flag for each option. Values go to `settings`, which must outlive the parse.
 void add_request_flags(Arguments& arguments, Settings& settings);
 
+// Reads the texts of one option's flag into `settings`, which must outlive the parse.
+Arguments::Read option_reader(Settings& settings, const std::string& name);
+
 // The flag of one option alone, by its name in JSON.
 void add_request_flag(Arguments& arguments, Settings& settings, const std::string& name);
 

@@ -451,6 +451,9 @@ typedef struct darkroom_conversion {
   /* NULL: all parts that the model has. Otherwise some of "transformer,clip,t5,vae". Of one part "single" and
    * "gguf" make a file with its names alone. */
   const char* parts;
+  /* LoRAs that are added to the weights: NULL, or a JSON list as the setting "loras" of a request has it, such as
+   * [{"path": "film.safetensors", "strength": 0.8}]. The weights keep their kind, or become `weights`. */
+  const char* loras;
 } darkroom_conversion;
 
 DARKROOM_API void darkroom_conversion_init_sized(darkroom_conversion* conversion, size_t struct_size);

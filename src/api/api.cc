@@ -259,12 +259,19 @@ darkroom::Listeners listeners_of(const darkroom_request& r) {
   return listeners;
 }
 
+std::vector<darkroom::LoraChoice> parse_loras(const char* text) {
+  darkroom::Request request;
+  load_request({{"loras", json_argument(text, "loras")}}, request, "loras");
+  return request.loras;
+}
+
 darkroom::ConvertOptions to_options(const darkroom_conversion& c, int threads) {
   require_argument(c.out && c.weights, "the new folder or the kind of weights");
   darkroom::ConvertOptions options{.out = c.out, .weights = c.weights, .threads = threads};
   if (c.text_weights) options.text_weights = c.text_weights;
   if (c.layout) options.layout = c.layout;
   if (c.parts) options.parts = c.parts;
+  if (c.loras) options.loras = parse_loras(c.loras);
   if (c.shard_size) {
     const std::optional<std::size_t> bytes = darkroom::memory::parse_bytes(c.shard_size);
     require(bytes.has_value(), ErrorCode::kUsage,

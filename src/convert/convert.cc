@@ -15,6 +15,8 @@
 #include "convert/small_files.h"
 #include "convert/tensor_writer.h"
 #include "memory/budget.h"
+#include "options/option.h"
+#include "pipeline/loras.h"
 #include "weights/requantize.h"
 
 namespace darkroom {
@@ -266,6 +268,23 @@ class Progress {
   bool begun_ = false;
 };
 
+LoraUses open_loras(const Checkpoint& model, const ConvertOptions& options, const LayoutOptions& layout,
+                    const Note& note) {
+  Request request;
+  request.loras = options.loras;
+  check_ranges(request);
+  std::string no_prompt;
+  std::vector<std::string> notes;
+  const LoraUses loras = uses_of(decide_loras(request, model, no_prompt, notes));
+  for (const std::string& text : notes) note(text);
+  for (const LoraUse& use : loras) {
+    const bool used = std::ranges::any_of(layout.parts, [&](Part part) { return use.lora->touches(part); });
+    require(used, ErrorCode::kUsage, "{}: this LoRA changes none of the parts that are written",
+            use.lora->file().where());
+  }
+  return loras;
+}
+
 void write_file(const PlannedFile& planned, NewFolder& folder, TensorWriter& writer, Progress& progress) {
   NewFile file = folder.file(planned.name);
   std::size_t end = planned.head.size();
@@ -297,14 +316,18 @@ void convert(const Checkpoint& model, const ConvertOptions& options, const Conve
   SmallFiles texts = written_small_files(all_texts, layout);
   for (const std::string& text : model.notes()) note(text);
 
+  const LoraUses loras = open_loras(model, options, layout, note);
+
+  ThreadPool pool(options.threads);
   std::map<Part, PartSource> sources;
   std::map<Part, std::vector<Target>> targets;
   std::map<Part, json> about;
   std::map<Part, std::size_t> part_bytes;
   for (const Part part : layout.parts) {
     const TargetStyle style = style_of(model, layout, part);
-    const PartSource& source = sources[part] =
+    PartSource& source = sources[part] =
         list_tensors(model, part, style.own_names && style.form != WeightStorage::kAsStored);
+    merge_loras(source, part, loras, pool);
     targets[part] = plan_targets(source, part, style, model.spelling_sizes());
     about[part] = layout.layout == Layout::kDiffusers ? json() : about_part(model, part, all_texts);
     part_bytes[part] = bytes_of(targets[part]);
@@ -325,7 +348,7 @@ void convert(const Checkpoint& model, const ConvertOptions& options, const Conve
   check_room(files, texts, folder, options.out);
 
   Progress progress(listeners, files, std::move(part_bytes));
-  TensorWriter writer(options.threads, cancel, [&](std::size_t bytes) { progress.add(bytes); });
+  TensorWriter writer(pool, cancel, [&](std::size_t bytes) { progress.add(bytes); });
   for (const PlannedFile& file : files) write_file(file, folder, writer, progress);
   progress.finish();
   if (writer.clamped_tensors() > 0) {

@@ -10,8 +10,10 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "checkpoint/checkpoint.h"
+#include "options/request.h"
 
 namespace darkroom {
 
@@ -22,8 +24,9 @@ struct ConvertOptions {
   std::string layout = "diffusers";  // or "single", "gguf"
   std::string parts = {};            // of "transformer,clip,t5,vae"; empty: all that the model has
   std::size_t shard_bytes =
-      5'000'000'000;  // of tensors in a file, unless a single one has more; diffusers only
-  int threads = 0;    // see ThreadPool; changes no byte
+      5'000'000'000;                   // of tensors in a file, unless a single one has more; diffusers only
+  std::vector<LoraChoice> loras = {};  // merged into the weights; found as those of a request are
+  int threads = 0;                     // see ThreadPool; changes no byte
 };
 
 // Where a conversion is: after every block, and with `finished` after the last of each part.

@@ -1,11 +1,13 @@
 #include "convert/part_source.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "checkpoint/lora_merge.h"
 #include "weights/scales.h"
 
 namespace darkroom {
@@ -113,6 +115,18 @@ PartSource list_tensors(const Checkpoint& model, Part part, bool extra_matrices)
   model.visit(part, add);
   if (part == Part::kVae && has_encoder(model, *source)) model.visit_encoder(add);
   return std::move(listing).finish();
+}
+
+void merge_loras(PartSource& source, Part part, const LoraUses& loras, ThreadPool& pool) {
+  if (loras.empty()) return;
+  std::map<WeightSource*, std::shared_ptr<MergedSource>> merged;
+  for (SourceTensor& tensor : source.tensors) {
+    std::shared_ptr<MergedSource>& with = merged[tensor.source.get()];
+    if (!with) with = std::make_shared<MergedSource>(tensor.source, part, loras, pool);
+    if (!with->changes(tensor.param)) continue;
+    tensor.in_file = std::exchange(tensor.stored, with->describe(tensor.param));
+    tensor.source = with;
+  }
 }
 
 }  // namespace darkroom

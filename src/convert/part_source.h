@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "base/threads.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/lora.h"
 #include "weights/source.h"
 
 namespace darkroom {
@@ -16,7 +18,8 @@ struct SourceTensor {
   std::string name;   // there
   Param param;
   std::shared_ptr<WeightSource> source;
-  Tensor stored;                      // without data: its type, and how many scales
+  Tensor stored;                      // without data: the type that reads give, and how many scales
+  Tensor in_file = {};                // the same of the file, if LoRAs are merged into it; otherwise absent
   std::vector<int64_t> extents = {};  // in the file, if the parameter is all of that tensor and plain
 
   // "FILE: tensor 'NAME'", for messages.
@@ -41,5 +44,9 @@ struct PartSource {
 // a dummy, rows are made when they are read. Errors: kModel when the part or a file is missing or invalid, or
 // lacks a tensor that the config asks for; a scale without its matrix.
 PartSource list_tensors(const Checkpoint& model, Part part, bool extra_matrices);
+
+// Adds the LoRAs to the parameters of the part that they change (checkpoint/lora_merge.h). The pool must outlive
+// the tensors.
+void merge_loras(PartSource& source, Part part, const LoraUses& loras, ThreadPool& pool);
 
 }  // namespace darkroom

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "weights/quantize_blocks.h"
 
 namespace darkroom {
 namespace {
@@ -20,6 +21,10 @@ struct Group {
 
   int64_t cols() const { return shape[0] == 0 ? 0 : shape.numel() / shape[0]; }
   bool is_matrix() const { return role == Role::kMatrix; }
+  bool is_merged() const {
+    return std::ranges::any_of(
+        pieces, [](const auto& piece) { return piece.second.source->in_file.shape.rank() > 0; });
+  }
   const SourceTensor& first() const { return *pieces.front().second.source; }
 };
 
@@ -119,12 +124,29 @@ bool is_converted(const std::string& name, const Group& group, const TargetStyle
   return !name.starts_with("final_layer.") && group.cols() % block_size(dtype).elements == 0;
 }
 
+// What LoRAs were merged into is kept in the type of the file, where that has a quantiser.
+Numbers merged_numbers(const Group& group, const TargetStyle& style) {
+  const auto of_file = [](const SourceTensor& source) -> const Tensor& {
+    return source.in_file.shape.rank() > 0 ? source.in_file : source.stored;
+  };
+  const Tensor& first = of_file(group.first());
+  const bool same = std::ranges::all_of(
+      group.pieces, [&](const auto& piece) { return of_file(*piece.second.source).dtype == first.dtype; });
+  const bool has_quantiser =
+      is_block(first.dtype) ? is_quantizable_block(first.dtype) : first.dtype != DType::kF8E5M2;
+  Numbers numbers{first.dtype, 0};
+  if (first.dtype == DType::kI8) numbers.scales = group.shape[0];
+  if (first.dtype == DType::kF8E4M3 && first.scale_count > 0) numbers.scales = 1;
+  return same && has_quantiser && can_hold(style, numbers) ? numbers : Numbers{DType::kBF16, 0};
+}
+
 Numbers target_numbers(const std::string& name, const Group& group, const TargetStyle& style,
                        const std::optional<Numbers>& stored) {
   if (is_converted(name, group, style)) {
     return {storage_dtype(style.form), storage_scales(style.form, group.shape[0])};
   }
   if (style.gguf && group.shape.rank() == 1) return {};
+  if (group.is_merged()) return merged_numbers(group, style);
   if (stored && can_hold(style, *stored)) return *stored;
   if (are_plain_floats(group)) return {};
   if (style.strict) refuse(group, stored, style);

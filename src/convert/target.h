@@ -43,7 +43,7 @@ struct TargetStyle {
 
 // Sorted by name; they point into `source`. Matrices become what the style says, except sensitive ones (for
 // bf16 and f16 these, too), for block types of GGUF also those of the final layer, and those whose rows are no
-// whole blocks. In a GGUF file all with one extent become f32. All else stays as it is stored; pieces of one
+// whole blocks. What LoRAs are merged into keeps the type of its file as kAsStored. In a GGUF file all with one extent become f32. All else stays as it is stored; pieces of one
 // tensor that differ in type become f32. Errors: kUsage, with the reason, for what the style cannot hold.
 std::vector<Target> plan_targets(const PartSource& source, Part part, const TargetStyle& style,
                                  const SpellingSizes& sizes);

@@ -20,9 +20,9 @@ class TensorWriter {
  public:
   static constexpr std::size_t kBlockBytes = 32 << 20;
 
-  // on_bytes gets the number of bytes that were written since the last call. cancel must outlive this.
-  TensorWriter(int threads, const std::atomic<bool>& cancel, std::function<void(std::size_t)> on_bytes)
-      : pool_(threads), cancel_(cancel), on_bytes_(std::move(on_bytes)) {}
+  // on_bytes gets the number of bytes that were written since the last call. pool and cancel must outlive this.
+  TensorWriter(ThreadPool& pool, const std::atomic<bool>& cancel, std::function<void(std::size_t)> on_bytes)
+      : pool_(pool), cancel_(cancel), on_bytes_(std::move(on_bytes)) {}
 
   // Writes the tensor, and its scale, at their places behind `data_begin`. Errors: kModel with the place of
   // what cannot be converted (NaN, infinity) or read; kOutput; kCancelled.
@@ -42,7 +42,7 @@ class TensorWriter {
   void put(NewFile& file, std::size_t at, std::span<const std::byte> bytes);
   void stop_if_cancelled() const;
 
-  ThreadPool pool_;
+  ThreadPool& pool_;
   const std::atomic<bool>& cancel_;
   std::function<void(std::size_t)> on_bytes_;
   Buffer stored_, out_;

@@ -56,6 +56,17 @@ TEST_F(CliConvert, AConvertedModelDraws) {
   }
 }
 
+TEST_F(CliConvert, OneFlagSaysWhatChanges) {
+  std::filesystem::create_directory_symlink(fixture_model(), folder() / "in");
+  EXPECT_EQ(run({"convert", "in", "out"}).code, 2);
+  convert({"in", "one.safetensors", "--layout", "single"});
+  EXPECT_EQ(draw("one.safetensors"), draw("in"));
+  const Result missing = run({"convert", "in", "out", "--lora", "film.safetensors:0.5"});
+  EXPECT_EQ(missing.code, 2);
+  EXPECT_NE(missing.err.find("there is no LoRA 'film.safetensors'"), std::string::npos) << missing.err;
+  EXPECT_FALSE(std::filesystem::exists(folder() / "out"));
+}
+
 // The models in the box, which shapes alone do not tell enough of.
 TEST_F(CliConvert, EveryLayoutDrawsTheSamePicture) {
   const std::string pinhole = DARKROOM_SOURCE_DIR "/assets/pinhole";

@@ -34,20 +34,6 @@ float tolerance(DType dtype, int64_t terms, float value) {
   return dtype == DType::kF32 ? sum : sum + std::fabs(value) / 128;
 }
 
-struct Variant {
-  std::string backend, isa;
-};
-
-void PrintTo(const Variant& v, std::ostream* os) { *os << v.backend << "_" << v.isa; }
-
-std::vector<Variant> variants() {
-  std::vector<Variant> all;
-  for (const std::string& isa : supported_isa_names()) all.push_back({"cpu", isa});
-  return all;
-}
-
-class Conformance : public testing::TestWithParam<Variant> {};
-
 // How a case's weights are stored. i8 and scales are for the matrices of linear layers.
 struct Storage {
   DType dtype;
@@ -69,6 +55,13 @@ std::vector<Storage> storages() {
   return all;
 }
 
+std::string name_of(const Storage& storage) {
+  const char* const scales[] = {"", "_one_scale", "_scale_per_row"};
+  return std::string(dtype_name(storage.dtype)) + scales[static_cast<std::size_t>(storage.scales)];
+}
+
+void PrintTo(const Storage& storage, std::ostream* os) { *os << name_of(storage); }
+
 bool applies(const Storage& storage, const OpCase& c) {
   if (is_block(storage.dtype)) {
     return c.block_cols > 0 && c.block_cols % block_size(storage.dtype).elements == 0;
@@ -86,62 +79,75 @@ std::vector<float> with_rounded_weights(Backend& reference, const Buffer& memory
   return values(reference, c.run({reference, arena, activation}, in));
 }
 
-TEST_P(Conformance, MatchesReference) {
-  std::printf("instruction set: %s\n", GetParam().isa.c_str());  // tests/ops/print_isas.sh gathers these
-  const auto reference = make_reference_backend();
-  const auto tested = make_backend({.name = GetParam().backend, .isa = GetParam().isa, .threads = 2});
-  ASSERT_NE(tested->name().find(GetParam().isa), std::string::npos) << tested->name();
-  const Buffer memory1(kArenaBytes), memory2(kArenaBytes);
-  for (const OpCase& c : op_cases()) {
-    for (const DType activation : {DType::kF32, DType::kBF16}) {
-      for (const Storage& weight : storages()) {
-        if (!applies(weight, c)) continue;
-        SCOPED_TRACE(fmt::format("{} x {} w {} scales {}", c.name, dtype_name(activation),
-                                 dtype_name(weight.dtype), static_cast<int>(weight.scales)));
-        Operands in1(activation, weight.dtype, weight.scales), in2(activation, weight.dtype, weight.scales);
-        Arena arena1(memory1), arena2(memory2);
-        const Context ctx1{*reference, arena1, activation}, ctx2{*tested, arena2, activation};
-        const Tensor want_tensor = c.run(ctx1, in1), got_tensor = c.run(ctx2, in2);
-        ASSERT_EQ(want_tensor.shape, got_tensor.shape);
-        ASSERT_EQ(want_tensor.dtype, got_tensor.dtype);
-        const std::vector<float> want = values(*reference, want_tensor), got = values(*tested, got_tensor);
-        const std::vector<float> rounded = with_rounded_weights(*reference, memory1, c, activation, weight);
-        for (std::size_t i = 0; i < want.size(); ++i) {
-          if (std::fabs(rounded[i] - got[i]) <= tolerance(want_tensor.dtype, c.terms, rounded[i])) continue;
-          ASSERT_LE(std::fabs(want[i] - got[i]), tolerance(want_tensor.dtype, c.terms, want[i]))
-              << "element " << i << ": reference " << want[i] << ", " << tested->name() << " " << got[i];
-        }
+class Conformance : public testing::TestWithParam<Storage> {
+ protected:
+  // Calls body(case, dtype of activations) for all that this storage of weights applies to.
+  template <typename Body>
+  void for_each_case(const Body& body) {
+    for (const OpCase& c : op_cases()) {
+      if (!applies(GetParam(), c)) continue;
+      for (const DType activation : {DType::kF32, DType::kBF16}) {
+        SCOPED_TRACE(fmt::format("{} x {} w {}", c.name, dtype_name(activation), name_of(GetParam())));
+        body(c, activation);
       }
     }
   }
+
+  Operands operands(DType activation) const { return {activation, GetParam().dtype, GetParam().scales}; }
+};
+
+TEST_P(Conformance, MatchesReference) {
+  const auto reference = make_reference_backend();
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (const std::string& isa : supported_isa_names()) {
+    std::printf("instruction set: %s\n", isa.c_str());  // tests/ops/print_isas.sh gathers these
+    backends.push_back(make_backend({.name = "cpu", .isa = isa, .threads = 2}));
+    ASSERT_NE(backends.back()->name().find(isa), std::string::npos) << backends.back()->name();
+  }
+  const Buffer memory1(kArenaBytes), memory2(kArenaBytes);
+  for_each_case([&](const OpCase& c, DType activation) {
+    Operands in1 = operands(activation);
+    Arena arena1(memory1);
+    const Tensor want_tensor = c.run({*reference, arena1, activation}, in1);
+    const std::vector<float> want = values(*reference, want_tensor);
+    const std::vector<float> rounded = with_rounded_weights(*reference, memory2, c, activation, GetParam());
+    for (const auto& tested : backends) {
+      Operands in2 = operands(activation);
+      Arena arena2(memory2);
+      const Tensor got_tensor = c.run({*tested, arena2, activation}, in2);
+      ASSERT_EQ(want_tensor.shape, got_tensor.shape);
+      ASSERT_EQ(want_tensor.dtype, got_tensor.dtype);
+      const std::vector<float> got = values(*tested, got_tensor);
+      for (std::size_t i = 0; i < want.size(); ++i) {
+        if (std::fabs(rounded[i] - got[i]) <= tolerance(want_tensor.dtype, c.terms, rounded[i])) continue;
+        ASSERT_LE(std::fabs(want[i] - got[i]), tolerance(want_tensor.dtype, c.terms, want[i]))
+            << "element " << i << ": reference " << want[i] << ", " << tested->name() << " " << got[i];
+      }
+    }
+  });
 }
 
 TEST_P(Conformance, SameBytesForAnyThreadCount) {
   const Buffer memory(kArenaBytes);
-  std::vector<std::unique_ptr<Backend>> backends;
-  for (const int threads : {1, 2, 5}) {
-    backends.push_back(make_backend({.name = GetParam().backend, .isa = GetParam().isa, .threads = threads}));
-  }
-  for (const OpCase& c : op_cases()) {
-    for (const DType activation : {DType::kF32, DType::kBF16}) {
-      for (const Storage& weight : storages()) {
-        if (!applies(weight, c)) continue;
-        SCOPED_TRACE(fmt::format("{} x {} w {} scales {}", c.name, dtype_name(activation),
-                                 dtype_name(weight.dtype), static_cast<int>(weight.scales)));
-        std::set<std::vector<float>> results;
-        for (const auto& backend : backends) {
-          Operands in(activation, weight.dtype, weight.scales);
-          Arena arena(memory);
-          results.insert(values(*backend, c.run({*backend, arena, activation}, in)));
-        }
-        EXPECT_EQ(results.size(), 1u);
-      }
+  for (const std::string& isa : supported_isa_names()) {
+    std::vector<std::unique_ptr<Backend>> backends;
+    for (const int threads : {1, 2, 5}) {
+      backends.push_back(make_backend({.name = "cpu", .isa = isa, .threads = threads}));
     }
+    for_each_case([&](const OpCase& c, DType activation) {
+      std::set<std::vector<float>> results;
+      for (const auto& backend : backends) {
+        Operands in = operands(activation);
+        Arena arena(memory);
+        results.insert(values(*backend, c.run({*backend, arena, activation}, in)));
+      }
+      EXPECT_EQ(results.size(), 1u) << isa;
+    });
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Conformance, testing::ValuesIn(variants()),
-                         [](const auto& variant) { return variant.param.backend + "_" + variant.param.isa; });
+INSTANTIATE_TEST_SUITE_P(All, Conformance, testing::ValuesIn(storages()),
+                         [](const auto& storage) { return name_of(storage.param); });
 
 // Every function of Backend that computes, with its arguments. A new one makes CountingBackend abstract until
 // it is listed here, and EveryFunctionHasACase fail until it has a case.
@@ -239,7 +245,7 @@ TEST(InstructionSets, ThoseOfTheProcessorAreTested) {
   const std::set<std::string> flags = processor_flags();
   if (flags.empty()) GTEST_SKIP() << "/proc/cpuinfo names no flags";
   std::set<std::string> tested;
-  for (const Variant& variant : variants()) tested.insert(variant.isa);
+  for (const std::string& isa : supported_isa_names()) tested.insert(isa);
   for (const auto& [isa, needed] : kIsaFlags) {
     const bool has =
         std::ranges::all_of(needed, [&](const std::string& flag) { return flags.contains(flag); });

@@ -3,7 +3,7 @@ darkroom_test(pipeline_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/parity_test.cc ${C
   ${CMAKE_CURRENT_LIST_DIR}/source_picture_test.cc ${CMAKE_CURRENT_LIST_DIR}/stored_test.cc
   ${CMAKE_CURRENT_LIST_DIR}/preview_test.cc ${CMAKE_CURRENT_LIST_DIR}/finite_test.cc
   DEPS pipeline backends SHARDS 6)
-darkroom_test(lora_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/lora_test.cc DEPS pipeline backends SHARDS 2 LABELS sanitize)
+darkroom_test(lora_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/lora_test.cc lora_files.cc DEPS pipeline backends SHARDS 2 LABELS sanitize)
 # A program of its own each: the resident set of other tests would count.
 # A case a process: what one leaves in the heap would count in the next.
 darkroom_test(plan_memory_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/memory_test.cc DEPS pipeline backends SHARDS 5)
