@@ -13,6 +13,7 @@
 #include "models/flux/flux.h"
 #include "models/t5/t5.h"
 #include "models/vae/vae.h"
+#include "pipeline/preview.h"
 #include "pipeline/prompt_words.h"
 #include "sampling/schedule.h"
 #include "weights/weight_files.h"
