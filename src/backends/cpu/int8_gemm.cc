@@ -1,0 +1,185 @@
+// The tiled product of 8 bits behind linear(), and the quantising of its rows.
+//
+// As gemm.cc, but a unit holds four values, sums are i32, and a run of columns with a scale of its own must end
+// before the next begins: its sums are exact, so they and all f32 operations after them are the same on every
+// instruction set. A block of K is up to 4·kDepth values: whole runs, or a part of one.
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "backends/cpu/tile.h"
+
+namespace darkroom::cpu {
+namespace {
+
+constexpr int64_t kBlock = 4 * kDepth;
+constexpr int64_t kMaxRuns = 32;             // of a block
+constexpr int64_t kLoraUnit = 96;            // a multiple of every set's nr, in f32 and in 8 bits
+constexpr int64_t kLoraRows = 16;            // no set's mr is more
+constexpr int64_t kWideCols = kMaxTile / 2;  // of tiles that have sums in i32 and in f32
+
+// How K is cut up.
+struct Runs {
+  int64_t size, depth;  // of a run; of a block that holds whole runs, or most of a block within one
+  bool several;         // in a row
+};
+
+Runs runs_of(const Tensor& x) {
+  const int64_t size = x.scale_cols == 0 ? x.cols() : x.scale_cols;
+  if (size >= kBlock) return {size, kBlock, size < x.cols()};
+  // Parts of a block begin at a unit.
+  const int64_t fit = size % 4 == 0 ? std::min(kMaxRuns, kBlock / size) : 1;
+  return {size, size * fit, size < x.cols()};
+}
+
+// One tile while its product is computed.
+struct Int8Tile {
+  const Tile& tile;
+  const Int8Kernels& kernels;
+  const Tensor& x;
+  Runs runs;
+  int32_t* ints;  // sums of runs that reach over blocks; those of the tile, where a row has one run
+};
+
+// Where the sums of a run lie: at the tile's place, or in `small`.
+struct IntSums {
+  int32_t* data;
+  int64_t stride;
+};
+IntSums int_sums(const Int8Tile& t, int64_t row, int64_t col, int32_t* small) {
+  if (t.runs.several && t.runs.size <= kBlock) return {small, t.kernels.nr};
+  const Sums& sums = t.tile.sums;
+  return {t.ints + row * sums.row_stride + col * sums.col_stride, sums.row_stride};
+}
+
+void pack_strips(const Int8Tile& t, int64_t first, int64_t depth, int64_t steps) {
+  const Tensor& weight = t.tile.job.weight;
+  for (int64_t c = 0; c < t.tile.cols; c += t.kernels.nr) {
+    t.kernels.pack_b(weight.row<int8_t>(t.tile.col + c) + first, weight.row_stride,
+                     std::min(t.kernels.nr, t.tile.cols - c), depth, t.tile.strips + c * steps);
+  }
+}
+
+// Rows of A as they are, zeros after them; start[run][row] is what the products of a run begin at.
+void pack_rows(const Int8Tile& t, int64_t group, int64_t rows, int64_t first, int64_t depth,
+               int32_t (*start)[kGroupRows]) {
+  for (int64_t r = 0; r < round_up(rows, t.kernels.mr); ++r) {
+    int8_t* to = reinterpret_cast<int8_t*>(t.tile.packed + r * kDepth);
+    const int64_t count = r < rows ? depth : 0;
+    if (count > 0)
+      std::memcpy(to, t.x.row<int8_t>(t.tile.row + group + r) + first, static_cast<std::size_t>(count));
+    std::memset(to + count, 0, static_cast<std::size_t>(round_up(depth, 4) - count));
+    if (!t.kernels.flipped) continue;
+    for (int64_t at = 0, run = 0; at < depth; at += t.runs.size, ++run) {
+      start[run][r] = -128 * t.tile.table.sum_int8(to + at, std::min(t.runs.size, depth - at));
+    }
+  }
+}
+
+// The block [first, first + depth) of K for one small tile.
+void add_block(const Int8Tile& t, int64_t row, int64_t col, int64_t rows, int64_t packed_row, int64_t first,
+               int64_t depth, const int32_t (*start)[kGroupRows]) {
+  alignas(kBufferAlignment) int32_t small[kLoraRows * kLoraUnit];
+  const Tile& tile = t.tile;
+  const IntSums ints = int_sums(t, row, col, small);
+  const int64_t nr = t.kernels.nr, all_steps = ceil_div(depth, 4), each = t.x.scales_per_row();
+  for (int64_t at = 0, number = 0; at < depth; ++number) {
+    const int64_t run = (first + at) / t.runs.size, run_end = std::min(t.x.cols(), (run + 1) * t.runs.size);
+    const int64_t count = std::min(depth - at, run_end - first - at);
+    t.kernels.micro(tile.packed + packed_row * kDepth + at / 4, tile.strips + col * all_steps + at / 4 * nr,
+                    ceil_div(count, 4), start[number] + packed_row, ints.data, ints.stride,
+                    first + at > run * t.runs.size);
+    at += count;
+    if (first + at < run_end) return;
+    tile.table.scale_sums(ints.data, ints.stride, rows, nr, t.x.scales + (tile.row + row) * each + run, each,
+                          tile.sums.at(row, col), tile.sums.row_stride, run > 0);
+  }
+}
+
+// Once a small tile's sums are in f32.
+void finish(const Tile& t, int64_t row, int64_t col, int64_t rows, int64_t cols) {
+  float* sums = t.sums.at(row, col);
+  const EpilogueArgs& epilogue = t.job.epilogue;
+  if (!t.job.hidden) {
+    t.table.epilogue(advanced(epilogue, t.row + row, t.col + col), sums, t.sums.row_stride, rows, cols);
+  } else if (epilogue.scale) {
+    apply_scale(t.table, epilogue.scale + t.col + col, sums, t.sums.row_stride, rows, cols);
+  }
+}
+
+void run_tile(const Int8Tile& t) {
+  const Tile& tile = t.tile;
+  const int64_t mr = t.kernels.mr, nr = t.kernels.nr, group_rows = kGroupRows / mr * mr;
+  int32_t start[kMaxRuns][kGroupRows] = {};
+  for (int64_t first = 0, depth = 0; first < t.x.cols(); first += depth) {
+    const int64_t run_end = t.runs.size > kBlock ? (first / t.runs.size + 1) * t.runs.size : t.x.cols();
+    depth = std::min({t.runs.depth, run_end - first, t.x.cols() - first});
+    const bool last = first + depth == t.x.cols();
+    pack_strips(t, first, depth, ceil_div(depth, 4));
+    for (int64_t group = 0; group < tile.rows; group += group_rows) {
+      const int64_t group_end = std::min(tile.rows, group + group_rows);
+      pack_rows(t, group, group_end - group, first, depth, start);
+      for (int64_t c = 0; c < tile.cols; c += nr) {
+        for (int64_t r = group; r < group_end; r += mr) {
+          const int64_t rows = std::min(mr, group_end - r);
+          add_block(t, r, c, rows, r - group, first, depth, start);
+          if (last) finish(tile, r, c, rows, std::min(nr, tile.cols - c));
+        }
+      }
+    }
+  }
+  if (tile.job.hidden) add_lora(tile);
+}
+
+int64_t strip_floats(const Int8Kernels& kernels) { return (kMaxTile + kernels.nr) * kDepth; }
+constexpr int64_t kPackedFloats = kGroupRows * kDepth;
+// Room for whole small tiles of 8 bits and of a LoRA.
+constexpr int64_t sum_floats(int64_t rows, int64_t cols) {
+  return (round_up(rows, kLoraRows) + kLoraRows) * round_up(cols, kLoraUnit);
+}
+
+}  // namespace
+
+std::size_t int8_gemm_scratch_floats(const Int8Kernels& kernels) {
+  const int64_t sums = std::max(sum_floats(kMaxTile, kMaxTile), 2 * sum_floats(kMaxTile, kWideCols));
+  return static_cast<std::size_t>(strip_floats(kernels) + kPackedFloats + sums);
+}
+
+void int8_gemm(Engine& engine, const Gemm& job, const Tensor& x) {
+  const Int8Kernels& kernels = engine.int8_kernels();
+  const Runs runs = runs_of(x);
+  const bool wide = runs.several && runs.size > kBlock;
+  const TileGrid grid =
+      choose_tiles(job.m, job.n, kernels.mr, kernels.nr, engine.threads(), wide ? kWideCols : kMaxTile);
+  engine.run(grid.down * grid.across, [&](int64_t task, int worker) {
+    const int64_t row = task / grid.across * grid.rows, col = task % grid.across * grid.cols;
+    const int64_t rows = std::min(grid.rows, job.m - row), cols = std::min(grid.cols, job.n - col);
+    float* strips = engine.scratch(worker);
+    float* packed = strips + strip_floats(kernels);
+    float* data = packed + kPackedFloats;
+    // The LoRA's small tiles have another shape: plain rows suit both.
+    const Sums by_strips{data, kernels.nr, round_up(rows, kernels.mr)},
+        by_rows{data, round_up(cols, kLoraUnit), 1};
+    const Tile tile{
+        job, engine.kernels(), row, rows, col, cols, strips, packed, job.hidden ? by_rows : by_strips};
+    float* ints = wide ? data + sum_floats(rows, grid.cols) : data;
+    run_tile({tile, kernels, x, runs, reinterpret_cast<int32_t*>(ints)});
+  });
+}
+
+void quantize_rows(Engine& engine, const QuantizeRowsArgs& a) {
+  std::atomic<int64_t> bad_row = a.x.rows();
+  engine.run_rows(a.x.rows(), a.x.cols(), [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r) {
+      if (engine.kernels().quantize_row(a.x.dtype, element(a.x, r, 0), a.x.cols(), a.group,
+                                        a.out.row<int8_t>(r), a.scales.row<float>(r))) {
+        continue;
+      }
+      for (int64_t seen = bad_row; r < seen && !bad_row.compare_exchange_weak(seen, r);) {
+      }
+    }
+  });
+  if (bad_row < a.x.rows()) fail_not_finite(a.x, bad_row);
+}
+
+}  // namespace darkroom::cpu
