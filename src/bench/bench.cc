@@ -34,7 +34,7 @@ nlohmann::json run_plan(const BenchOptions& options, const Plan& plan) {
       {"name", cpu_model_name()}, {"isa", isa_name(meter.backend().isa())}, {"threads", meter.threads()}};
   result["ceiling"] = {{"f32_gflops", ceilings.f32_gflops},
                        {"bf16_gflops", or_null(ceilings.bf16_gflops)},
-                       {"int8_gops", or_null(ceilings.int8_gops)},
+                       {"int8_gops", ceilings.int8_gops},
                        {"read_gbps", ceilings.read_gbps}};
   Rows rows(options.note);
   if (weights) {

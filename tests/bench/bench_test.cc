@@ -58,10 +58,8 @@ TEST(Bench, ReportsEveryRowOfThePlan) {
   const nlohmann::json& ceiling = result["ceiling"];
   EXPECT_GT(ceiling["f32_gflops"].get<double>(), 0);
   EXPECT_GT(ceiling["read_gbps"].get<double>(), 0);
-  for (const char* optional : {"bf16_gflops", "int8_gops"}) {
-    ASSERT_TRUE(ceiling.contains(optional));
-    EXPECT_TRUE(ceiling[optional].is_null() || ceiling[optional].get<double>() > 0) << optional;
-  }
+  EXPECT_GT(ceiling["int8_gops"].get<double>(), 0);
+  EXPECT_TRUE(ceiling["bf16_gflops"].is_null() || ceiling["bf16_gflops"].get<double>() > 0);
   EXPECT_EQ(ceiling["bf16_gflops"].is_null(), result["cpu"]["isa"] != "avx512bf16");
 
   std::map<std::string, std::set<std::string>> seen;  // name -> dtype and shape

@@ -65,7 +65,7 @@ std::string cpu_model_name();
 struct CpuCeilings {
   double f32_gflops = 0;
   std::optional<double> bf16_gflops;  // absent without native bf16 dot products
-  std::optional<double> int8_gops;    // maddubs + madd; absent below avx2
+  double int8_gops = 0;               // what 8-bit linear layers multiply with
   double read_gbps = 0;               // memory much larger than the caches
 };
 
@@ -78,7 +78,7 @@ class CeilingProbe {
   ~CeilingProbe();
   double f32_gflops(double seconds);
   std::optional<double> bf16_gflops(double seconds);
-  std::optional<double> int8_gops(double seconds);
+  double int8_gops(double seconds);
   double read_gbps(double seconds);
   // `seconds` for each of the four.
   CpuCeilings all(double seconds);

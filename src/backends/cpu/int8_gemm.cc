@@ -32,6 +32,30 @@ Runs runs_of(const Tensor& x) {
   return {size, size * fit, size < x.cols()};
 }
 
+// Asks for the part of a matrix that will be packed next, a few cache lines at a time while the one before it
+// is multiplied: short pieces of many rows, which the processor does not see coming.
+class Ahead {
+ public:
+  Ahead(const Tensor& matrix, int64_t row, int64_t rows, int64_t first, int64_t depth, int64_t steps)
+      : matrix_(matrix), row_(row), end_(row + rows), first_(first), col_(first), end_col_(first + depth) {
+    if (depth > 0) per_step_ = ceil_div(rows * ceil_div(depth, kLine), std::max<int64_t>(1, steps));
+  }
+  void step() {
+    for (int64_t i = 0; i < per_step_ && row_ < end_; ++i) {
+      __builtin_prefetch(matrix_.row<int8_t>(row_) + col_, 0, 2);
+      col_ += kLine;
+      if (col_ < end_col_) continue;
+      col_ = first_;
+      ++row_;
+    }
+  }
+
+ private:
+  static constexpr int64_t kLine = 64;
+  const Tensor& matrix_;
+  int64_t row_, end_, first_, col_, end_col_, per_step_ = 0;
+};
+
 // One tile while its product is computed.
 struct Int8Tile {
   const Tile& tile;
@@ -60,6 +84,18 @@ void pack_strips(const Int8Tile& t, int64_t first, int64_t depth, int64_t steps)
   }
 }
 
+// The next block of the tile's weights, or the first one of the tile after it.
+Ahead weights_ahead(const Int8Tile& t, int64_t first, bool of_next_tile, int64_t steps) {
+  const Tensor& weight = t.tile.job.weight;
+  const int64_t row = t.tile.col + (of_next_tile ? t.tile.cols : 0);
+  return {weight,
+          row,
+          std::min(t.tile.cols, weight.rows() - row),
+          first,
+          std::min(t.runs.depth, t.x.cols() - first),
+          steps};
+}
+
 // Rows of A as they are, zeros after them; start[run][row] is what the products of a run begin at.
 void pack_rows(const Int8Tile& t, int64_t group, int64_t rows, int64_t first, int64_t depth,
                int32_t (*start)[kGroupRows]) {
@@ -69,9 +105,9 @@ void pack_rows(const Int8Tile& t, int64_t group, int64_t rows, int64_t first, in
     if (count > 0)
       std::memcpy(to, t.x.row<int8_t>(t.tile.row + group + r) + first, static_cast<std::size_t>(count));
     std::memset(to + count, 0, static_cast<std::size_t>(round_up(depth, 4) - count));
-    if (!t.kernels.flipped) continue;
+    if (!t.kernels.sum) continue;
     for (int64_t at = 0, run = 0; at < depth; at += t.runs.size, ++run) {
-      start[run][r] = -128 * t.tile.table.sum_int8(to + at, std::min(t.runs.size, depth - at));
+      start[run][r] = -128 * t.kernels.sum(to + at, round_up(std::min(t.runs.size, depth - at), 4));
     }
   }
 }
@@ -116,12 +152,19 @@ void run_tile(const Int8Tile& t) {
     depth = std::min({t.runs.depth, run_end - first, t.x.cols() - first});
     const bool last = first + depth == t.x.cols();
     pack_strips(t, first, depth, ceil_div(depth, 4));
+    const int64_t strips = ceil_div(tile.cols, nr);
+    Ahead weights = weights_ahead(t, last ? 0 : first + depth, last, strips * ceil_div(tile.rows, mr));
     for (int64_t group = 0; group < tile.rows; group += group_rows) {
       const int64_t group_end = std::min(tile.rows, group + group_rows);
       pack_rows(t, group, group_end - group, first, depth, start);
+      const int64_t next_rows = std::min(group_rows, tile.rows - group_end);
+      Ahead rows_ahead(t.x, tile.row + group_end, next_rows, first, depth,
+                       strips * ceil_div(group_end - group, mr));
       for (int64_t c = 0; c < tile.cols; c += nr) {
         for (int64_t r = group; r < group_end; r += mr) {
           const int64_t rows = std::min(mr, group_end - r);
+          weights.step();
+          rows_ahead.step();
           add_block(t, r, c, rows, r - group, first, depth, start);
           if (last) finish(tile, r, c, rows, std::min(nr, tile.cols - c));
         }

@@ -4,6 +4,7 @@
 #define HWY_TARGET_INCLUDE "backends/cpu/int8_kernels.cc"
 #include <hwy/foreach_target.h>
 // After foreach_target.h, as Highway wants it.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -79,41 +80,52 @@ bool quantize_row(DType dtype, const void* x_any, int64_t count, int64_t group, 
   return finite;
 }
 
-// The strip of kVectors vectors of columns; kFlip is added to each byte of the weights (0x80: i8 becomes u8).
+// 16 bytes of each of a vector of rows -> their units at `out`, of which the first `steps` exist, kVectors
+// vectors apart. kFlip is added to each byte (0x80: i8 becomes u8).
 template <int kVectors, uint32_t kFlip>
 HWY_INLINE void pack_four_units(const uint8_t* const* rows, int64_t offset, int64_t steps, uint32_t* out) {
   const DU du;
   const VU flip = hn::Set(du, kFlip * 0x01010101u);
-  for (int vector = 0; vector < kVectors; ++vector) {
-    VU units[4];
-    transpose_units(rows + vector * kLanes, offset, units);
-    DARKROOM_UNROLL
-    for (int u = 0; u < 4; ++u) {
-      if (u >= steps) break;
-      hn::Store(hn::Xor(units[u], flip), du, out + (u * kVectors + vector) * kLanes);
-    }
+  VU units[4];
+  transpose_units(rows, offset, units);
+  DARKROOM_UNROLL
+  for (int u = 0; u < 4; ++u) {
+    if (u < steps) hn::Store(hn::Xor(units[u], flip), du, out + u * kVectors * kLanes);
   }
+}
+
+// One vector of columns of a strip. The next rows, which a strip or its neighbour will want, are asked for
+// meanwhile: weights come from memory, in more rows at a time than the processor sees coming.
+template <int kVectors, uint32_t kFlip>
+HWY_INLINE void pack_vector(const uint8_t* const* rows, int64_t to_next, int64_t depth, uint32_t* out) {
+  int64_t k = 0;
+  for (; k + 16 <= depth; k += 16, out += 4 * kVectors * kLanes) {
+    if (k % 64 == 0) {
+      for (int64_t r = 0; r < kLanes; ++r) hwy::Prefetch(rows[r] + to_next + k);
+    }
+    pack_four_units<kVectors, kFlip>(rows, k, 4, out);
+  }
+  if (k == depth) return;
+  uint8_t padded[kLanes][16] = {};
+  const uint8_t* pointers[kLanes];
+  for (int64_t r = 0; r < kLanes; ++r) {
+    std::memcpy(padded[r], rows[r] + k, static_cast<std::size_t>(depth - k));
+    pointers[r] = padded[r];
+  }
+  pack_four_units<kVectors, kFlip>(pointers, 0, (depth - k + 3) / 4, out);
 }
 
 template <int kVectors, uint32_t kFlip>
 void pack_int8(const int8_t* begin, int64_t stride, int64_t rows, int64_t depth, void* out_any) {
   constexpr int64_t kStripCols = kVectors * kLanes;
-  uint32_t* out = static_cast<uint32_t*>(out_any);
   const uint8_t* pointers[kStripCols];
   for (int64_t r = 0; r < kStripCols; ++r) {
     pointers[r] = reinterpret_cast<const uint8_t*>(begin + std::min(r, rows - 1) * stride);
   }
-  int64_t k = 0;
-  for (; k + 16 <= depth; k += 16, out += 4 * kStripCols) {
-    pack_four_units<kVectors, kFlip>(pointers, k, 4, out);
+  for (int64_t v = 0; v < kVectors; ++v) {
+    pack_vector<kVectors, kFlip>(pointers + v * kLanes, kLanes * stride, depth,
+                                 static_cast<uint32_t*>(out_any) + v * kLanes);
   }
-  if (k == depth) return;
-  uint8_t padded[kStripCols][16] = {};
-  for (int64_t r = 0; r < kStripCols; ++r) {
-    std::memcpy(padded[r], pointers[r] + k, static_cast<std::size_t>(depth - k));
-    pointers[r] = padded[r];
-  }
-  pack_four_units<kVectors, kFlip>(pointers, 0, (depth - k + 3) / 4, out);
 }
 
 void micro_int8(const void* a_any, const void* b_any, int64_t steps, const int32_t*, int32_t* c, int64_t ldc,
@@ -135,12 +147,46 @@ void micro_int8(const void* a_any, const void* b_any, int64_t steps, const int32
   }
   DARKROOM_UNROLL
   for (int r = 0; r < kRows; ++r) {
+    DARKROOM_UNROLL
     for (int v = 0; v < 2; ++v) {
       int32_t* to = c + r * ldc + v * kLanes;
       const VI all = lanes_of(sums[r][v]);
       hn::StoreU(accumulate ? hn::Add(hn::LoadU(di, to), all) : all, di, to);
     }
   }
+}
+
+// Keeps the compiler from multiplying once for all rounds.
+HWY_INLINE void make_unknown(VI& v) {
+#if HWY_TARGET == HWY_SCALAR
+  asm volatile("" : "+r"(v.raw));
+#elif HWY_ARCH_ARM_A64
+  asm volatile("" : "+w"(v.raw));
+#else
+  asm volatile("" : "+x"(v.raw));
+#endif
+}
+
+double ceiling_int8(int64_t rounds) {
+  constexpr int kChains = 12;  // as in ceiling_kernels.cc
+  const Weights w = weights_of(hn::Set(DI(), static_cast<int32_t>(rounds & 1) * 0x01010101));
+  VI x = hn::Set(DI(), 0x01010101);
+  Sums sums[kChains];
+  DARKROOM_UNROLL
+  for (int i = 0; i < kChains; ++i) sums[i] = no_sums();
+  for (int64_t round = 0; round < rounds; ++round) {
+    DARKROOM_UNROLL
+    for (int i = 0; i < kChains; ++i) {
+      make_unknown(x);
+      sums[i] = add_products(sums[i], w, x);
+    }
+  }
+  VI total = hn::Zero(DI());
+  DARKROOM_UNROLL
+  for (int i = 0; i < kChains; ++i) total = hn::Add(total, lanes_of(sums[i]));
+  volatile int32_t sink = hn::GetLane(total);
+  static_cast<void>(sink);
+  return static_cast<double>(rounds) * kChains * 2.0 * 4.0 * static_cast<double>(kLanes);
 }
 
 void scale_sums(const int32_t* sums, int64_t stride, int64_t rows, int64_t cols, const float* scale,
@@ -155,19 +201,13 @@ void scale_sums(const int32_t* sums, int64_t stride, int64_t rows, int64_t cols,
   }
 }
 
-int32_t sum_int8(const int8_t* x, int64_t count) {
-  int32_t sum = 0;
-  for (int64_t i = 0; i < count; ++i) sum += x[i];
-  return sum;
-}
-
 void set_int8_kernels(KernelTable& table) {
-  table.int8 = {kRows, kCols, false, micro_int8, pack_int8<2, 0>};
-  table.pack_int8_flipped[0] = pack_int8<2, 0x80>;
-  table.pack_int8_flipped[1] = pack_int8<3, 0x80>;
+  table.int8 = {kRows, kCols, nullptr, micro_int8, pack_int8<2, 0>, ceiling_int8};
+  table.pack_int8_flipped[0] = pack_int8<1, 0x80>;
+  table.pack_int8_flipped[1] = pack_int8<2, 0x80>;
+  table.pack_int8_flipped[2] = pack_int8<3, 0x80>;
   table.quantize_row = quantize_row;
   table.scale_sums = scale_sums;
-  table.sum_int8 = sum_int8;
 }
 
 }  // namespace darkroom::cpu::HWY_NAMESPACE

@@ -65,11 +65,13 @@ using PackInt8 = void (*)(const int8_t* begin, int64_t stride, int64_t rows, int
 
 struct Int8Kernels {
   int64_t mr = 0, nr = 0;
-  // For instructions that multiply u8 by i8, pack_b adds 128 to the weights, and a row of products begins at
-  // −128 times the sum of its activations.
-  bool flipped = false;
+  // Where instructions multiply u8 by i8: pack_b adds 128 to the weights, and a row of products begins at −128
+  // times the sum of its activations, which this adds up (`count` a multiple of four). Else null.
+  int32_t (*sum)(const int8_t* x, int64_t count) = nullptr;
   Int8MicroKernel micro = nullptr;
   PackInt8 pack_b = nullptr;
+  // A loop of the instructions that `micro` multiplies with, in registers: see CeilingTable.
+  double (*ceiling)(int64_t rounds) = nullptr;
 };
 
 // One block of keys of an online softmax, see attention_kernels.cc.
@@ -97,14 +99,13 @@ struct KernelTable {
   GemmKernels gemm;               // f32
   GemmKernels emulated_bf16;      // pairs, portable
   Int8Kernels int8;               // without an instruction for dot products
-  PackInt8 pack_int8_flipped[2];  // in strips of two vectors and of three
+  PackInt8 pack_int8_flipped[3];  // in strips of one vector, two and three
 
   // QuantizeRowsArgs for one row; false where it holds NaN or infinity.
   bool (*quantize_row)(DType dtype, const void* x, int64_t count, int64_t group, int8_t* out, float* scales);
   // out[r][c] (+)= f32(sums[r][c])·scale[r·scale_stride]; `out` may be `sums`. cols a multiple of the vector.
   void (*scale_sums)(const int32_t* sums, int64_t stride, int64_t rows, int64_t cols, const float* scale,
                      int64_t scale_stride, float* out, int64_t out_stride, bool accumulate);
-  int32_t (*sum_int8)(const int8_t* x, int64_t count);
 
   void (*epilogue)(const EpilogueArgs& args, const float* c, int64_t ldc, int64_t rows, int64_t cols);
 
@@ -183,10 +184,12 @@ KernelTable make_kernel_table(CpuIsa isa);
 // `emulated` of the AVX-512 table with the native instruction.
 GemmKernels avx512bf16_gemm(const GemmKernels& emulated);
 
+// The processor's dot product, if it has one that `dot` allows, else the set's own.
+Int8Kernels dot_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table);
+
 // Register-only loops for the bench: run `rounds` and return the operations done (2 per multiply-add).
 struct CeilingTable {
   double (*f32)(int64_t rounds);
-  double (*int8)(int64_t rounds);                        // null if the set has no maddubs worth measuring
   double (*read)(const std::byte* data, int64_t bytes);  // returns a sum, so that the reads stay
 };
 const CeilingTable& ceiling_table(CpuIsa isa);
