@@ -89,7 +89,7 @@ class Run {
          what, job_.loras.empty() ? "" : ", or by the strength of a LoRA");
   }
   std::unique_ptr<WeightSource> weights_of(Part part) const {
-    return model_.open_weights(part, job_.weights, uses_of(job_.loras));
+    return model_.open_weights(part, job_.storage(), uses_of(job_.loras));
   }
 
   void begin(Phase phase) { begin(phase, {phase}); }
