@@ -27,7 +27,7 @@ Engine::Engine(const CpuOptions& options)
   if (has_pairs_ && !options.emulate_bf16_dot) pairs_ = avx512bf16_gemm(pairs_);
   scratch_.resize(static_cast<std::size_t>(pool_.size()));
   reserve_scratch(
-      std::max({gemm_scratch_floats(kernels_.gemm), int8_gemm_scratch_floats(int8_), small_m_scratch_floats(),
+      std::max({gemm_scratch_floats(kernels_.gemm), int8_gemm_scratch_floats(), small_m_scratch_floats(),
                 attention_scratch_floats(kernels_.gemm, kLargestPlannedHead)}));
 }
 

@@ -85,7 +85,7 @@ std::size_t gemm_scratch_floats(const GemmKernels& kernels);  // per worker
 
 // The same of 8 bits: x as quantize_rows() makes it stands for job.a.
 void int8_gemm(Engine& engine, const Gemm& job, const Tensor& x);
-std::size_t int8_gemm_scratch_floats(const Int8Kernels& kernels);
+std::size_t int8_gemm_scratch_floats();
 void quantize_rows(Engine& engine, const QuantizeRowsArgs& args);
 
 // linear() for up to kSmallM rows: dot products along K, each weight read once.

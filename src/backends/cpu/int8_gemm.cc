@@ -62,7 +62,11 @@ struct Int8Tile {
   const Int8Kernels& kernels;
   const Tensor& x;
   Runs runs;
-  int32_t* ints;  // sums of runs that reach over blocks; those of the tile, where a row has one run
+  int32_t* ints;        // sums of runs that reach over blocks; those of the tile, where a row has one run
+  int8_t* rows;         // [rows][4·kDepth]: a block of the tile's rows of A
+  float* strip;         // [steps][nr]
+  int32_t* start;       // [runs of a block][rows]: what the products of a run begin at
+  int64_t padded_rows;  // to mr
 };
 
 // Where the sums of a run lie: at the tile's place, or in `small`.
@@ -76,54 +80,40 @@ IntSums int_sums(const Int8Tile& t, int64_t row, int64_t col, int32_t* small) {
   return {t.ints + row * sums.row_stride + col * sums.col_stride, sums.row_stride};
 }
 
-void pack_strips(const Int8Tile& t, int64_t first, int64_t depth, int64_t steps) {
+void pack_strip(const Int8Tile& t, int64_t col, int64_t first, int64_t depth) {
   const Tensor& weight = t.tile.job.weight;
-  for (int64_t c = 0; c < t.tile.cols; c += t.kernels.nr) {
-    t.kernels.pack_b(weight.row<int8_t>(t.tile.col + c) + first, weight.row_stride,
-                     std::min(t.kernels.nr, t.tile.cols - c), depth, t.tile.strips + c * steps);
-  }
+  t.kernels.pack_b(weight.row<int8_t>(t.tile.col + col) + first, weight.row_stride,
+                   std::min(t.kernels.nr, t.tile.cols - col), depth, t.strip);
 }
 
-// The next block of the tile's weights, or the first one of the tile after it.
-Ahead weights_ahead(const Int8Tile& t, int64_t first, bool of_next_tile, int64_t steps) {
-  const Tensor& weight = t.tile.job.weight;
-  const int64_t row = t.tile.col + (of_next_tile ? t.tile.cols : 0);
-  return {weight,
-          row,
-          std::min(t.tile.cols, weight.rows() - row),
-          first,
-          std::min(t.runs.depth, t.x.cols() - first),
-          steps};
-}
-
-// Rows of A as they are, zeros after them; start[run][row] is what the products of a run begin at.
-void pack_rows(const Int8Tile& t, int64_t group, int64_t rows, int64_t first, int64_t depth,
-               int32_t (*start)[kGroupRows]) {
-  for (int64_t r = 0; r < round_up(rows, t.kernels.mr); ++r) {
-    int8_t* to = reinterpret_cast<int8_t*>(t.tile.packed + r * kDepth);
-    const int64_t count = r < rows ? depth : 0;
-    if (count > 0)
-      std::memcpy(to, t.x.row<int8_t>(t.tile.row + group + r) + first, static_cast<std::size_t>(count));
+// Rows of A as they are, zeros after them.
+void pack_rows(const Int8Tile& t, int64_t first, int64_t depth) {
+  for (int64_t r = 0; r < t.padded_rows; ++r) {
+    int8_t* to = t.rows + r * kBlock;
+    const int64_t count = r < t.tile.rows ? depth : 0;
+    if (count > 0) {
+      std::memcpy(to, t.x.row<int8_t>(t.tile.row + r) + first, static_cast<std::size_t>(count));
+    }
     std::memset(to + count, 0, static_cast<std::size_t>(round_up(depth, 4) - count));
     if (!t.kernels.sum) continue;
     for (int64_t at = 0, run = 0; at < depth; at += t.runs.size, ++run) {
-      start[run][r] = -128 * t.kernels.sum(to + at, round_up(std::min(t.runs.size, depth - at), 4));
+      t.start[run * t.padded_rows + r] =
+          -128 * t.kernels.sum(to + at, round_up(std::min(t.runs.size, depth - at), 4));
     }
   }
 }
 
 // The block [first, first + depth) of K for one small tile.
-void add_block(const Int8Tile& t, int64_t row, int64_t col, int64_t rows, int64_t packed_row, int64_t first,
-               int64_t depth, const int32_t (*start)[kGroupRows]) {
+void add_block(const Int8Tile& t, int64_t row, int64_t col, int64_t rows, int64_t first, int64_t depth) {
   alignas(kBufferAlignment) int32_t small[kLoraRows * kLoraUnit];
   const Tile& tile = t.tile;
   const IntSums ints = int_sums(t, row, col, small);
-  const int64_t nr = t.kernels.nr, all_steps = ceil_div(depth, 4), each = t.x.scales_per_row();
+  const int64_t nr = t.kernels.nr, each = t.x.scales_per_row();
   for (int64_t at = 0, number = 0; at < depth; ++number) {
     const int64_t run = (first + at) / t.runs.size, run_end = std::min(t.x.cols(), (run + 1) * t.runs.size);
     const int64_t count = std::min(depth - at, run_end - first - at);
-    t.kernels.micro(tile.packed + packed_row * kDepth + at / 4, tile.strips + col * all_steps + at / 4 * nr,
-                    ceil_div(count, 4), start[number] + packed_row, ints.data, ints.stride,
+    t.kernels.micro(t.rows + row * kBlock + at, t.strip + at / 4 * nr, ceil_div(count, 4),
+                    t.start + number * t.padded_rows + row, ints.data, ints.stride,
                     first + at > run * t.runs.size);
     at += count;
     if (first + at < run_end) return;
@@ -143,39 +133,54 @@ void finish(const Tile& t, int64_t row, int64_t col, int64_t rows, int64_t cols)
   }
 }
 
+struct Block {
+  int64_t first, depth;
+};
+Block block_at(const Int8Tile& t, int64_t first) {
+  const int64_t run_end = t.runs.size > kBlock ? (first / t.runs.size + 1) * t.runs.size : t.x.cols();
+  return {first, std::min({t.runs.depth, run_end - first, t.x.cols() - first})};
+}
+
+// The strip after that of `col`: of the same block, of the next, or the first of the tile after this one.
+Ahead strip_ahead(const Int8Tile& t, int64_t col, const Block& block, int64_t steps) {
+  const Tensor& weight = t.tile.job.weight;
+  const int64_t nr = t.kernels.nr, next = block.first + block.depth;
+  const bool same = col + nr < t.tile.cols, last = next >= t.x.cols();
+  const Block of = same ? block : block_at(t, last ? 0 : next);
+  const int64_t row = t.tile.col + (same ? col + nr : last ? t.tile.cols : 0);
+  return {weight, row, std::min(nr, weight.rows() - row), of.first, of.depth, steps};
+}
+
+// All rows of A are packed for a block of K and stay in L2, while the strips of W are packed and pass by.
 void run_tile(const Int8Tile& t) {
   const Tile& tile = t.tile;
-  const int64_t mr = t.kernels.mr, nr = t.kernels.nr, group_rows = kGroupRows / mr * mr;
-  int32_t start[kMaxRuns][kGroupRows] = {};
-  for (int64_t first = 0, depth = 0; first < t.x.cols(); first += depth) {
-    const int64_t run_end = t.runs.size > kBlock ? (first / t.runs.size + 1) * t.runs.size : t.x.cols();
-    depth = std::min({t.runs.depth, run_end - first, t.x.cols() - first});
-    const bool last = first + depth == t.x.cols();
-    pack_strips(t, first, depth, ceil_div(depth, 4));
-    const int64_t strips = ceil_div(tile.cols, nr);
-    Ahead weights = weights_ahead(t, last ? 0 : first + depth, last, strips * ceil_div(tile.rows, mr));
-    for (int64_t group = 0; group < tile.rows; group += group_rows) {
-      const int64_t group_end = std::min(tile.rows, group + group_rows);
-      pack_rows(t, group, group_end - group, first, depth, start);
-      const int64_t next_rows = std::min(group_rows, tile.rows - group_end);
-      Ahead rows_ahead(t.x, tile.row + group_end, next_rows, first, depth,
-                       strips * ceil_div(group_end - group, mr));
-      for (int64_t c = 0; c < tile.cols; c += nr) {
-        for (int64_t r = group; r < group_end; r += mr) {
-          const int64_t rows = std::min(mr, group_end - r);
-          weights.step();
-          rows_ahead.step();
-          add_block(t, r, c, rows, r - group, first, depth, start);
-          if (last) finish(tile, r, c, rows, std::min(nr, tile.cols - c));
-        }
+  const int64_t mr = t.kernels.mr, nr = t.kernels.nr, down = t.padded_rows / mr;
+  for (Block block = block_at(t, 0); block.depth > 0; block = block_at(t, block.first + block.depth)) {
+    const int64_t next = block.first + block.depth;
+    pack_rows(t, block.first, block.depth);
+    Ahead rows_ahead(t.x, tile.row, tile.rows, next, std::min(kBlock, t.x.cols() - next),
+                     down * ceil_div(tile.cols, nr));
+    for (int64_t c = 0; c < tile.cols; c += nr) {
+      pack_strip(t, c, block.first, block.depth);
+      Ahead weights = strip_ahead(t, c, block, down);
+      for (int64_t r = 0; r < tile.rows; r += mr) {
+        const int64_t rows = std::min(mr, tile.rows - r);
+        weights.step();
+        rows_ahead.step();
+        add_block(t, r, c, rows, block.first, block.depth);
+        if (next == t.x.cols()) finish(tile, r, c, rows, std::min(nr, tile.cols - c));
       }
     }
   }
   if (tile.job.hidden) add_lora(tile);
 }
 
-int64_t strip_floats(const Int8Kernels& kernels) { return (kMaxTile + kernels.nr) * kDepth; }
-constexpr int64_t kPackedFloats = kGroupRows * kDepth;
+// A worker's scratch: what is packed, in 8 bits or of a LoRA, and after it the sums.
+constexpr int64_t kRowFloats = (kMaxTile + kLoraRows) * kDepth, kStripFloats = kLoraUnit * kDepth,
+                  kStartFloats = kMaxRuns * (kMaxTile + kLoraRows);
+constexpr int64_t kLoraStripFloats = (kMaxTile + kLoraUnit) * kDepth;
+constexpr int64_t kPackedFloats =
+    std::max(kRowFloats + kStripFloats + kStartFloats, kLoraStripFloats + kGroupRows * kDepth);
 // Room for whole small tiles of 8 bits and of a LoRA.
 constexpr int64_t sum_floats(int64_t rows, int64_t cols) {
   return (round_up(rows, kLoraRows) + kLoraRows) * round_up(cols, kLoraUnit);
@@ -183,30 +188,44 @@ constexpr int64_t sum_floats(int64_t rows, int64_t cols) {
 
 }  // namespace
 
-std::size_t int8_gemm_scratch_floats(const Int8Kernels& kernels) {
-  const int64_t sums = std::max(sum_floats(kMaxTile, kMaxTile), 2 * sum_floats(kMaxTile, kWideCols));
-  return static_cast<std::size_t>(strip_floats(kernels) + kPackedFloats + sums);
+// One kind of sums in up to twice as many columns, two kinds, or plain rows for a LoRA.
+std::size_t int8_gemm_scratch_floats() {
+  constexpr int64_t kSums = std::max({kMaxTile * kMaxTile + kLoraRows * 2 * kMaxTile,
+                                      2 * sum_floats(kMaxTile, kWideCols), sum_floats(kMaxTile, kMaxTile)});
+  return static_cast<std::size_t>(kPackedFloats + kSums);
 }
 
 void int8_gemm(Engine& engine, const Gemm& job, const Tensor& x) {
   const Int8Kernels& kernels = engine.int8_kernels();
   const Runs runs = runs_of(x);
   const bool wide = runs.several && runs.size > kBlock;
-  const TileGrid grid =
-      choose_tiles(job.m, job.n, kernels.mr, kernels.nr, engine.threads(), wide ? kWideCols : kMaxTile);
+  // Columns cost no memory but that of their sums, and rows are packed again for each tile.
+  const int64_t rows_at_most = ceil_div(job.m, ceil_div(job.m, kMaxTile));
+  const int64_t max_cols =
+      wide         ? kWideCols
+      : job.hidden ? kMaxTile
+                   : kMaxTile * kMaxTile / std::max(rows_at_most, kMaxTile / 2) / kLoraUnit * kLoraUnit;
+  const TileGrid grid = choose_tiles(job.m, job.n, kernels.mr, kernels.nr, engine.threads(), max_cols);
   engine.run(grid.down * grid.across, [&](int64_t task, int worker) {
     const int64_t row = task / grid.across * grid.rows, col = task % grid.across * grid.cols;
     const int64_t rows = std::min(grid.rows, job.m - row), cols = std::min(grid.cols, job.n - col);
-    float* strips = engine.scratch(worker);
-    float* packed = strips + strip_floats(kernels);
-    float* data = packed + kPackedFloats;
+    float *scratch = engine.scratch(worker), *strip = scratch + kRowFloats, *data = scratch + kPackedFloats;
     // The LoRA's small tiles have another shape: plain rows suit both.
     const Sums by_strips{data, kernels.nr, round_up(rows, kernels.mr)},
         by_rows{data, round_up(cols, kLoraUnit), 1};
-    const Tile tile{
-        job, engine.kernels(), row, rows, col, cols, strips, packed, job.hidden ? by_rows : by_strips};
-    float* ints = wide ? data + sum_floats(rows, grid.cols) : data;
-    run_tile({tile, kernels, x, runs, reinterpret_cast<int32_t*>(ints)});
+    const Tile tile{job,
+                    engine.kernels(),
+                    row,
+                    rows,
+                    col,
+                    cols,
+                    scratch,
+                    scratch + kLoraStripFloats,
+                    job.hidden ? by_rows : by_strips};
+    run_tile({tile, kernels, x, runs,
+              reinterpret_cast<int32_t*>(wide ? data + sum_floats(rows, grid.cols) : data),
+              reinterpret_cast<int8_t*>(scratch), strip, reinterpret_cast<int32_t*>(strip + kStripFloats),
+              round_up(rows, kernels.mr)});
   });
 }
 

@@ -33,7 +33,8 @@ CpuId leaf_7(unsigned subleaf) {
 bool has_avx512vnni() { return (leaf_7(0).ecx & (1u << 11)) != 0; }
 bool has_avxvnni() { return (leaf_7(1).eax & (1u << 4)) != 0; }
 
-// kRows × kVectors sums, kVectors of B and a broadcast: 28 of 32 registers of 512 bits, 15 of 16 of 256.
+// ROWS × VECTORS sums, VECTORS of B and a broadcast: 28 of 32 registers of 512 bits, 15 of 16 of 256. C is asked
+// for first, as it may be far away.
 #define DARKROOM_MICRO_VNNI(NAME, TARGET, VECTOR, ROWS, VECTORS, LANES, SET1, DOT, LOAD, LOADU, ADD, STOREU) \
   __attribute__((target(TARGET))) void NAME(const void* a_any, const void* b_any, int64_t steps,             \
                                             const int32_t* start, int32_t* c, int64_t ldc,                   \
@@ -44,7 +45,10 @@ bool has_avxvnni() { return (leaf_7(1).eax & (1u << 4)) != 0; }
     DARKROOM_UNROLL                                                                                          \
     for (int r = 0; r < ROWS; ++r) {                                                                         \
       DARKROOM_UNROLL                                                                                        \
-      for (int v = 0; v < VECTORS; ++v) sums[r][v] = SET1(start[r]);                                         \
+      for (int v = 0; v < VECTORS; ++v) {                                                                    \
+        sums[r][v] = SET1(start[r]);                                                                         \
+        __builtin_prefetch(c + r * ldc + v * LANES, 1);                                                      \
+      }                                                                                                      \
     }                                                                                                        \
     for (int64_t k = 0; k < steps; ++k, b += VECTORS * LANES) {                                              \
       VECTOR w[VECTORS];                                                                                     \
