@@ -42,6 +42,8 @@ nlohmann::json run_plan(const BenchOptions& options, const Plan& plan) {
   } else {
     measure_ops(meter, plan, rows);
     measure_models(meter, plan, rows);
+    measure_int8_ops(meter, plan, rows);
+    measure_int8_models(meter, plan, rows);
   }
   result["rows"] = rows.json();
   if (options.budget) result["budget"] = measure_budget(meter, options, plan, rows);

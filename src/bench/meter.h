@@ -119,6 +119,9 @@ class Rows {
 void measure_ops(Meter& meter, const Plan& plan, Rows& rows);
 void measure_weights(Meter& meter, const Plan& plan, DType weights, Rows& rows);
 void measure_models(Meter& meter, const Plan& plan, Rows& rows);
+// The rows in i8, the last ones: on a slow machine there may be no time left for them.
+void measure_int8_ops(Meter& meter, const Plan& plan, Rows& rows);
+void measure_int8_models(Meter& meter, const Plan& plan, Rows& rows);
 // What the result has under "budget"; options.budget must be given. `rows` says what is left out.
 nlohmann::json measure_budget(Meter& meter, const BenchOptions& options, const Plan& plan, Rows& rows);
 

@@ -1,5 +1,6 @@
 // The rows of whole transformer blocks and of the autoencoder's decoder.
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "backends/dry_run/dry_run.h"
 #include "bench/meter.h"
@@ -120,6 +121,21 @@ void measure_step(Meter& meter, const flux::Config& config, const flux::Weights&
   rows.add(step_row, passes);
 }
 
+// Weights of a formula, in memory of its own for every tensor of a block: they come from memory, as they do in
+// a run.
+void measure_steps(Meter& meter, const Plan& plan, std::span<const DType> precisions, Rows& rows) {
+  if (plan.steps.empty()) return;
+  const std::unique_ptr<WeightSource> source =
+      block_source(std::make_unique<DummySource>(DType::kBF16), precisions.front());
+  LoadedWeights loaded(*source);
+  const flux::Weights weights = block_weights(plan.transformer, loaded.binder());
+  for (const TokenShape& s : plan.steps) {
+    for (const DType precision : precisions) {
+      measure_step(meter, plan.transformer, weights, s, precision, rows);
+    }
+  }
+}
+
 // Decodes random latents of height and width `size`; on the dry run it only counts.
 void decode_random(const Context& ctx, const vae::Config& config, const vae::DecoderWeights& weights,
                    int64_t size, const std::vector<float>& values) {
@@ -161,19 +177,12 @@ void measure_models(Meter& meter, const Plan& plan, Rows& rows) {
       for (const DType a : kActivations) measure_decoder(meter, plan.vae, weights, pixels, a, rows);
     }
   }
-  if (plan.steps.empty()) return;
-  // Memory of its own for every tensor of a block: weights come from memory, as they do in a run.
-  const std::unique_ptr<WeightSource> source = block_source(std::make_unique<DummySource>(DType::kBF16),
-                                                            DType::kBF16),
-                                      source8 = block_source(std::make_unique<DummySource>(DType::kBF16),
-                                                             DType::kI8);
-  LoadedWeights loaded(*source), loaded8(*source8);
-  const flux::Weights weights = block_weights(plan.transformer, loaded.binder()),
-                      weights8 = block_weights(plan.transformer, loaded8.binder());
-  for (const TokenShape& s : plan.steps) {
-    measure_step(meter, plan.transformer, weights8, s, DType::kI8, rows);
-    for (const DType a : kActivations) measure_step(meter, plan.transformer, weights, s, a, rows);
-  }
+  measure_steps(meter, plan, kActivations, rows);
+}
+
+void measure_int8_models(Meter& meter, const Plan& plan, Rows& rows) {
+  constexpr DType kInt8[] = {DType::kI8};
+  measure_steps(meter, plan, kInt8, rows);
 }
 
 }  // namespace darkroom::bench

@@ -166,7 +166,6 @@ void measure_ops(Meter& meter, const Plan& plan, Rows& rows) {
   for (const DType a : kActivations) {
     for (const MatmulShape& s : plan.matmuls) measure_matmul(meter, s, a, rows);
   }
-  for (const MatmulShape& s : plan.matmuls) measure_int8_matmul(meter, s, rows);
   for (const DType a : kActivations) {
     for (const MatmulShape& s : plan.modulations) measure_modulation(meter, s, a, rows);
     for (const AttentionShape& s : plan.attentions) measure_attention(meter, s, a, rows);
@@ -174,6 +173,10 @@ void measure_ops(Meter& meter, const Plan& plan, Rows& rows) {
     for (const int64_t tokens : plan.norm_tokens) measure_norms(meter, tokens, plan.transformer, a, rows);
     for (const GroupNormShape& s : plan.group_norms) measure_group_norm(meter, s, a, rows);
   }
+}
+
+void measure_int8_ops(Meter& meter, const Plan& plan, Rows& rows) {
+  for (const MatmulShape& s : plan.matmuls) measure_int8_matmul(meter, s, rows);
 }
 
 void measure_weights(Meter& meter, const Plan& plan, DType weights, Rows& rows) {
