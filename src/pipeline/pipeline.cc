@@ -307,7 +307,16 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
     begin(Phase::kDenoise);
     const uint64_t seed = job_.seed + static_cast<uint64_t>(index);
     Start begin_with = start(seed);
-    Denoised denoised{denoiser.run(std::move(begin_with.latents), hooks, std::move(begin_with.options)), {}};
+    Denoised denoised;
+    try {
+      denoised.latents = denoiser.run(std::move(begin_with.latents), hooks, std::move(begin_with.options));
+    } catch (const Error& e) {
+      // What is not finite cannot be quantised.
+      if (e.code() == ErrorCode::kFailure && job_.int8_group) {
+        check_weights(model_, Part::kTransformer, "what a block multiplies", cancel_);
+      }
+      throw;
+    }
     denoised.passes = denoiser.passes();
     progress_.passes = denoised.passes.made;
     progress_.skipped_passes = denoised.passes.skipped;

@@ -15,6 +15,7 @@ namespace {
 
 // Smallest tile worth splitting to, when there are more threads than tiles.
 constexpr int64_t kMinTile = 96;
+
 }  // namespace
 
 TileGrid choose_tiles(int64_t m, int64_t n, int64_t mr, int64_t nr, int threads, int64_t max_cols) {
