@@ -68,6 +68,45 @@ void add_linear(Cases& cases) {
                    }});
 }
 
+// Products of 8 bits: one row, edges of tiles, several blocks of K, runs of columns that are whole units or
+// not, shorter at the end, or longer than a block.
+void add_int8(Cases& cases) {
+  struct Size {
+    int64_t m, k, n, group;
+  };
+  for (const Size s :
+       {Size{1, 64, 96, 0}, Size{3, 7, 5, 0}, Size{28, 256, 130, 64}, Size{67, 1030, 40, 0},
+        Size{9, 1100, 70, 128}, Size{5, 50, 17, 7}, Size{11, 2600, 9, 1200}, Size{1, 1, 1, 0}}) {
+    const std::string shape = fmt::format("{}x{}x{}/{}", s.m, s.k, s.n, s.group);
+    cases.push_back({"int8 linear " + shape, 1, false, [s](const Context& ctx, Operands& in) {
+                       const Tensor x = in.strided({s.m, s.k}, 3), out = in.strided({s.m, s.n});
+                       const LinearInput both(x, ops::quantize_rows(ctx, x, s.group));
+                       ops::linear_gate_residual(ctx, both, in.int8_linear(s.k, s.n), in.f32({s.n}), out);
+                       return out;
+                     }});
+  }
+  cases.push_back({"int8 linear gelu", 1, false, [](const Context& ctx, Operands& in) {
+                     const Tensor x = in.activation({20, 48}, 3);
+                     return ops::linear(ctx, LinearInput(x, ops::quantize_rows(ctx, x)),
+                                        in.int8_linear(48, 33, Operands::Scales::kOne),
+                                        Activation::kGeluTanh);
+                   }});
+  // The LoRA's share is of the exact x.
+  for (const auto& [s, rank] :
+       {std::pair(Size{3, 256, 70, 0}, 5), std::pair(Size{130, 1300, 100, 1100}, 300)}) {
+    cases.push_back({fmt::format("int8 linear {}x{}x{} lora {}", s.m, s.k, s.n, rank), s.k + rank, false,
+                     [s = s, rank = rank](const Context& ctx, Operands& in) {
+                       const Tensor x = in.strided({s.m, s.k}), out = in.strided({s.m, s.n});
+                       Linear w = in.int8_linear(s.k, s.n);
+                       const Linear lora = in.linear_with_lora(s.k, s.n, rank, DType::kBF16);
+                       w.lora_down = lora.lora_down;
+                       w.lora_up = lora.lora_up;
+                       ops::linear_residual(ctx, LinearInput(x, ops::quantize_rows(ctx, x, s.group)), w, out);
+                       return out;
+                     }});
+  }
+}
+
 void add_norms(Cases& cases) {
   for (const int64_t cols : {1, 7, 64, 770}) {
     cases.push_back(
@@ -262,6 +301,7 @@ void add_elementwise(Cases& cases) {
 std::vector<OpCase> op_cases() {
   Cases cases;
   add_linear(cases);
+  add_int8(cases);
   add_norms(cases);
   add_attention(cases);
   add_parts(cases);

@@ -50,6 +50,13 @@ class Operands {
     w.lora_down.scales = scales.row<float>(0);
     return w;
   }
+  // The layer in i8, whatever the weights of the case: for quantised inputs.
+  Linear int8_linear(int64_t in, int64_t out, Scales scales = Scales::kPerRow) {
+    Operands as_int8(activation_, DType::kI8, scales);
+    Linear w = as_int8.linear(in, out);
+    buffers_.splice(buffers_.end(), as_int8.buffers_);
+    return w;
+  }
   // The weight of a linear layer: of the kinds that are stored with scales, with scales.
   Tensor matrix(const Shape& shape, float scale) {
     if (scales_ == Scales::kNone) return maybe_rounded(weight(shape, scale));

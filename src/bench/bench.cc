@@ -34,7 +34,7 @@ nlohmann::json run_plan(const BenchOptions& options, const Plan& plan) {
       {"name", cpu_model_name()}, {"isa", isa_name(meter.backend().isa())}, {"threads", meter.threads()}};
   result["ceiling"] = {{"f32_gflops", ceilings.f32_gflops},
                        {"bf16_gflops", or_null(ceilings.bf16_gflops)},
-                       {"int8_gops", or_null(ceilings.int8_gops)},
+                       {"int8_gops", ceilings.int8_gops},
                        {"read_gbps", ceilings.read_gbps}};
   Rows rows(options.note);
   if (weights) {
@@ -42,6 +42,8 @@ nlohmann::json run_plan(const BenchOptions& options, const Plan& plan) {
   } else {
     measure_ops(meter, plan, rows);
     measure_models(meter, plan, rows);
+    measure_int8_ops(meter, plan, rows);
+    measure_int8_models(meter, plan, rows);
   }
   result["rows"] = rows.json();
   if (options.budget) result["budget"] = measure_budget(meter, options, plan, rows);

@@ -56,7 +56,9 @@ struct BenchOptions {
 // that the work stood still for them, compute_seconds the rest of the step; ratio is the step's time over
 // the longer of computing and reading, so 1 means that one hides the other.
 // The ceiling is the one measured first; null stands for what the CPU lacks.
-// dtype is that of the activations; weights are bf16, with `weights` of that type in every second row.
+// dtype is that of the activations; weights are bf16, with `weights` of that type in every second row. Rows in
+// i8 are bf16 activations quantised row by row, which their time includes, and i8 weights; there are such for
+// matmul, blocks and steps.
 // seconds: the fastest run, of `runs`. gflops is null for rows without counted FLOPs, gbps for rows that no
 // memory ceiling is applied to. Rows:
 //   matmul MxKxN; modulation MxKxN (few rows, so bound by reading weights); attention LxHEADSxDIM;

@@ -34,29 +34,36 @@ Meter::Meter(const BenchOptions& options, const Pace& pace)
       probe_({.threads = options.threads, .isa = backend_->isa()}),
       ceilings_(probe_.all(pace.first_probe_seconds)) {}
 
-// Attention of the cpu backend is f32 arithmetic on every instruction set.
-bool Meter::uses_bf16(DType activation) const {
-  return activation == DType::kBF16 && ceilings_.bf16_gflops.has_value();
+double Meter::matmul_giga(DType activation, const CpuCeilings& ceilings) const {
+  if (activation == DType::kI8) return ceilings.int8_gops;
+  return activation == DType::kBF16 ? ceilings.bf16_gflops.value_or(ceilings.f32_gflops)
+                                    : ceilings.f32_gflops;
 }
 
+// Attention of the cpu backend is f32 arithmetic on every instruction set.
 Rates Meter::probe(const Work& work, DType activation) {
   Arena none = Arena::counting();
   context(activation, none).throw_if_cancelled();
   const double seconds = pace_.probe_seconds;
-  const bool bf16 = uses_bf16(activation);
-  Rates rates;
-  if (work.attention_flops > 0 || (work.matmul_flops > 0 && !bf16)) {
-    rates.attention = rates.matmul = 1e9 * probe_.f32_gflops(seconds);
+  const bool int8 = activation == DType::kI8;
+  const bool bf16 = activation == DType::kBF16 && ceilings_.bf16_gflops.has_value();
+  CpuCeilings now_reached;
+  if (work.attention_flops > 0 || (work.matmul_flops > 0 && !bf16 && !int8)) {
+    now_reached.f32_gflops = probe_.f32_gflops(seconds);
   }
-  if (work.matmul_flops > 0 && bf16) rates.matmul = 1e9 * probe_.bf16_gflops(seconds).value();
+  if (work.matmul_flops > 0 && bf16) now_reached.bf16_gflops = probe_.bf16_gflops(seconds);
+  if (work.matmul_flops > 0 && int8) now_reached.int8_gops = probe_.int8_gops(seconds);
+  Rates rates;
+  if (work.attention_flops > 0) rates.attention = 1e9 * now_reached.f32_gflops;
+  if (work.matmul_flops > 0) rates.matmul = 1e9 * matmul_giga(activation, now_reached);
   if (work.bytes > 0) rates.read = 1e9 * probe_.read_gbps(seconds);
   return rates;
 }
 
 bool Meter::fits(const Work& work, DType activation) const {
-  const double f32 = 1e9 * ceilings_.f32_gflops;
-  const double matmul = uses_bf16(activation) ? 1e9 * ceilings_.bf16_gflops.value() : f32;
-  const Rates first{.matmul = matmul, .attention = f32, .read = 1e9 * ceilings_.read_gbps};
+  const Rates first{.matmul = 1e9 * matmul_giga(activation, ceilings_),
+                    .attention = 1e9 * ceilings_.f32_gflops,
+                    .read = 1e9 * ceilings_.read_gbps};
   return now() - start_ + kExpectedSlowdown * ideal_seconds(work, first) <= pace_.total_seconds;
 }
 
@@ -116,8 +123,9 @@ void Rows::add(const Row& row, const std::vector<Sample>& samples) {
     rate += fmt::format(", {:.1f} GB/s", json["gbps"].get<double>());
   }
   if (note_) {
-    const std::string weights =
-        row.weights == DType::kBF16 ? "" : fmt::format(" x {}", dtype_name(row.weights));
+    const std::string weights = row.weights == DType::kBF16 || row.activation == DType::kI8
+                                    ? ""
+                                    : fmt::format(" x {}", dtype_name(row.weights));
     note_(fmt::format("{} {}{} {}: {:.4g} s{}, {:.0f} % of the ceiling", row.name, dtype_name(row.activation),
                       weights, row.shape, best.seconds / row.calls, rate,
                       100 * best.ideal_seconds / best.seconds));

@@ -39,8 +39,9 @@ class Meter {
   void release_memory() { probe_.release_memory(); }
 
  private:
-  // Whether the backend multiplies these activations and bf16 weights by native bf16 dot products.
-  bool uses_bf16(DType activation) const;
+  // What the backend multiplies these activations with, beside bf16 weights: i8 ones by 8-bit products, bf16
+  // ones by native dot products where it has them.
+  double matmul_giga(DType activation, const CpuCeilings& ceilings) const;
 
   BenchOptions options_;
   Pace pace_;
@@ -89,7 +90,7 @@ class Patience {
 
 struct Row {
   std::string name;
-  DType activation = DType::kF32;
+  DType activation = DType::kF32;  // i8: bf16 activations that are quantised, and i8 weights
   std::string shape;
   Work work;      // of one run
   int calls = 1;  // equal ops in one run; the result is of one of them
@@ -118,6 +119,9 @@ class Rows {
 void measure_ops(Meter& meter, const Plan& plan, Rows& rows);
 void measure_weights(Meter& meter, const Plan& plan, DType weights, Rows& rows);
 void measure_models(Meter& meter, const Plan& plan, Rows& rows);
+// The rows in i8, the last ones: on a slow machine there may be no time left for them.
+void measure_int8_ops(Meter& meter, const Plan& plan, Rows& rows);
+void measure_int8_models(Meter& meter, const Plan& plan, Rows& rows);
 // What the result has under "budget"; options.budget must be given. `rows` says what is left out.
 nlohmann::json measure_budget(Meter& meter, const BenchOptions& options, const Plan& plan, Rows& rows);
 

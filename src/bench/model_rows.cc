@@ -1,16 +1,32 @@
 // The rows of whole transformer blocks and of the autoencoder's decoder.
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "backends/dry_run/dry_run.h"
 #include "bench/meter.h"
 #include "bench/operands.h"
+#include "weights/requantizing_source.h"
 #include "weights/source.h"
 
 namespace darkroom::bench {
 namespace {
 
-// Blocks first in bf16, the dtype that models are distributed for.
+// First in bf16, the dtype that models are distributed for.
 constexpr DType kActivations[] = {DType::kBF16, DType::kF32};
+
+// A context for blocks in that precision; i8 is bf16 with products in 8 bits.
+Context context_of(Backend& backend, Arena& arena, DType precision,
+                   const std::atomic<bool>* cancel = nullptr) {
+  Context ctx{backend, arena, precision == DType::kI8 ? DType::kBF16 : precision, cancel};
+  if (precision == DType::kI8) ctx.int8_group = 0;
+  return ctx;
+}
+
+// The weights of blocks, as the precision takes them.
+std::unique_ptr<WeightSource> block_source(std::unique_ptr<WeightSource> bf16, DType precision) {
+  return std::make_unique<RequantizingSource>(
+      std::move(bf16), StorageChoice(WeightStorage::kAsStored, precision == DType::kI8));
+}
 
 std::vector<float> random_values(int64_t count, float scale) {
   Operands in;
@@ -52,9 +68,10 @@ StepInputs step_inputs(const Context& ctx, const flux::Config& config, const Tok
 std::size_t step_bytes(const flux::Config& config, const TokenShape& s, DType activation) {
   DryRunBackend dry;
   Arena arena = Arena::counting();
-  PlanSource source(DType::kBF16);
-  const flux::Weights weights = block_weights(config, describe_from(source));
-  const Context ctx{dry, arena, activation};
+  const std::unique_ptr<WeightSource> source =
+      block_source(std::make_unique<PlanSource>(DType::kBF16), activation);
+  const flux::Weights weights = block_weights(config, describe_from(*source));
+  const Context ctx = context_of(dry, arena, activation);
   const StepInputs in = step_inputs(ctx, config, s);
   flux::run_blocks(ctx, config, weights, in.modulation, in.rope, in.hidden, 0, config.num_blocks());
   return arena.peak();
@@ -68,15 +85,17 @@ void measure_step(Meter& meter, const flux::Config& config, const flux::Weights&
   const std::string tokens = fmt::format("{} tokens", s.tokens());
   const std::string kinds = fmt::format("{}+{} blocks, ", config.num_layers, config.num_single_layers);
   const Work work = block_work(config, s.tokens());
-  const Row double_row{"double_block", activation, tokens, work},
-      single_row{"single_block", activation, tokens, work};
+  const DType stored = activation == DType::kI8 ? DType::kI8 : DType::kBF16;
+  const Row double_row{"double_block", activation, tokens, work, 1, stored},
+      single_row{"single_block", activation, tokens, work, 1, stored};
   const Work all{work.matmul_flops * blocks, work.attention_flops * blocks, 0};
-  const Row step_row{"step", activation, kinds + tokens, all};
+  const Row step_row{"step", activation, kinds + tokens, all, 1, stored};
   if (!rows.may_run(meter, step_row)) return;
 
   const Buffer memory(step_bytes(config, s, activation));
   Arena arena(memory);
-  const Context ctx = meter.context(activation, arena);
+  const Context plain = meter.context(activation, arena);
+  const Context ctx = context_of(plain.backend, arena, activation, plain.cancel);
   const StepInputs in = step_inputs(ctx, config, s);
   Sampler sampler(meter, work, activation);
   for (Patience patience(meter.pace()); patience.more();) {
@@ -100,6 +119,21 @@ void measure_step(Meter& meter, const flux::Config& config, const flux::Weights&
   rows.add(double_row, doubles);
   rows.add(single_row, singles);
   rows.add(step_row, passes);
+}
+
+// Weights of a formula, in memory of its own for every tensor of a block: they come from memory, as they do in
+// a run.
+void measure_steps(Meter& meter, const Plan& plan, std::span<const DType> precisions, Rows& rows) {
+  if (plan.steps.empty()) return;
+  const std::unique_ptr<WeightSource> source =
+      block_source(std::make_unique<DummySource>(DType::kBF16), precisions.front());
+  LoadedWeights loaded(*source);
+  const flux::Weights weights = block_weights(plan.transformer, loaded.binder());
+  for (const TokenShape& s : plan.steps) {
+    for (const DType precision : precisions) {
+      measure_step(meter, plan.transformer, weights, s, precision, rows);
+    }
+  }
 }
 
 // Decodes random latents of height and width `size`; on the dry run it only counts.
@@ -143,14 +177,12 @@ void measure_models(Meter& meter, const Plan& plan, Rows& rows) {
       for (const DType a : kActivations) measure_decoder(meter, plan.vae, weights, pixels, a, rows);
     }
   }
-  if (plan.steps.empty()) return;
-  // Memory of its own for every tensor of a block: weights come from memory, as they do in a run.
-  DummySource source(DType::kBF16);
-  LoadedWeights loaded(source);
-  const flux::Weights weights = block_weights(plan.transformer, loaded.binder());
-  for (const TokenShape& s : plan.steps) {
-    for (const DType a : kActivations) measure_step(meter, plan.transformer, weights, s, a, rows);
-  }
+  measure_steps(meter, plan, kActivations, rows);
+}
+
+void measure_int8_models(Meter& meter, const Plan& plan, Rows& rows) {
+  constexpr DType kInt8[] = {DType::kI8};
+  measure_steps(meter, plan, kInt8, rows);
 }
 
 }  // namespace darkroom::bench

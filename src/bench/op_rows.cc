@@ -37,6 +37,22 @@ void measure_matmul(Meter& meter, const MatmulShape& s, DType activation, Rows& 
   rows.measure(meter, row, [&] { ops::linear_into(ctx, x, w, Activation::kNone, out); });
 }
 
+// With the quantising of its rows.
+void measure_int8_matmul(Meter& meter, const MatmulShape& s, Rows& rows) {
+  const Row row{"matmul", DType::kI8, fmt::format("{}x{}x{}", s.m, s.k, s.n), matmul_work(s), 1, DType::kI8};
+  if (!rows.may_run(meter, row)) return;
+  Operands in;
+  const Tensor x = in.random(DType::kBF16, {s.m, s.k}), out = in.random(DType::kBF16, {s.m, s.n});
+  const Linear w{in.random(DType::kI8, {s.n, s.k}, unit_gain(s.k)), in.random(DType::kBF16, {s.n})};
+  const Buffer memory(static_cast<std::size_t>(s.m * (s.k + 4)) + 4 * kBufferAlignment);
+  Arena arena(memory);
+  const Context ctx = meter.context(DType::kBF16, arena);
+  rows.measure(meter, row, [&] {
+    const Arena::Scope scope(arena);
+    ops::linear_into(ctx, {x, ops::quantize_rows(ctx, x)}, w, Activation::kNone, out);
+  });
+}
+
 void measure_modulation(Meter& meter, const MatmulShape& s, DType activation, Rows& rows,
                         DType stored = DType::kBF16) {
   const Work work = modulation_work(s, activation, stored);
@@ -157,6 +173,10 @@ void measure_ops(Meter& meter, const Plan& plan, Rows& rows) {
     for (const int64_t tokens : plan.norm_tokens) measure_norms(meter, tokens, plan.transformer, a, rows);
     for (const GroupNormShape& s : plan.group_norms) measure_group_norm(meter, s, a, rows);
   }
+}
+
+void measure_int8_ops(Meter& meter, const Plan& plan, Rows& rows) {
+  for (const MatmulShape& s : plan.matmuls) measure_int8_matmul(meter, s, rows);
 }
 
 void measure_weights(Meter& meter, const Plan& plan, DType weights, Rows& rows) {

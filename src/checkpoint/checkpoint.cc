@@ -73,9 +73,9 @@ ModelConfig tiny_config() {
 
 // With LoRAs, and the transformer's matrices in `storage`; all else as `source` has it.
 std::unique_ptr<WeightSource> in_storage(std::unique_ptr<WeightSource> plain, Part part,
-                                         WeightStorage storage, const LoraUses& loras) {
+                                         StorageChoice storage, const LoraUses& loras) {
   std::unique_ptr<WeightSource> source = with_loras(std::move(plain), part, loras);
-  if (part != Part::kTransformer || storage == WeightStorage::kAsStored) return source;
+  if (part != Part::kTransformer || storage.changes_nothing()) return source;
   return std::make_unique<RequantizingSource>(std::move(source), storage);
 }
 
@@ -319,7 +319,7 @@ SpellingSizes Checkpoint::spelling_sizes() const {
           .vae_levels = static_cast<int64_t>(config_.vae.block_out_channels.size())};
 }
 
-std::unique_ptr<WeightSource> Checkpoint::open_weights(Part part, WeightStorage storage,
+std::unique_ptr<WeightSource> Checkpoint::open_weights(Part part, StorageChoice storage,
                                                        const LoraUses& loras) const {
   if (dummy_) return in_storage(std::make_unique<DummySource>(part_dtype(part)), part, storage, loras);
   const PartFiles* files = part_files(part);
@@ -330,7 +330,7 @@ std::unique_ptr<WeightSource> Checkpoint::open_weights(Part part, WeightStorage 
       part, storage, loras);
 }
 
-std::unique_ptr<WeightSource> Checkpoint::weights_for_planning(Part part, WeightStorage storage,
+std::unique_ptr<WeightSource> Checkpoint::weights_for_planning(Part part, StorageChoice storage,
                                                                const LoraUses& loras) const {
   const PartFiles* files = part_files(part);
   if (files && files->catalog) return open_weights(part, storage, loras);

@@ -97,13 +97,12 @@ class Checkpoint {
 
   // The weights of a part, with LoRAs on them, which are never quantised. The transformer's quantizable()
   // matrices come in `storage`. Errors: kModel.
-  std::unique_ptr<WeightSource> open_weights(Part part, WeightStorage storage = WeightStorage::kAsStored,
+  std::unique_ptr<WeightSource> open_weights(Part part, StorageChoice storage = {},
                                              const LoraUses& loras = {}) const;
 
   // The same for sizes only: the files' headers where there are files, otherwise tensors without data in
   // part_dtype().
-  std::unique_ptr<WeightSource> weights_for_planning(Part part,
-                                                     WeightStorage storage = WeightStorage::kAsStored,
+  std::unique_ptr<WeightSource> weights_for_planning(Part part, StorageChoice storage = {},
                                                      const LoraUses& loras = {}) const;
 
   // Where a parameter lies, for messages: "FILE: tensor 'NAME'"; its own name for a dummy. Errors: kModel.

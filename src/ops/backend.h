@@ -7,7 +7,7 @@
 //     matrix of linear may also be of a block type, or i8, and have scales (Tensor::scales); the table of
 //     embed may be of a block type;
 //   - arithmetic accumulates in f32 and each output element is rounded once, when it is stored; beside bf16
-//     activations a matrix's values may be rounded to bf16 first;
+//     activations a matrix's values may be rounded to bf16 first; products of 8-bit activations are exact;
 //   - `out` does not overlap an input, except where "in place" is allowed by name;
 //   - results do not depend on the number of threads.
 #pragma once
@@ -31,6 +31,11 @@ enum class Activation : uint8_t {
 
 // out[M,N] = residual + gate ⊙ act((x[M,K]·weight[N,K]ᵀ) ⊙ scales + lora_hidden·lora_upᵀ + bias). Absent
 // parts are skipped; one scale counts for all N. `out` may be `residual`.
+//
+// x may be i8 in [−127, 127] as quantize_rows() gives it, beside an i8 weight with scales. Then x·weightᵀ is
+// Σ f32(Sᵣ)·sᵣ over the runs r of columns that share a scale s, in their order, with Sᵣ the exact sum of
+// products in i32; every f32 operation is rounded on its own. So without an activation all backends give the
+// same bits.
 struct LinearArgs {
   Tensor x;
   Tensor weight;                          // has the scales
@@ -39,8 +44,25 @@ struct LinearArgs {
   Activation activation = Activation::kNone;
   Tensor gate;      // f32 [N] or absent
   Tensor residual;  // [M,N] or absent
-  Tensor out;       // f32, or the residual's and x's dtype
+  Tensor out;       // f32, or the residual's and x's dtype; beside i8 x f32 or bf16, as the residual
 };
+
+// Sums of so many products of 8 bits, one factor taken as unsigned, fit i32: 255·127·65536 < 2^31.
+inline constexpr int64_t kMaxInt8Depth = 65536;
+
+// x[M,K], f32 or bf16, in 8 bits: runs of `group` columns of a row, the last of them shorter, have a scale
+// each. It is their largest magnitude/127, and out = x·(1/scale) to the nearest integer, ties to even; both
+// divisions and the product in f32. A run whose magnitudes are all below 2^-100 gives zeros and the scale 1.
+// Errors: fail_not_finite() with the first row that holds NaN or infinity.
+struct QuantizeRowsArgs {
+  Tensor x;
+  int64_t group = 0;  // 1 to K
+  Tensor out;         // i8 [M,K], dense
+  Tensor scales;      // f32 [M, ⌈K/group⌉], dense
+};
+inline constexpr float kLeastQuantised = 0x1p-100f;
+// Throws kFailure.
+[[noreturn]] void fail_not_finite(const Tensor& x, int64_t row);
 
 // Each row of x[M,N]: (x − mean)/√(variance + epsilon) · weight + bias. In place allowed.
 struct LayerNormArgs {
@@ -166,6 +188,7 @@ class Backend {
   virtual Device device() const = 0;
 
   virtual void linear(const LinearArgs& args) = 0;
+  virtual void quantize_rows(const QuantizeRowsArgs& args) = 0;
   virtual void layer_norm(const LayerNormArgs& args) = 0;
   virtual void norm_modulate(const NormModulateArgs& args) = 0;
   virtual void rms_norm(const RmsNormArgs& args) = 0;

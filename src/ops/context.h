@@ -3,6 +3,8 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
+#include <optional>
 
 #include "ops/backend.h"
 #include "tensor/buffer.h"
@@ -15,6 +17,9 @@ struct Context {
   Arena& arena;                               // results and scratch; see Arena::Scope
   DType activation = DType::kF32;             // f32 or bf16: the dtype of hidden states in this run
   const std::atomic<bool>* cancel = nullptr;  // set from any thread to stop
+  // Where a model has it so: its linear layers multiply in 8 bits, with a scale for so many columns of a row, 0
+  // for whole rows (ops::quantize_rows). Absent: in `activation`.
+  std::optional<int64_t> int8_group = {};
 
   // Errors: kCancelled once *cancel is true. Models call it between blocks, so a stop takes at most one
   // block.

@@ -4,7 +4,16 @@
 #include <string_view>
 #include <vector>
 
-namespace darkroom::ops {
+namespace darkroom {
+
+void fail_not_finite(const Tensor& x, int64_t row) {
+  fail(ErrorCode::kFailure,
+       "quantize_rows: row {} of {} holds a number that is not finite; the model's values overflow in this "
+       "precision: try --precision f32",
+       row, x);
+}
+
+namespace ops {
 namespace {
 
 // The checks below all read as sentences: "linear: x is bf16 [4, 8], expected [M, 16]".
@@ -91,9 +100,23 @@ Tensor allocate_like(const Context& ctx, const Tensor& x, const Shape& shape) {
   return ctx.arena.allocate(x.dtype, shape);
 }
 
-// What `w` gives to a LinearArgs is put in here.
-void run_linear(const Context& ctx, const Linear& w, LinearArgs a) {
+// What quantize_rows() makes of [m, k].
+void check_quantised(const Context& ctx, const Tensor& t, const Shape& shape) {
   const char* op = "linear";
+  Tensor stored = t;
+  stored.scale_count = 0;
+  check_shape(ctx, op, "quantised x", stored, shape);
+  require(t.dtype == DType::kI8 && t.scale_count == t.rows() * t.scales_per_row(), ErrorCode::kFailure,
+          "linear: quantised x is {} with {} scales, expected i8 with one for each row, or more", t,
+          t.scale_count);
+  require(t.cols() <= kMaxInt8Depth, ErrorCode::kFailure,
+          "linear: {} columns of 8 bits, at most {} can be summed", t.cols(), kMaxInt8Depth);
+}
+
+// What `x` and `w` give to a LinearArgs is put in here.
+void run_linear(const Context& ctx, const LinearInput& x, const Linear& w, LinearArgs a) {
+  const char* op = "linear";
+  a.x = x.x;
   a.weight = w.weight;
   a.bias = w.bias;
   a.lora_up = w.lora_up;
@@ -115,31 +138,51 @@ void run_linear(const Context& ctx, const Linear& w, LinearArgs a) {
     ctx.backend.linear(
         {.x = a.x, .weight = w.lora_down, .bias = {}, .gate = {}, .residual = {}, .out = a.lora_hidden});
   }
+  if (x.quantised.present()) {
+    check_quantised(ctx, x.quantised, a.x.shape);
+    require(a.weight.dtype == DType::kI8, ErrorCode::kFailure,
+            "linear: weight is {} beside a quantised x, expected i8", a.weight);
+    a.x = x.quantised;
+  }
   ctx.backend.linear(a);
 }
 
 }  // namespace
 
-Tensor linear(const Context& ctx, const Tensor& x, const Linear& w, Activation activation) {
-  const Tensor out = allocate_like(ctx, x, {x.rows(), w.out_features()});
+Tensor linear(const Context& ctx, const LinearInput& x, const Linear& w, Activation activation) {
+  const Tensor out = allocate_like(ctx, x.x, {x.x.rows(), w.out_features()});
   linear_into(ctx, x, w, activation, out);
   return out;
 }
 
-void linear_into(const Context& ctx, const Tensor& x, const Linear& w, Activation activation,
+void linear_into(const Context& ctx, const LinearInput& x, const Linear& w, Activation activation,
                  const Tensor& out) {
   run_linear(
-      ctx, w,
-      {.x = x, .weight = {}, .bias = {}, .activation = activation, .gate = {}, .residual = {}, .out = out});
+      ctx, x, w,
+      {.x = {}, .weight = {}, .bias = {}, .activation = activation, .gate = {}, .residual = {}, .out = out});
 }
 
-void linear_residual(const Context& ctx, const Tensor& input, const Linear& w, const Tensor& x) {
-  run_linear(ctx, w, {.x = input, .weight = {}, .bias = {}, .gate = {}, .residual = x, .out = x});
+void linear_residual(const Context& ctx, const LinearInput& input, const Linear& w, const Tensor& x) {
+  run_linear(ctx, input, w, {.x = {}, .weight = {}, .bias = {}, .gate = {}, .residual = x, .out = x});
 }
 
-void linear_gate_residual(const Context& ctx, const Tensor& input, const Linear& w, const Tensor& gate,
+void linear_gate_residual(const Context& ctx, const LinearInput& input, const Linear& w, const Tensor& gate,
                           const Tensor& x) {
-  run_linear(ctx, w, {.x = input, .weight = {}, .bias = {}, .gate = gate, .residual = x, .out = x});
+  run_linear(ctx, input, w, {.x = {}, .weight = {}, .bias = {}, .gate = gate, .residual = x, .out = x});
+}
+
+Tensor quantize_rows(const Context& ctx, const Tensor& x, int64_t group) {
+  check_activation(ctx, "quantize_rows", "x", x, 2);
+  require(group >= 0 && x.cols() > 0, ErrorCode::kFailure, "quantize_rows: {} in groups of {} columns", x,
+          group);
+  Tensor out = ctx.arena.allocate(DType::kI8, x.shape);
+  if (group > 0 && group < x.cols()) out.scale_cols = group;
+  const Tensor scales = ctx.arena.allocate(DType::kF32, {x.rows(), out.scales_per_row()});
+  ctx.backend.quantize_rows(
+      {.x = x, .group = out.scale_cols == 0 ? x.cols() : group, .out = out, .scales = scales});
+  out.scale_count = scales.shape.numel();
+  out.scales = static_cast<const float*>(scales.data);
+  return out;
 }
 
 Tensor layer_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
@@ -440,4 +483,5 @@ void download(const Context& ctx, const Tensor& x, std::span<float> host) {
   ctx.backend.download(x, host);
 }
 
-}  // namespace darkroom::ops
+}  // namespace ops
+}  // namespace darkroom

@@ -30,19 +30,33 @@ struct Conv2d {
   Tensor bias;
 };
 
+// The rows [M,K] that linear layers multiply. Where they are to do so in 8 bits: the same from
+// quantize_rows() beside them. A LoRA takes the exact ones, and results have their dtype.
+struct LinearInput {
+  Tensor x;
+  Tensor quantised = {};
+  LinearInput(const Tensor& exact) : x(exact) {}
+  LinearInput(const Tensor& exact, const Tensor& in_8_bits) : x(exact), quantised(in_8_bits) {}
+};
+
 namespace ops {
 
 // act(x[M,K]·Wᵀ + b) -> [M,N]. With a LoRA W is W + up·down, in this and the next three; that takes f32
-// [M,R] of ctx.arena while it runs.
-Tensor linear(const Context& ctx, const Tensor& x, const Linear& w,
+// [M,R] of ctx.arena while it runs. A quantised input takes weights in i8 with scales, K up to kMaxInt8Depth.
+Tensor linear(const Context& ctx, const LinearInput& x, const Linear& w,
               Activation activation = Activation::kNone);
-void linear_into(const Context& ctx, const Tensor& x, const Linear& w, Activation activation,
+void linear_into(const Context& ctx, const LinearInput& x, const Linear& w, Activation activation,
                  const Tensor& out);
 // x[M,N] += input[M,K]·Wᵀ + b, in place, rounded once.
-void linear_residual(const Context& ctx, const Tensor& input, const Linear& w, const Tensor& x);
+void linear_residual(const Context& ctx, const LinearInput& input, const Linear& w, const Tensor& x);
 // x[M,N] += gate ⊙ (input[M,K]·Wᵀ + b), in place, rounded once; gate f32 [N] (adaLN-Zero, arXiv 2212.09748).
-void linear_gate_residual(const Context& ctx, const Tensor& input, const Linear& w, const Tensor& gate,
+void linear_gate_residual(const Context& ctx, const LinearInput& input, const Linear& w, const Tensor& gate,
                           const Tensor& x);
+
+// x[M,K] in 8 bits, symmetric, for LinearInput: i8 [M,K] with a scale for each row, or for each `group`
+// columns of a row (0 or K and above: the row; arXiv 2208.07339). Both lie in ctx.arena. QuantizeRowsArgs has
+// the arithmetic. Errors: also kFailure for NaN or infinity, naming the row.
+Tensor quantize_rows(const Context& ctx, const Tensor& x, int64_t group = 0);
 
 // LayerNorm with weight and bias [N] (arXiv 1607.06450).
 Tensor layer_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,

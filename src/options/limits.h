@@ -18,6 +18,7 @@ inline constexpr int64_t kMaxTextTokens = 4096;
 inline constexpr int64_t kMaxCount = 1000;
 inline constexpr double kMaxLoraStrength = 4;  // and its negative
 inline constexpr std::size_t kMaxLoras = 32;
+inline constexpr int64_t kMaxInt8Group = 65536;
 inline constexpr std::size_t kMaxPromptBytes = 1 << 20;
 
 }  // namespace darkroom

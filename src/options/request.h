@@ -43,6 +43,7 @@ struct Request {
   std::optional<int64_t> sheet_columns;
   std::optional<int64_t> max_text_tokens;
   std::string precision = "auto";
+  std::optional<int64_t> int8_group;  // columns
   std::string weights = "as-stored";
   std::string budget = "auto";
   std::filesystem::path scratch_folder = "/var/tmp";

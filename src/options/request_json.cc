@@ -225,6 +225,7 @@ json with_recipe(json settings, const json& recipe) {
     if (name == "spacing") return !given.contains("sigmas");
     if (name == "guidance_schedule" || name == "guidance_interval") return same_guide;
     if (name == "strength") return given.contains("init");
+    if (name == "int8_group") return given.value("precision", recipe.value("precision", "")) == "int8";
     return name != "noise" && name != "init" &&
            name != "mask";  // files, of which a recipe has only the names
   };

@@ -4,8 +4,10 @@ namespace darkroom {
 
 Decision decide(const Request& request, const Checkpoint& model, const Machine& machine) {
   Decision decision{decide_values(request, model), {}};
-  decision.plan = request.weights == "auto" ? plan_with_best_weights(model, machine, decision.job)
-                                            : make_plan(model, decision.job, machine);
+  // With int8 products the blocks' weights are what they must be.
+  const bool chooses = request.weights == "auto" && !decision.job.int8_group;
+  decision.plan = chooses ? plan_with_best_weights(model, machine, decision.job)
+                          : make_plan(model, decision.job, machine);
   return decision;
 }
 

@@ -266,7 +266,7 @@ json to_json(const Checkpoint& model, const Job& job, const Plan& plan) {
   for (const Part part : kParts) parameters[std::string(part_folder(part))] = part_parameters(model, part);
   return {{"model", model.name()},
           {"kind", model.config().is_dev() ? "dev" : "schnell"},
-          {"precision", dtype_name(job.precision)},
+          {"precision", job.settled.precision},
           {"weights", storage_name(job.weights)},
           {"loras", loras},
           {"width", job.width},

@@ -164,12 +164,14 @@ void DenoisePhase::make_room_for_cache() {
 void DenoisePhase::run_blocks(Pass& pass, int64_t first, int64_t last, bool skipping) {
   const LeaseFn lease = leases_of(blocks_.get());
   if (skipping && std::ranges::all_of(pass.skips, [](bool skips) { return skips; })) return;
+  Context ctx = ctx_;
+  ctx.int8_group = job_.int8_group;
   for (int64_t block = first; block < last; ++block) {
     const auto leased = take(lease, block);
     for (std::size_t i = 0; i < pass.hidden.size(); ++i) {
       if (skipping && pass.skips[i]) continue;
       const Tensor modulation = guides_[i].modulation.slice_rows(pass.level, 1);
-      flux::run_blocks(ctx_, config_, weights_, modulation, rope_, pass.hidden[i], block, block + 1);
+      flux::run_blocks(ctx, config_, weights_, modulation, rope_, pass.hidden[i], block, block + 1);
     }
     if (pass.hooks.on_block && block + 1 < config_.num_blocks()) {
       pass.hooks.on_block(pass.number, static_cast<int>(block) + 1, static_cast<int>(config_.num_blocks()));

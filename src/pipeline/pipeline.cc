@@ -89,7 +89,7 @@ class Run {
          what, job_.loras.empty() ? "" : ", or by the strength of a LoRA");
   }
   std::unique_ptr<WeightSource> weights_of(Part part) const {
-    return model_.open_weights(part, job_.weights, uses_of(job_.loras));
+    return model_.open_weights(part, job_.storage(), uses_of(job_.loras));
   }
 
   void begin(Phase phase) { begin(phase, {phase}); }
@@ -307,7 +307,16 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
     begin(Phase::kDenoise);
     const uint64_t seed = job_.seed + static_cast<uint64_t>(index);
     Start begin_with = start(seed);
-    Denoised denoised{denoiser.run(std::move(begin_with.latents), hooks, std::move(begin_with.options)), {}};
+    Denoised denoised;
+    try {
+      denoised.latents = denoiser.run(std::move(begin_with.latents), hooks, std::move(begin_with.options));
+    } catch (const Error& e) {
+      // What is not finite cannot be quantised.
+      if (e.code() == ErrorCode::kFailure && job_.int8_group) {
+        check_weights(model_, Part::kTransformer, "what a block multiplies", cancel_);
+      }
+      throw;
+    }
     denoised.passes = denoiser.passes();
     progress_.passes = denoised.passes.made;
     progress_.skipped_passes = denoised.passes.skipped;

@@ -7,6 +7,7 @@
 #include "memory/budget.h"
 #include "pipeline/host_bytes.h"
 #include "pipeline/phases.h"
+#include "weights/requantizing_source.h"
 
 namespace darkroom {
 namespace {
@@ -217,7 +218,8 @@ TransformerWork walk_transformer(const ModelConfig& config, DType stored, const 
       flops += static_cast<double>(count) * (seen.flops - before);
     }
   };
-  const DryRun whole = dry_run(stored, job.precision, all, Part::kTransformer, uses_of(job.loras));
+  const DryRun whole =
+      dry_run(stored, job.precision, all, Part::kTransformer, uses_of(job.loras), job.int8_group.has_value());
   out.denoise.activation_bytes = whole.activation_bytes;
   out.denoise.work.flops = flops;
   return out;
@@ -299,7 +301,7 @@ Draft draft_plan(const Inputs& in) {
 }
 
 // The whole plan with weights in `storage`, which may be larger than its budget.
-Plan finish_plan(const Inputs& in, const Draft& draft, WeightStorage storage) {
+Plan finish_plan(const Inputs& in, const Draft& draft, StorageChoice storage) {
   Plan plan = draft.plan;
   TransformerPlan transformer = place_transformer(
       in.model.config().transformer,
@@ -323,13 +325,15 @@ std::string streaming_text(const Plan& plan) {
 
 }  // namespace
 
-DryRun dry_run(DType stored, DType precision, const PhaseWork& work, Part part, const LoraUses& loras) {
+DryRun dry_run(DType stored, DType precision, const PhaseWork& work, Part part, const LoraUses& loras,
+               bool int8_blocks) {
   DryRunBackend backend;
   Arena arena = Arena::counting();
   // The dtype decides nothing that is counted here; i8 would be one for matrices only.
-  const std::unique_ptr<WeightSource> weights =
-      with_loras(std::make_unique<PlanSource>(is_float(stored) ? stored : DType::kBF16), part, loras);
-  work({backend, arena, precision}, *weights);
+  RequantizingSource weights(
+      with_loras(std::make_unique<PlanSource>(is_float(stored) ? stored : DType::kBF16), part, loras),
+      {WeightStorage::kAsStored, int8_blocks});
+  work({backend, arena, precision}, weights);
   return {arena.peak(), backend.work()};
 }
 
@@ -361,7 +365,7 @@ std::size_t Plan::peak_bytes() const {
 
 Plan make_plan(const Checkpoint& model, const Job& job, const Machine& machine) {
   const Inputs in{model, job, machine};
-  Plan plan = finish_plan(in, draft_plan(in), job.weights);
+  Plan plan = finish_plan(in, draft_plan(in), job.storage());
   require_fits(in, plan);
   return plan;
 }

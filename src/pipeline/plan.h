@@ -26,9 +26,10 @@ struct DryRun {
 // A phase without its result: phases.h, bound to its inputs.
 using PhaseWork = std::function<void(const Context& ctx, WeightSource& weights)>;
 
-// Runs `work` without data on weights that are stored as `stored`, with the LoRAs on that part.
+// Runs `work` without data on weights that are stored as `stored`, with the LoRAs on that part; int8_blocks as
+// in StorageChoice.
 DryRun dry_run(DType stored, DType precision, const PhaseWork& work, Part part = Part::kTransformer,
-               const LoraUses& loras = {});
+               const LoraUses& loras = {}, bool int8_blocks = false);
 
 struct PlannedPhase {
   Phase phase = Phase::kEncodeClip;

@@ -227,15 +227,27 @@ void note_unknown_words(const ModelSettings& own, Job& job) {
                   unknown.size() == 1 ? "" : "s:", shown));
 }
 
-DType decide_precision(const std::string& name, const Checkpoint& model) {
-  if (name == "f32") return DType::kF32;
-  if (name == "bf16") return DType::kBF16;
-  return model.part_dtype(Part::kTransformer) == DType::kF32 ? DType::kF32 : DType::kBF16;
+// The name of bf16 with products in 8 bits.
+constexpr const char* kInt8 = "int8";
+
+void decide_precision(const Request& request, const Checkpoint& model, Job& job) {
+  const std::string& name = request.precision;
+  const bool stored_as_f32 = model.part_dtype(Part::kTransformer) == DType::kF32;
+  job.precision = name == "f32" || (name == "auto" && stored_as_f32) ? DType::kF32 : DType::kBF16;
+  if (name == kInt8) {
+    job.int8_group = request.int8_group.value_or(0);
+  } else if (request.int8_group) {
+    job.notes.emplace_back("int8-group has no effect without --precision int8");
+  }
 }
 
 void decide_weights(const std::string& name, Job& job) {
   if (name == "auto") return;
   job.weights = parse_storage(name).value();
+  if (job.int8_group && job.weights != WeightStorage::kAsStored && job.weights != WeightStorage::kI8) {
+    job.notes.push_back(fmt::format(
+        "weights: the blocks' are int8, as --precision int8 multiplies; {} are the others", name));
+  }
 }
 
 void take_texts(const Request& request, Job& job) {
@@ -293,7 +305,8 @@ Request settled(const Request& request, const Job& job) {
   drop_idle_guidance(job, out);
   out.cache = cache_text(job.cache);
   out.max_text_tokens = job.max_text_tokens;
-  out.precision = dtype_name(job.precision);
+  out.precision = job.int8_group ? kInt8 : dtype_name(job.precision);
+  out.int8_group = job.int8_group;
   out.rng = noise_source_text(job.noise);
   out.strength = job.starts_from_picture() ? std::optional(job.strength) : std::nullopt;
   out.seed = job.seed;
@@ -336,7 +349,7 @@ Job decide_values(const Request& request, const Checkpoint& model) {
   note_unknown_words(model.settings(), job);
   job.count = request.count.value_or(1);
   decide_sheet(request, job);
-  job.precision = decide_precision(request.precision, model);
+  decide_precision(request, model, job);
   decide_weights(request.weights, job);
   job.budget_bytes = decide_budget(request.budget);
   job.scratch_folder = request.scratch_folder;

@@ -44,6 +44,8 @@ struct Job {
   uint64_t seed = 0;
   int64_t count = 1;
   DType precision = DType::kF32;  // of hidden states: f32 or bf16
+  // The transformer's blocks multiply in 8 bits, with a scale for so many columns of a row; 0: for the row.
+  std::optional<int64_t> int8_group;
   WeightStorage weights = WeightStorage::kAsStored;
   std::optional<std::size_t> budget_bytes;  // absent: what is free
   std::filesystem::path scratch_folder;
@@ -56,6 +58,8 @@ struct Job {
   std::vector<std::string> notes;  // options without effect, words that the model does not know
   Request settled;                 // what the recipe states: the request with every value decided
 
+  // How the transformer's matrices come into memory.
+  StorageChoice storage() const { return {weights, int8_group.has_value()}; }
   // The image in tokens: rows × cols, and the latents that they pack.
   int64_t token_rows = 0, token_cols = 0;
   int64_t image_tokens() const { return token_rows * token_cols; }

@@ -112,16 +112,16 @@ Tensor Tensor::slice_rows(int64_t first, int64_t count) const {
           "{} rows from {} of {}", count, first, *this);
   Tensor out = advanced(*this, first * row_stride);
   out.shape = {count, cols()};
-  if (scale_count == rows()) {
-    out.scale_count = count;
-    if (scales) out.scales += first;
+  if (const int64_t each = scales_per_row(); scale_count == each * rows()) {
+    out.scale_count = each * count;
+    if (scales) out.scales += each * first;
   }
   return out;
 }
 
 Tensor Tensor::slice_cols(int64_t first, int64_t count) const {
-  require(shape.rank() == 2 && first >= 0 && count >= 0 && count <= cols() - first, ErrorCode::kFailure,
-          "{} columns from {} of {}", count, first, *this);
+  require(shape.rank() == 2 && first >= 0 && count >= 0 && count <= cols() - first && scale_cols == 0,
+          ErrorCode::kFailure, "{} columns from {} of {}", count, first, *this);
   const int64_t block = block_size(dtype).elements;
   require(first % block == 0 && count % block == 0, ErrorCode::kFailure,
           "{} columns from {} of {}, whose blocks have {}", count, first, *this, block);
@@ -131,7 +131,7 @@ Tensor Tensor::slice_cols(int64_t first, int64_t count) const {
 }
 
 Tensor Tensor::reshape(const Shape& new_shape) const {
-  const bool scales_fit = scale_count <= 1 || new_shape.rows() == rows();
+  const bool scales_fit = (scale_count <= 1 && scale_cols == 0) || new_shape.rows() == rows();
   const bool blocks_fit = new_shape.cols() % block_size(dtype).elements == 0;
   require(dense() && new_shape.numel() == shape.numel() && scales_fit && blocks_fit, ErrorCode::kFailure,
           "cannot reshape {} to {}", *this, new_shape);

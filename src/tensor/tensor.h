@@ -59,6 +59,9 @@ struct Tensor {
   // Only ops::linear takes such tensors.
   int64_t scale_count = 0;
   const float* scales = nullptr;  // null without data
+  // Of quantised activations (ops::quantize_rows): so many columns of a row share a scale, the last of them
+  // fewer; the scales lie row by row. 0: a scale is for whole rows.
+  int64_t scale_cols = 0;
 
   Tensor() = default;
   // A dense view of elements at `memory`.
@@ -66,6 +69,8 @@ struct Tensor {
       : data(memory), dtype(element), device(where), shape(extents), row_stride(extents.cols()) {}
 
   bool present() const { return shape.rank() > 0; }
+  // Scales of a row, where each row has its own.
+  int64_t scales_per_row() const { return scale_cols == 0 ? 1 : (cols() + scale_cols - 1) / scale_cols; }
   int64_t rows() const { return shape.rows(); }
   int64_t cols() const { return shape.cols(); }
   bool dense() const { return row_stride == cols() || rows() <= 1; }
@@ -78,7 +83,7 @@ struct Tensor {
   void lay_into(std::byte* memory);
 
   // Rows [first, first + count) of a rank-2 tensor, with their scales; or columns, of a block type in whole
-  // blocks. Errors: kFailure when out of range.
+  // blocks. Errors: kFailure when out of range, and for columns that have scales of their own.
   Tensor slice_rows(int64_t first, int64_t count) const;
   Tensor slice_cols(int64_t first, int64_t count) const;
   // The same numbers under another shape. Errors: kFailure when not dense, the counts differ, or each row has

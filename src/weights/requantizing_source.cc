@@ -5,14 +5,19 @@
 
 namespace darkroom {
 
+WeightStorage RequantizingSource::storage_of(const Param& param) const {
+  return choice_.int8_blocks && param.unit.stage == Stage::kBlock ? WeightStorage::kI8 : choice_.all;
+}
+
 bool RequantizingSource::changes(const Param& param, const Tensor& stored) const {
   if (!param.quantizable()) return false;
-  switch (storage_) {
+  const WeightStorage storage = storage_of(param);
+  switch (storage) {
     case WeightStorage::kAsStored:
       return false;
     case WeightStorage::kBF16:
     case WeightStorage::kF16:
-      return stored.dtype != storage_dtype(storage_);
+      return stored.dtype != storage_dtype(storage);
     case WeightStorage::kF8:
     case WeightStorage::kF8Scaled:
       return stored.dtype != DType::kF8E4M3 && stored.dtype != DType::kF8E5M2;
@@ -21,15 +26,15 @@ bool RequantizingSource::changes(const Param& param, const Tensor& stored) const
     default:
       break;
   }
-  const DType blocks = storage_dtype(storage_);
+  const DType blocks = storage_dtype(storage);
   return stored.dtype != blocks && stored.cols() % block_size(blocks).elements == 0;
 }
 
 Tensor RequantizingSource::describe(const Param& param) {
   Tensor tensor = base_->describe(param);
   if (!changes(param, tensor)) return tensor;
-  tensor.dtype = storage_dtype(storage_);
-  tensor.scale_count = storage_scales(storage_, tensor.rows());
+  tensor.dtype = storage_dtype(storage_of(param));
+  tensor.scale_count = storage_scales(storage_of(param), tensor.rows());
   return tensor;
 }
 
@@ -52,7 +57,7 @@ void RequantizingSource::read(const Param& param, std::span<std::byte> out) {
   base_->read(param, {staging_.data(), bytes});
   from.lay_into(staging_.data());
   const bool clamps =
-      requantize({.place = fmt::format("'{}' as {}", param.name, storage_name(storage_)),
+      requantize({.place = fmt::format("'{}' as {}", param.name, storage_name(storage_of(param))),
                   .shape = from.shape,
                   .dtype = to.dtype,
                   .run_rows = from.rows(),
@@ -62,10 +67,11 @@ void RequantizingSource::read(const Param& param, std::span<std::byte> out) {
   if (clamps) clamped_.insert(param.name);
 }
 
+// In int8 nothing is clamped, so these are all of the other storage.
 std::string RequantizingSource::note() {
   const std::lock_guard lock(mutex_);
   return clamped_.empty() ? std::string()
-                          : clamped_note(storage_dtype(storage_), clamped_.size(), *clamped_.begin());
+                          : clamped_note(storage_dtype(choice_.all), clamped_.size(), *clamped_.begin());
 }
 
 std::size_t RequantizingSource::staging_bytes(const Param& param) {

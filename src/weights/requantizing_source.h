@@ -15,13 +15,13 @@
 
 namespace darkroom {
 
-// A source whose quantizable matrices come in `storage`; everything else, and what is in that storage already (for
+// A source whose quantizable matrices come in the chosen storage; everything else, and what is in that storage already (for
 // fp8: any f8, scaled or not), comes as `base` has it. So does, of block types, a matrix whose rows are no
 // whole blocks.
 class RequantizingSource : public WeightSource {
  public:
-  RequantizingSource(std::unique_ptr<WeightSource> base, WeightStorage storage)
-      : base_(std::move(base)), storage_(storage) {}
+  RequantizingSource(std::unique_ptr<WeightSource> base, StorageChoice choice)
+      : base_(std::move(base)), choice_(choice) {}
   Tensor describe(const Param& param) override;
   // One parameter at a time, whatever the number of threads. Errors: also kModel for weights that are not
   // finite.
@@ -32,9 +32,10 @@ class RequantizingSource : public WeightSource {
   std::string note() override;
 
  private:
+  WeightStorage storage_of(const Param& param) const;
   bool changes(const Param& param, const Tensor& stored) const;
   std::unique_ptr<WeightSource> base_;
-  WeightStorage storage_;
+  StorageChoice choice_;
   std::mutex mutex_;
   std::set<std::string> clamped_;  // names
   Buffer staging_;                 // a matrix as `base` has it; stays, as large as the largest so far

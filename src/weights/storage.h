@@ -29,6 +29,17 @@ enum class WeightStorage : uint8_t {
   kQ6K,
 };
 
+// What becomes of a part's matrices as they are read.
+struct StorageChoice {
+  WeightStorage all = WeightStorage::kAsStored;
+  // Those of Stage::kBlock become kI8 whatever `all` is: what 8-bit activations are multiplied by.
+  bool int8_blocks = false;
+
+  StorageChoice(WeightStorage storage = WeightStorage::kAsStored, bool blocks_in_int8 = false)
+      : all(storage), int8_blocks(blocks_in_int8) {}
+  bool changes_nothing() const { return all == WeightStorage::kAsStored && !int8_blocks; }
+};
+
 // "as-stored", "bf16", "f16", "fp8", "fp8-scaled", "int8", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_k",
 // "q3_k", "q4_k", "q5_k", "q6_k".
 std::string_view storage_name(WeightStorage storage);

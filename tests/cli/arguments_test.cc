@@ -26,6 +26,7 @@ TEST_F(CliArguments, EachCommandHasHelp) {
         "--sigmas",
         "--max-text-tokens",
         "--precision",
+        "--int8-group",
         "--sampler",
         "--cache",
         "--spacing",

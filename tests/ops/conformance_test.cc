@@ -153,6 +153,7 @@ INSTANTIATE_TEST_SUITE_P(All, Conformance, testing::ValuesIn(storages()),
 // it is listed here, and EveryFunctionHasACase fail until it has a case.
 #define DARKROOM_BACKEND_FUNCTIONS(F)      \
   F(linear, LinearArgs)                    \
+  F(quantize_rows, QuantizeRowsArgs)       \
   F(layer_norm, LayerNormArgs)             \
   F(norm_modulate, NormModulateArgs)       \
   F(rms_norm, RmsNormArgs)                 \
@@ -287,6 +288,21 @@ TEST(DryRun, CountsBytesOfBlocks) {
   EXPECT_EQ(backend.work().weight_bytes, 35 * 2 * 18);
 }
 
+TEST(DryRun, CountsQuantisedRows) {
+  DryRunBackend backend;
+  Arena arena = Arena::counting();
+  const Context ctx{backend, arena, DType::kBF16};
+  const Tensor x(nullptr, DType::kBF16, {10, 300}, Device::kNone);
+  const Tensor in_8_bits = ops::quantize_rows(ctx, x, 128);
+  EXPECT_EQ(in_8_bits.scales_per_row(), 3);
+  EXPECT_EQ(arena.used(), 3008u + 128u);  // 10·300 and 10·3·4 bytes, in cache lines
+  Tensor w(nullptr, DType::kI8, {32, 300}, Device::kNone);
+  w.scale_count = 32;
+  EXPECT_EQ(ops::linear(ctx, {x, in_8_bits}, {w, {}}).dtype, DType::kBF16);
+  EXPECT_EQ(backend.work().flops, 2 * 10 * 300 * 32);
+  EXPECT_EQ(backend.work().weight_bytes, 32 * 300 + 32 * 4);
+}
+
 TEST(DryRun, RefusesTensorsOfAnotherBackend) {
   DryRunBackend dry;
   Arena arena = Arena::counting();
@@ -338,6 +354,19 @@ TEST(Checks, NameTheTensorAndBothShapes) {
             "linear: weight is q4_0 [4, 40], expected rows of whole blocks of 32");
   EXPECT_THROW(ops::rms_norm(ctx, in.activation({3, 64}), blocks.weight({64}), 1e-6f), Error);
   EXPECT_THROW(ops::attention(ctx, x, x, x, {.heads = 2}), Error);
+  const Tensor in_8_bits = ops::quantize_rows(ctx, x, 2);
+  EXPECT_EQ(in_8_bits.scale_count, 9);
+  EXPECT_EQ(message_of([&] {
+              ops::linear(ctx, {x, in_8_bits}, in.linear(5, 4));
+            }),
+            "linear: weight is f32 [4, 5] beside a quantised x, expected i8");
+  EXPECT_EQ(message_of([&] {
+              ops::linear(ctx, {x, x}, quantised.linear(5, 4));
+            }),
+            "linear: quantised x is f32 [3, 5] with 0 scales, expected i8 with one for each row, or more");
+  EXPECT_THROW(ops::linear(ctx, {in.activation({2, 5}), in_8_bits}, quantised.linear(5, 4)), Error);
+  EXPECT_THROW(ops::linear(ctx, in_8_bits, quantised.linear(5, 4)), Error);
+  EXPECT_THROW(ops::quantize_rows(ctx, x, -1), Error);
   EXPECT_THROW(ops::rms_norm(ctx, x, in.weight({4}), 1e-6f), Error);
   const int32_t bad_ids[] = {7};
   EXPECT_THROW(ops::embed(ctx, in.weight({7, 2}), bad_ids), Error);

@@ -39,7 +39,7 @@ Request full_request() {
       "guidance_schedule": "cosine", "guidance_interval": "0.1,0.9", "cfg_method": "zero-star",
       "threshold": "99", "seed": 18446744073709551615, "width": 64, "height": 32, "rng": "torch-cuda",
       "noise": "n.safetensors", "strength": 0.5, "init": "i.png", "mask": "m.png", "max_text_tokens": 32,
-      "count": 4, "sheet": true, "columns": 2, "precision": "f32", "weights": "int8", "budget": "1GiB",
+      "count": 4, "sheet": true, "columns": 2, "precision": "int8", "int8_group": 128, "weights": "int8", "budget": "1GiB",
       "scratch": "/tmp", "lora_dir": "l",
       "loras": [{"path": "f", "strength": 0.5, "sha256": ")" +
                            std::string(64, 'a') + R"("}]})"),
@@ -114,7 +114,8 @@ TEST(Options, RangesAreCheckedWithTheirNumbers) {
   EXPECT_EQ(refused(R"({"steps": 0})"), "steps is 0, allowed are 1 to 1000");
   EXPECT_EQ(refused(R"({"max_text_tokens": 5000})"), "max-text-tokens is 5000, allowed are 1 to 4096");
   EXPECT_EQ(refused(R"({"strength": 0})"), "strength is 0, allowed are above 0 to 1");
-  EXPECT_EQ(refused(R"({"precision": "fp16"})"), "precision is 'fp16'; there are auto, f32 and bf16");
+  EXPECT_EQ(refused(R"({"precision": "fp16"})"), "precision is 'fp16'; there are auto, f32, bf16 and int8");
+  EXPECT_EQ(refused(R"({"int8_group": 65537})"), "int8-group is 65537, allowed are 0 to 65536");
   EXPECT_EQ(refused(R"({"strength": 1, "cfg": 100, "steps": 1000})"), "accepted");
   Request r;
   r.cfg = std::numeric_limits<double>::quiet_NaN();
@@ -189,6 +190,9 @@ TEST(WithRecipe, GuidanceBelongsToTheCfgThatRan) {
 TEST(WithRecipe, StrengthNeedsAPictureAndASheetItsCount) {
   EXPECT_FALSE(repeated("{}", R"({"strength": 0.4, "init": "a.png"})").contains("strength"));
   EXPECT_EQ(repeated(R"({"init": "b.png"})", R"({"strength": 0.4, "init": "a.png"})").at("strength"), 0.4);
+  const char* int8 = R"({"precision": "int8", "int8_group": 64})";
+  EXPECT_EQ(repeated("{}", int8).at("int8_group"), 64);
+  EXPECT_FALSE(repeated(R"({"precision": "bf16"})", int8).contains("int8_group"));
   const json sheet = repeated("{}", R"({"pictures": 6, "columns": 2, "seed": 3})");
   EXPECT_EQ(sheet.at("count"), 6);
   EXPECT_EQ(sheet.at("columns"), 2);

@@ -74,6 +74,20 @@ TEST_F(NotFinite, EachPartNamesTheTensor) {
          "conv1.weight': row 0, column 3 is nan, a weight must be finite; the decoder's output is not");
 }
 
+// Where a block quantises its input the run ends there.
+TEST_F(NotFinite, InEightBitsToo) {
+  const auto expect_in_8_bits = [&](const std::string& tensor, float number, const std::string& message) {
+    Request in_8_bits = request();
+    in_8_bits.precision = "int8";
+    const CheckpointPaths paths = with(Part::kTransformer, tensor, 0, number);
+    expect_error(ErrorCode::kModel, message, [&] { draw(Checkpoint::open(paths), in_8_bits); });
+  };
+  expect_in_8_bits("transformer_blocks.0.norm1.linear.weight", NAN,
+                   "norm1.linear.weight': row 0, column 0 is nan, a weight must be finite; what a block "
+                   "multiplies is not finite, either: the file is damaged, get it again");
+  expect_in_8_bits("transformer_blocks.0.attn.to_q.weight", kInfinity, "row 0, column 0 is inf");
+}
+
 // The first tensor of the transformer's blocks, in the types of files, with a number that is none.
 TEST_F(NotFinite, InEveryTypeOfFile) {
   const std::string name = "double_blocks.1.img_mlp.0.weight";

@@ -104,6 +104,27 @@ TEST(Lora, TwoOnOneMatrixAddUp) {
             55);
 }
 
+// Beside products in 8 bits, from inputs that are not quantised. Measured: 42.6 dB, without it 15.1.
+TEST(Lora, BesideInt8Products) {
+  const TempFolder folder;
+  write_stored_model(folder / "bf16", WeightStorage::kBF16, true);
+  const Checkpoint model = Checkpoint::open(folder / "bf16");
+  Maker made(DType::kBF16);
+  make_diffusers(made);
+  made.write(folder / "film.safetensors");
+  const auto drawn = [&](const char* precision, bool lora) {
+    Request request = small_request();
+    request.precision = precision;
+    if (lora) request.loras = {{folder / "film.safetensors", 0.75}};
+    return draw(model, request).picture.latents;
+  };
+  const std::vector<float> wanted = drawn("bf16", true), got = drawn("int8", true);
+  const double db = decibels(got, wanted), changed = decibels(drawn("bf16", false), wanted);
+  std::printf("int8 with a LoRA: %.1f dB (without it %.1f)\n", db, changed);
+  EXPECT_GE(db, 38);
+  EXPECT_GE(db, changed + 10);
+}
+
 // The same difference for q, k and v in one matrix and in three: not a bit differs.
 TEST(Lora, FusedIsSplit) {
   const TempFolder folder;

@@ -13,6 +13,7 @@
 #include "pipeline/plan.h"
 #include "process_peak.h"
 #include "sampling/schedule.h"
+#include "weights/requantizing_source.h"
 #include "weights/safetensors.h"
 
 namespace darkroom {
@@ -95,6 +96,36 @@ TEST_F(PlanIsReality, TheTransformersPeakIsWithinFivePercent) {
   reset_peak();
   denoiser.run(std::vector<float>(static_cast<std::size_t>(job.image_tokens() * c.in_channels), 0.5f), {});
   expect_peak_near("denoise", plan.denoise.peak_bytes() + process);
+}
+
+// Products in 8 bits: quantised rows among the activations, and weights that are quantised as they are read.
+TEST_F(PlanIsReality, Int8ProductsAreWithinFivePercent) {
+  ModelConfig config;
+  config.transformer.num_layers = 1;
+  config.transformer.num_single_layers = 2;
+  config.transformer.guidance_embeds = true;
+  Job job = small_job();
+  job.int8_group = 128;
+  job.token_rows = job.token_cols = 20;
+  job.schedule = make_schedule({}, {.steps = 1, .image_tokens = job.image_tokens(), .sigmas = {}});
+  const std::size_t process = kProgramBytes + backend_->workspace().bytes;
+  RequantizingSource source(std::make_unique<DummySource>(DType::kBF16), job.storage());
+  const TransformerPlan plan =
+      plan_transformer(config, source, DType::kBF16, job, std::size_t{500} << 20, process);
+  EXPECT_GT(plan.denoise.streamed_bytes, 0u);
+  EXPECT_GT(plan.denoise.activation_bytes, std::size_t{24} << 20);
+  const flux::Config& c = config.transformer;
+  const Conditioning prompt{
+      std::vector<float>(static_cast<std::size_t>(c.pooled_projection_dim)),
+      std::vector<float>(static_cast<std::size_t>(job.max_text_tokens * c.joint_attention_dim))};
+  const Buffer memory(plan.denoise.activation_bytes);
+  Arena arena(memory);
+  const Context ctx{*backend_, arena, job.precision};
+  DenoisePhase denoiser(ctx, config, source, job, {&prompt, 1}, &plan.blocks);
+  reset_peak();
+  denoiser.run(std::vector<float>(static_cast<std::size_t>(job.image_tokens() * c.in_channels), 0.5f), {});
+  expect_peak_near("denoise", plan.denoise.peak_bytes() + process);
+  EXPECT_EQ(arena.peak(), plan.denoise.activation_bytes);
 }
 
 // Two blocks of dev with a LoRA of rank 64 on all of them, and one matrix with a whole difference.

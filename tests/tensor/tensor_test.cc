@@ -143,6 +143,21 @@ TEST(Tensor, ScalesFollowTheirRows) {
   EXPECT_EQ(t.scales, nullptr);
 }
 
+// As quantised activations have them.
+TEST(Tensor, ScalesOfRunsOfColumns) {
+  const float scales[9] = {};
+  Tensor t(nullptr, DType::kI8, {3, 5}, Device::kNone);
+  t.scale_cols = 2;
+  EXPECT_EQ(t.scales_per_row(), 3);
+  t.scale_count = 9;
+  t.scales = scales;
+  const Tensor rows = t.slice_rows(1, 2);
+  EXPECT_EQ(rows.scale_count, 6);
+  EXPECT_EQ(rows.scales, scales + 3);
+  expect_error(ErrorCode::kFailure, "2 columns from 0 of i8 [3, 5]", [&] { t.slice_cols(0, 2); });
+  expect_error(ErrorCode::kFailure, "cannot reshape", [&] { t.reshape({5, 3}); });
+}
+
 TEST(Buffer, OwnsZeroedMemory) {
   Buffer buffer(10000);
   EXPECT_EQ(buffer.size(), 10000u);

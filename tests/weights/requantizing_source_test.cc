@@ -61,7 +61,7 @@ class Requantize : public testing::Test {
   std::unique_ptr<CatalogSource> files() const {
     return std::make_unique<CatalogSource>(Catalog(folder_ / "model.safetensors"));
   }
-  RequantizingSource source(WeightStorage storage) const { return {files(), storage}; }
+  RequantizingSource source(StorageChoice storage) const { return {files(), storage}; }
 
   const Shape shape_{kRows, kCols};
   TempFolder folder_;
@@ -93,6 +93,27 @@ TEST_F(Requantize, IsWhatQuantizeRowsGives) {
   EXPECT_EQ(bf16.tensor.scale_count, 0);
   for (std::size_t i = 0; i < values_.size(); ++i) {
     ASSERT_EQ(bf16.tensor.row<BFloat16>(0)[i].bits, to_bfloat16(values_[i]).bits);
+  }
+}
+
+// Those of blocks are int8, the others as chosen.
+TEST_F(Requantize, BlocksInInt8) {
+  Param block = matrix("f32.weight"), modulation = block, sensitive = block;
+  block.unit = sensitive.unit = {Stage::kBlock, 3};
+  modulation.unit = {Stage::kModulation, 1};
+  sensitive.sensitive = true;
+  for (const WeightStorage others : {WeightStorage::kAsStored, WeightStorage::kF8Scaled}) {
+    RequantizingSource both = source({others, true});
+    const OwnedTensor i8 = load(both, block);
+    EXPECT_EQ(scales_of(i8.tensor), i8_scales_);
+    EXPECT_EQ(std::memcmp(i8.tensor.data, i8_.data(), i8_.size()), 0);
+    EXPECT_EQ(both.describe(modulation).dtype,
+              others == WeightStorage::kAsStored ? DType::kF32 : DType::kF8E4M3);
+    EXPECT_EQ(both.describe(sensitive).dtype, DType::kF32);
+    EXPECT_GE(both.staging_bytes(block), values_.size() * sizeof(float));
+    Param stored = matrix("i8.weight");
+    stored.unit = block.unit;
+    EXPECT_EQ(both.staging_bytes(stored), 0u);
   }
 }
 

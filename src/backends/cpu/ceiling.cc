@@ -24,14 +24,17 @@ double best_rate(ThreadPool& pool, double seconds, const std::function<double(in
   return best;
 }
 
-constexpr int64_t kRounds = 1'000'000;             // a few milliseconds
+constexpr int64_t kRounds = 1'000'000;  // a few milliseconds; without a dot product a quarter of it
 constexpr int64_t kReadBytes = int64_t{64} << 20;  // a thread; more than its share of any L3
 
 }  // namespace
 
 struct CeilingProbe::State {
   explicit State(const CpuOptions& options)
-      : isa(cpu::resolve_isa(options.isa)), table(cpu::ceiling_table(isa)), pool(options.threads) {}
+      : isa(cpu::resolve_isa(options.isa)),
+        table(cpu::ceiling_table(isa)),
+        int8(cpu::dot_int8_kernels(isa, options.int8_dot, cpu::make_kernel_table(isa)).ceiling),
+        pool(options.threads) {}
 
   double giga(double seconds, const std::function<double(int64_t)>& body) {
     return 1e-9 * best_rate(pool, seconds, body);
@@ -39,6 +42,7 @@ struct CeilingProbe::State {
 
   CpuIsa isa;
   const cpu::CeilingTable& table;
+  double (*int8)(int64_t rounds);
   ThreadPool pool;
   std::vector<Buffer> data;  // one a thread, made when first read
 };
@@ -56,9 +60,8 @@ std::optional<double> CeilingProbe::bf16_gflops(double seconds) {
   return state_->giga(seconds, [](int64_t) { return cpu::avx512bf16_ceiling(kRounds); });
 }
 
-std::optional<double> CeilingProbe::int8_gops(double seconds) {
-  if (!state_->table.int8) return std::nullopt;
-  return state_->giga(seconds, [this](int64_t) { return state_->table.int8(kRounds); });
+double CeilingProbe::int8_gops(double seconds) {
+  return state_->giga(seconds, [this](int64_t) { return state_->int8(kRounds / 4); });
 }
 
 double CeilingProbe::read_gbps(double seconds) {

@@ -17,6 +17,7 @@ class CpuBackendImpl final : public CpuBackend {
   Workspace workspace() const override { return engine_.workspace(); }
 
   void linear(const LinearArgs& args) override { cpu::linear(engine_, args); }
+  void quantize_rows(const QuantizeRowsArgs& args) override { cpu::quantize_rows(engine_, args); }
   void attention(const AttentionArgs& args) override { cpu::attention(engine_, args); }
   void conv2d(const Conv2dArgs& args) override { cpu::conv2d(engine_, args); }
   void row_moments(const RowMomentsArgs& args) override { cpu::row_moments(engine_, args); }

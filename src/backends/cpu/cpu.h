@@ -26,12 +26,20 @@ enum class CpuIsa {
   kNeon,        // 64-bit ARM
 };
 
+// Which instruction multiplies 8-bit numbers; all give the same bits.
+enum class Int8Dot : uint8_t {
+  kBest,      // a dot product, where the processor has one (VNNI, ARM's sdot)
+  kPortable,  // of the instruction set itself
+  kNarrow,    // the dot product of 256 bits, where the processor has one
+};
+
 struct CpuOptions {
   int threads = 0;  // the caller included; 0 means one per available processor
   CpuIsa isa = CpuIsa::kAuto;
   // Tests only: run bf16 linear layers in the layout of kAvx512Bf16 with a portable kernel, on any
   // instruction set.
   bool emulate_bf16_dot = false;
+  Int8Dot int8_dot = Int8Dot::kBest;  // another one: tests only
 };
 
 class CpuBackend : public Backend {
@@ -57,7 +65,7 @@ std::string cpu_model_name();
 struct CpuCeilings {
   double f32_gflops = 0;
   std::optional<double> bf16_gflops;  // absent without native bf16 dot products
-  std::optional<double> int8_gops;    // maddubs + madd; absent below avx2
+  double int8_gops = 0;               // what 8-bit linear layers multiply with
   double read_gbps = 0;               // memory much larger than the caches
 };
 
@@ -70,7 +78,7 @@ class CeilingProbe {
   ~CeilingProbe();
   double f32_gflops(double seconds);
   std::optional<double> bf16_gflops(double seconds);
-  std::optional<double> int8_gops(double seconds);
+  double int8_gops(double seconds);
   double read_gbps(double seconds);
   // `seconds` for each of the four.
   CpuCeilings all(double seconds);

@@ -22,6 +22,7 @@ class Engine {
   // Kernels for a product of activations and weights of these types: pairs where the processor has them and
   // they fit.
   const GemmKernels& gemm_kernels(DType activation, DType weight) const;
+  const Int8Kernels& int8_kernels() const { return int8_; }
   int threads() const { return pool_.size(); }
   Backend::Workspace workspace() const;
 
@@ -55,6 +56,7 @@ class Engine {
   CpuIsa isa_;
   KernelTable kernels_;
   GemmKernels pairs_;
+  Int8Kernels int8_;
   bool has_pairs_;
   std::vector<Buffer> scratch_;
   Buffer shared_;
@@ -80,6 +82,11 @@ struct Gemm {
 };
 void gemm(Engine& engine, const GemmKernels& kernels, const Gemm& job);
 std::size_t gemm_scratch_floats(const GemmKernels& kernels);  // per worker
+
+// The same of 8 bits: x as quantize_rows() makes it stands for job.a.
+void int8_gemm(Engine& engine, const Gemm& job, const Tensor& x);
+std::size_t int8_gemm_scratch_floats();
+void quantize_rows(Engine& engine, const QuantizeRowsArgs& args);
 
 // linear() for up to kSmallM rows: dot products along K, each weight read once.
 inline constexpr int64_t kSmallM = 8;

@@ -8,35 +8,27 @@
 #include <algorithm>
 #include <cstring>
 
-#include "backends/cpu/engine.h"
+#include "backends/cpu/tile.h"
 
 namespace darkroom::cpu {
 namespace {
 
-// Packing costs about a hundredth of the product at this size; the f32 tile (2.4 MB) and the strips (0.8 MB)
-// live in L3.
-constexpr int64_t kMaxTile = 768;
 // Smallest tile worth splitting to, when there are more threads than tiles.
 constexpr int64_t kMinTile = 96;
-// Rows of packed A that stay in L2 while all strips pass by: 96 KiB.
-constexpr int64_t kGroupRows = 96;
 
-struct TileGrid {
-  int64_t rows, cols;  // of a tile, multiples of mr and nr
-  int64_t down, across;
-};
+}  // namespace
 
-TileGrid choose_tiles(const Gemm& job, const GemmKernels& kernels, int threads) {
+TileGrid choose_tiles(int64_t m, int64_t n, int64_t mr, int64_t nr, int threads, int64_t max_cols) {
   const auto even_share = [](int64_t extent, int64_t limit, int64_t unit) {
     return round_up(ceil_div(extent, ceil_div(extent, limit)), unit);
   };
-  int64_t row_limit = kMaxTile, col_limit = kMaxTile;
+  int64_t row_limit = kMaxTile, col_limit = max_cols;
   for (;;) {
     TileGrid grid{};
-    grid.rows = even_share(job.m, row_limit, kernels.mr);
-    grid.cols = even_share(job.n, col_limit, kernels.nr);
-    grid.down = ceil_div(job.m, grid.rows);
-    grid.across = ceil_div(job.n, grid.cols);
+    grid.rows = even_share(m, row_limit, mr);
+    grid.cols = even_share(n, col_limit, nr);
+    grid.down = ceil_div(m, grid.rows);
+    grid.across = ceil_div(n, grid.cols);
     const bool row_splits = row_limit > kMinTile && grid.rows > kMinTile;
     const bool col_splits = col_limit > kMinTile && grid.cols > kMinTile;
     // Four tiles a thread: the last ones to finish then idle at most a few percent.
@@ -49,15 +41,7 @@ TileGrid choose_tiles(const Gemm& job, const GemmKernels& kernels, int threads) 
   }
 }
 
-// One tile of the result, and its worker's memory.
-struct Tile {
-  const Gemm& job;
-  const KernelTable& table;
-  int64_t row, rows, col, cols;
-  float* strips;  // [cols/nr][steps][nr]
-  float* packed;  // [kGroupRows][kDepth]
-  float* sums;    // [cols/nr][rows rounded up to mr][nr]
-};
+namespace {
 
 // A product that goes into the sums of a tile.
 struct Product {
@@ -95,7 +79,7 @@ void pack_group(const Tile& t, const Product& p, int64_t group, int64_t rows, in
 // Calls finish(row, col, sums, rows, cols) for each small tile once its sums are complete.
 template <typename Finish>
 void add_product(const Tile& t, const Product& p, const Finish& finish) {
-  const int64_t mr = p.kernels.mr, nr = p.kernels.nr, padded_rows = round_up(t.rows, mr);
+  const int64_t mr = p.kernels.mr, nr = p.kernels.nr;
   const int64_t per_unit = p.kernels.form == Form::kPairs ? 2 : 1;
   const int64_t block = kDepth * per_unit, group_rows = kGroupRows / mr * mr;
   for (int64_t first = 0; first < p.k; first += block) {
@@ -107,8 +91,8 @@ void add_product(const Tile& t, const Product& p, const Finish& finish) {
       pack_group(t, p, group, rows, first, depth, steps);
       for (int64_t c = 0; c < t.cols; c += nr) {
         for (int64_t r = 0; r < rows; r += mr) {
-          float* sums = t.sums + c * padded_rows + (group + r) * nr;
-          p.kernels.micro(t.packed + r * kDepth, t.strips + c * steps, steps, sums, nr,
+          float* sums = t.sums.at(group + r, c);
+          p.kernels.micro(t.packed + r * kDepth, t.strips + c * steps, steps, sums, t.sums.row_stride,
                           first > 0 || !p.begins);
           if (last) finish(group + r, c, sums, std::min(mr, rows - r), std::min(nr, t.cols - c));
         }
@@ -119,20 +103,18 @@ void add_product(const Tile& t, const Product& p, const Finish& finish) {
 
 void run_tile(const Tile& t, const GemmKernels& kernels) {
   const Gemm& job = t.job;
-  EpilogueArgs epilogue = job.epilogue;
-  const auto finish = [&](int64_t row, int64_t col, float* sums, int64_t rows, int64_t cols) {
-    t.table.epilogue(advanced(epilogue, t.row + row, t.col + col), sums, kernels.nr, rows, cols);
-  };
   const Product product{kernels, *job.a, job.weight, job.k, true};
-  if (!job.hidden) return add_product(t, product, finish);
-  // A LoRA has no share in the scales, and is small: f32, whose small tiles are those of pairs.
-  epilogue.scale = nullptr;
+  if (!job.hidden) {
+    return add_product(t, product, [&](int64_t row, int64_t col, float* sums, int64_t rows, int64_t cols) {
+      t.table.epilogue(advanced(job.epilogue, t.row + row, t.col + col), sums, t.sums.row_stride, rows, cols);
+    });
+  }
   add_product(t, product, [&](int64_t, int64_t col, float* sums, int64_t rows, int64_t cols) {
     if (job.epilogue.scale) {
-      apply_scale(t.table, job.epilogue.scale + t.col + col, sums, kernels.nr, rows, cols);
+      apply_scale(t.table, job.epilogue.scale + t.col + col, sums, t.sums.row_stride, rows, cols);
     }
   });
-  add_product(t, {t.table.gemm, *job.hidden, job.up, job.up.cols(), false}, finish);
+  add_lora(t);
 }
 
 class MatrixRows final : public RowSource {
@@ -156,19 +138,38 @@ constexpr int64_t kPackedFloats = kGroupRows * kDepth;
 
 }  // namespace
 
+// A LoRA has no share in the scales, and is small: f32, whose small tiles are those of pairs.
+void add_lora(const Tile& t) {
+  EpilogueArgs epilogue = t.job.epilogue;
+  epilogue.scale = nullptr;
+  add_product(t, {t.table.gemm, *t.job.hidden, t.job.up, t.job.up.cols(), false},
+              [&](int64_t row, int64_t col, float* sums, int64_t rows, int64_t cols) {
+                t.table.epilogue(advanced(epilogue, t.row + row, t.col + col), sums, t.sums.row_stride, rows,
+                                 cols);
+              });
+}
+
 std::size_t gemm_scratch_floats(const GemmKernels& kernels) {
   const int64_t sums = (kMaxTile + kernels.mr) * (kMaxTile + kernels.nr);
   return static_cast<std::size_t>(strip_floats(kernels) + kPackedFloats + sums);
 }
 
 void gemm(Engine& engine, const GemmKernels& kernels, const Gemm& job) {
-  const TileGrid grid = choose_tiles(job, kernels, engine.threads());
+  const TileGrid grid = choose_tiles(job.m, job.n, kernels.mr, kernels.nr, engine.threads());
   engine.run(grid.down * grid.across, [&](int64_t task, int worker) {
     const int64_t row = task / grid.across * grid.rows, col = task % grid.across * grid.cols;
     float* strips = engine.scratch(worker);
     float* packed = strips + strip_floats(kernels);
-    run_tile({job, engine.kernels(), row, std::min(grid.rows, job.m - row), col,
-              std::min(grid.cols, job.n - col), strips, packed, packed + kPackedFloats},
+    const int64_t rows = std::min(grid.rows, job.m - row), padded_rows = round_up(rows, kernels.mr);
+    run_tile({job,
+              engine.kernels(),
+              row,
+              rows,
+              col,
+              std::min(grid.cols, job.n - col),
+              strips,
+              packed,
+              {packed + kPackedFloats, kernels.nr, padded_rows}},
              kernels);
   });
 }
@@ -189,13 +190,15 @@ void linear(Engine& engine, const LinearArgs& args) {
   }
   epilogue.out = args.out.data;
   epilogue.out_stride = args.out.row_stride;
-  if (m <= kSmallM) return small_m_linear(engine, args, epilogue);
+  const bool int8 = args.x.dtype == DType::kI8;
+  if (m <= kSmallM && !int8) return small_m_linear(engine, args, epilogue);
   const MatrixRows rows(args.x, engine.kernels()), hidden(args.lora_hidden, engine.kernels());
   Gemm job{.a = &rows, .m = m, .n = n, .k = k, .weight = args.weight, .epilogue = epilogue};
   if (args.lora_up.present()) {
     job.hidden = &hidden;
     job.up = args.lora_up;
   }
+  if (int8) return int8_gemm(engine, job, args.x);
   gemm(engine, engine.gemm_kernels(args.x.dtype, args.weight.dtype), job);
 }
 

@@ -5,6 +5,7 @@ namespace darkroom::cpu {
 KernelTable make_kernel_table(CpuIsa isa) {
   KernelTable table{};
   add_gemm_kernels(isa, table);
+  add_int8_kernels(isa, table);
   add_block_kernels(isa, table);
   add_attention_kernels(isa, table);
   add_row_kernels(isa, table);

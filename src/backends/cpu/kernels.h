@@ -55,6 +55,25 @@ struct GemmKernels {
   PackB pack_blocks;
 };
 
+// C[mr][nr] (+)= A·B of 8 bits in i32 over `steps` units of four: a [mr][kDepth], b [steps][nr] as pack_b has
+// them. Row r of the products begins at start[r], where the kernels want that.
+using Int8MicroKernel = void (*)(const void* a, const void* b, int64_t steps, const int32_t* start,
+                                 int32_t* c, int64_t ldc, bool accumulate);
+// `rows` <= nr rows of weights, of `depth` <= 4·kDepth elements, `stride` apart, into [steps][nr] units; what
+// is missing becomes anything.
+using PackInt8 = void (*)(const int8_t* begin, int64_t stride, int64_t rows, int64_t depth, void* out);
+
+struct Int8Kernels {
+  int64_t mr = 0, nr = 0;
+  // Where instructions multiply u8 by i8: pack_b adds 128 to the weights, and a row of products begins at −128
+  // times the sum of its activations, which this adds up (`count` a multiple of four). Else null.
+  int32_t (*sum)(const int8_t* x, int64_t count) = nullptr;
+  Int8MicroKernel micro = nullptr;
+  PackInt8 pack_b = nullptr;
+  // A loop of the instructions that `micro` multiplies with, in registers: see CeilingTable.
+  double (*ceiling)(int64_t rounds) = nullptr;
+};
+
 // One block of keys of an online softmax, see attention_kernels.cc.
 struct SoftmaxArgs {
   float* scores = nullptr;  // [rows][kDepth], in: q·k; out: e^(score − max)
@@ -77,8 +96,16 @@ using Dot = void (*)(DType dtype, const void* w, int64_t w_stride, int64_t rows,
                      bool accumulate);
 
 struct KernelTable {
-  GemmKernels gemm;           // f32
-  GemmKernels emulated_bf16;  // pairs, portable
+  GemmKernels gemm;               // f32
+  GemmKernels emulated_bf16;      // pairs, portable
+  Int8Kernels int8;               // without an instruction for dot products
+  PackInt8 pack_int8_flipped[3];  // in strips of one vector, two and three
+
+  // QuantizeRowsArgs for one row; false where it holds NaN or infinity.
+  bool (*quantize_row)(DType dtype, const void* x, int64_t count, int64_t group, int8_t* out, float* scales);
+  // out[r][c] (+)= f32(sums[r][c])·scale[r·scale_stride]; `out` may be `sums`. cols a multiple of the vector.
+  void (*scale_sums)(const int32_t* sums, int64_t stride, int64_t rows, int64_t cols, const float* scale,
+                     int64_t scale_stride, float* out, int64_t out_stride, bool accumulate);
 
   void (*epilogue)(const EpilogueArgs& args, const float* c, int64_t ldc, int64_t rows, int64_t cols);
 
@@ -116,6 +143,7 @@ struct KernelTable {
 
 // Filled family by family from each file that is compiled for every instruction set.
 void add_gemm_kernels(CpuIsa isa, KernelTable& table);
+void add_int8_kernels(CpuIsa isa, KernelTable& table);
 void add_block_kernels(CpuIsa isa, KernelTable& table);  // after add_gemm_kernels
 void add_attention_kernels(CpuIsa isa, KernelTable& table);
 void add_row_kernels(CpuIsa isa, KernelTable& table);
@@ -156,10 +184,12 @@ KernelTable make_kernel_table(CpuIsa isa);
 // `emulated` of the AVX-512 table with the native instruction.
 GemmKernels avx512bf16_gemm(const GemmKernels& emulated);
 
+// The processor's dot product, if it has one that `dot` allows, else the set's own.
+Int8Kernels dot_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table);
+
 // Register-only loops for the bench: run `rounds` and return the operations done (2 per multiply-add).
 struct CeilingTable {
   double (*f32)(int64_t rounds);
-  double (*int8)(int64_t rounds);                        // null if the set has no maddubs worth measuring
   double (*read)(const std::byte* data, int64_t bytes);  // returns a sum, so that the reads stay
 };
 const CeilingTable& ceiling_table(CpuIsa isa);

@@ -24,6 +24,7 @@ void DryRunBackend::linear(const LinearArgs& a) {
   count(2 * product(a.x.rows(), a.x.cols() + rank, a.out.cols()), {&a.weight, &a.bias, &a.lora_up});
 }
 
+void DryRunBackend::quantize_rows(const QuantizeRowsArgs&) { count(0, {}); }
 void DryRunBackend::layer_norm(const LayerNormArgs& a) { count(0, {&a.weight, &a.bias}); }
 void DryRunBackend::norm_modulate(const NormModulateArgs&) { count(0, {}); }
 void DryRunBackend::rms_norm(const RmsNormArgs& a) { count(0, {&a.weight}); }

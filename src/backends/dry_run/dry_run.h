@@ -23,6 +23,7 @@ class DryRunBackend final : public Backend {
   std::string name() const override { return "dry_run"; }
   Device device() const override { return Device::kNone; }
   void linear(const LinearArgs& args) override;
+  void quantize_rows(const QuantizeRowsArgs& args) override;
   void layer_norm(const LayerNormArgs& args) override;
   void norm_modulate(const NormModulateArgs& args) override;
   void rms_norm(const RmsNormArgs& args) override;

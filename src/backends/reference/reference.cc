@@ -61,6 +61,20 @@ float activate_one(float x, Activation activation) {
 // Index helper for row-major matrices.
 std::size_t at(int64_t row, int64_t col, int64_t cols) { return static_cast<std::size_t>(row * cols + col); }
 
+// Row i of quantised activations times row j of i8 weights, without the weights' scale.
+float sum_of_runs(const Tensor& x, int64_t i, const Tensor& w, int64_t j) {
+  const int64_t runs = x.scales_per_row(), run = x.scale_cols == 0 ? x.cols() : x.scale_cols;
+  float total = 0;
+  for (int64_t r = 0; r < runs; ++r) {
+    int32_t sum = 0;
+    for (int64_t p = r * run; p < std::min(x.cols(), (r + 1) * run); ++p) {
+      sum += int32_t{x.row<int8_t>(i)[p]} * w.row<int8_t>(j)[p];
+    }
+    total += static_cast<float>(sum) * x.scales[i * runs + r];
+  }
+  return total;
+}
+
 class ReferenceBackend final : public Backend {
  public:
   std::string name() const override { return "reference"; }
@@ -75,7 +89,11 @@ class ReferenceBackend final : public Backend {
     for (int64_t i = 0; i < m; ++i) {
       for (int64_t j = 0; j < n; ++j) {
         double sum = 0;
-        for (int64_t p = 0; p < k; ++p) sum += static_cast<double>(x[at(i, p, k)]) * w[at(j, p, k)];
+        if (a.x.dtype == DType::kI8) {
+          sum = static_cast<double>(sum_of_runs(a.x, i, a.weight, j));
+        } else {
+          for (int64_t p = 0; p < k; ++p) sum += static_cast<double>(x[at(i, p, k)]) * w[at(j, p, k)];
+        }
         if (a.weight.scale_count > 0) sum *= a.weight.scales[a.weight.scale_count == 1 ? 0 : j];
         for (int64_t p = 0; p < rank; ++p)
           sum += static_cast<double>(hidden[at(i, p, rank)]) * up[at(j, p, rank)];
@@ -88,6 +106,27 @@ class ReferenceBackend final : public Backend {
       }
     }
     store(out, a.out);
+  }
+
+  void quantize_rows(const QuantizeRowsArgs& a) override {
+    const Floats x = load(a.x);
+    const int64_t cols = a.x.cols();
+    for (int64_t r = 0; r < a.x.rows(); ++r) {
+      for (int64_t first = 0; first < cols; first += a.group) {
+        const float* values = &x[at(r, first, cols)];
+        const int64_t count = std::min(a.group, cols - first);
+        float largest = 0;
+        for (int64_t c = 0; c < count; ++c) {
+          if (!std::isfinite(values[c])) fail_not_finite(a.x, r);
+          largest = std::max(largest, std::fabs(values[c]));
+        }
+        const float scale = largest < kLeastQuantised ? 1.0f : largest / 127.0f, inverse = 1.0f / scale;
+        a.scales.row<float>(r)[first / a.group] = scale;
+        for (int64_t c = 0; c < count; ++c) {
+          a.out.row<int8_t>(r)[first + c] = static_cast<int8_t>(std::nearbyintf(values[c] * inverse));
+        }
+      }
+    }
   }
 
   void layer_norm(const LayerNormArgs& a) override {

@@ -112,7 +112,10 @@ void modulated_input(const Context& ctx, const Config& config, const Tensor& mod
                      const Tensor& out);
 
 // Blocks [first, last) in place on `hidden`: double blocks come first, then single ones, numbered through.
-// `modulation` is one row of modulation_vectors(). Errors: kCancelled between blocks.
+// `modulation` is one row of modulation_vectors(). With ctx.int8_group their linear layers, whose weights must
+// be i8 then, multiply in 8 bits; with group 0 the single blocks' output layer, whose input is attention and
+// MLP side by side, has a scale for each D columns. Errors: kCancelled between blocks; kFailure for hidden
+// states that are not finite, in 8 bits.
 void run_blocks(const Context& ctx, const Config& config, const Weights& weights, const Tensor& modulation,
                 const Rope& rope, const Hidden& hidden, int64_t first, int64_t last);
 
