@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 LAUNCHER := $(if $(shell command -v ccache),-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup demo test check asan-build asan asan-all fuzz tsan arm format format-check clean
+.PHONY: help setup demo test check asan-build asan asan-all asan-files fuzz tsan arm format format-check clean
 
 help:
 	@echo "make demo    install what is missing, build the program, draw a picture"
@@ -12,6 +12,7 @@ help:
 	@echo "make check   what needs other builds than 'make test': format-check, asan, fuzz, tsan"
 	@echo "make asan    the fast tests under clang's Address-, Leak- and UndefinedBehaviorSanitizer (build-asan/)"
 	@echo "make asan-all  the same of all tests but the long ones"
+	@echo "make asan-files  the same of tests that read files, and every fuzz target for FUZZ_SECONDS=60 seconds"
 	@echo "make fuzz    every fuzz target for FUZZ_SECONDS=60 seconds (build-asan/)"
 	@echo "make tsan    the pool, the weights' residency and the C API under ThreadSanitizer (build-tsan/)"
 	@echo "make arm     cross-compiles for 64-bit ARM and runs what proves its kernels under qemu (build-arm/)"
@@ -48,6 +49,13 @@ asan: asan-build
 asan-all: asan-build
 	cmake --build build-asan -j $(JOBS)
 	$(SANITIZER_OPTIONS) ctest --test-dir build-asan -j 2 --output-on-failure -LE long
+
+asan-files:
+	@tools/setup.sh clang
+	cmake --preset asan $(LAUNCHER) >/dev/null
+	cmake --build build-asan -j $(JOBS) --target files_tests fuzz_targets
+	$(SANITIZER_OPTIONS) ctest --test-dir build-asan -j 2 --output-on-failure -L files
+	fuzz/run.sh build-asan $(FUZZ_SECONDS)
 
 fuzz: asan-build
 	fuzz/run.sh build-asan $(FUZZ_SECONDS)

@@ -1,6 +1,6 @@
 """What settings of generate gain and cost: a grid of them on the same held-out captions and seeds, graded and compared.
 
-    python tools/pinhole/quality.py guidance|samplers|caches|caches20|weights --darkroom build/darkroom --grade build/grade --model assets/pinhole
+    python tools/pinhole/quality.py guidance|samplers|caches|caches20|weights|int8 --darkroom build/darkroom --grade build/grade --model assets/pinhole
         [--count 200] [--seed 660001] [--jobs 2] [--out quality.json] [--plot quality.png]
 
 Half of the captions have one shape, half two. Prints a Markdown table: adherence (every claim held) with its 95 %
@@ -73,6 +73,13 @@ GRIDS = {
     # Of Pinhole's matrices only one in ten has rows that the K types' blocks of 256 divide.
     "weights": {"as stored, bf16": ([], passes_of(STEPS, 1))} | {
         kind: (["--weights", kind], passes_of(STEPS, 1)) for kind in ("q8_0", "int8", "fp8-scaled", "fp8", "q4_0")},
+    "int8": {
+        "bf16": ([], passes_of(STEPS, 1)),
+        "int8": (["--precision", "int8"], passes_of(STEPS, 1)),
+        "int8, groups of 64": (["--precision", "int8", "--int8-group", "64"], passes_of(STEPS, 1)),
+        "int8, CFG 4, cache balanced": (["--precision", "int8", "--cfg", "4", "--cache", "balanced"], passes_of(STEPS, 1)),
+        "bf16, CFG 4, cache balanced": (["--cfg", "4", "--cache", "balanced"], passes_of(STEPS, 1)),
+    },
 }
 
 

@@ -10,14 +10,16 @@ darkroom_room(backends/cpu
 target_compile_definitions(darkroom_backends_cpu PRIVATE HWY_COMPILE_ALL_ATTAINABLE
   "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_AVX3_DL|HWY_SVE|HWY_SVE2|HWY_SVE_256|HWY_SVE2_128)" HWY_BROKEN_EMU128=1)
 # -O3 for the unrolled tiles; with sanitizers that takes minutes per file and buys nothing. Undefined behaviour is looked for
-# in the drivers and in the reference backend, which see the same cases: in all sets it takes two thirds of the build of
-# these files. Highway reads itself once per set, so nothing may be precompiled.
+# in the drivers and in the reference backend, which see the same cases, and races in the drivers: in kernels of all sets
+# these checks take two thirds of the build. Highway reads itself once per set, so nothing may be precompiled.
 set(kernel_options -O3)
 if(DARKROOM_SANITIZE)
   set(kernel_options -O1)
-  if(DARKROOM_SANITIZE MATCHES "undefined")
-    list(APPEND kernel_options -fno-sanitize=undefined)
-  endif()
+  foreach(check undefined thread)
+    if(DARKROOM_SANITIZE MATCHES ${check})
+      list(APPEND kernel_options -fno-sanitize=${check})
+    endif()
+  endforeach()
 endif()
 foreach(kernels gemm int8 vnni sdot block attention row ceiling avx512bf16)
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/backends/cpu/${kernels}_kernels.cc
