@@ -127,7 +127,16 @@ TEST_P(Conformance, MatchesReference) {
   });
 }
 
-TEST_P(Conformance, SameBytesForAnyThreadCount) {
+// One storage of each way to pack weights: threads only differ in the tiles that they cut a product into.
+std::vector<Storage> packings() {
+  std::vector<Storage> all = {{DType::kF32}, {DType::kBF16}, {DType::kI8, Operands::Scales::kPerRow}};
+  for (const DType dtype : {DType::kQ8_0, DType::kQ4K, DType::kNF4}) all.push_back({dtype});
+  return all;
+}
+
+class ThreadCounts : public Conformance {};
+
+TEST_P(ThreadCounts, GiveTheSameBytes) {
   const Buffer memory(kArenaBytes);
   for (const std::string& isa : supported_isa_names()) {
     std::vector<std::unique_ptr<Backend>> backends;
@@ -146,6 +155,8 @@ TEST_P(Conformance, SameBytesForAnyThreadCount) {
   }
 }
 
+INSTANTIATE_TEST_SUITE_P(All, ThreadCounts, testing::ValuesIn(packings()),
+                         [](const auto& storage) { return name_of(storage.param); });
 INSTANTIATE_TEST_SUITE_P(All, Conformance, testing::ValuesIn(storages()),
                          [](const auto& storage) { return name_of(storage.param); });
 
