@@ -37,10 +37,11 @@ test: setup
 
 check: format-check asan fuzz tsan
 
+ASAN_TESTS = sanitize_tests
 asan-build:
 	@tools/setup.sh clang
 	cmake --preset asan $(LAUNCHER) >/dev/null
-	cmake --build build-asan -j $(JOBS) --target sanitize_tests fuzz_targets
+	cmake --build build-asan -j $(JOBS) --target $(ASAN_TESTS) fuzz_targets
 
 SANITIZER_OPTIONS = ASAN_OPTIONS=strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
 asan: asan-build
@@ -50,10 +51,8 @@ asan-all: asan-build
 	cmake --build build-asan -j $(JOBS)
 	$(SANITIZER_OPTIONS) ctest --test-dir build-asan -j 2 --output-on-failure -LE long
 
-asan-files:
-	@tools/setup.sh clang
-	cmake --preset asan $(LAUNCHER) >/dev/null
-	cmake --build build-asan -j $(JOBS) --target files_tests fuzz_targets
+asan-files: ASAN_TESTS = files_tests
+asan-files: asan-build
 	$(SANITIZER_OPTIONS) ctest --test-dir build-asan -j 2 --output-on-failure -L files
 	fuzz/run.sh build-asan $(FUZZ_SECONDS)
 

@@ -341,8 +341,10 @@ std::string Checkpoint::place_of(Part part, const Param& param) const {
   const PartFiles* files = part_files(part);
   if (!files || !files->catalog) return fmt::format("tensor '{}'", param.name);
   const CatalogSource source(*files->catalog, spelling_of(part, files->names, spelling_sizes()));
-  const std::string name = source.locate(param).name;
-  return fmt::format("{}: tensor '{}'", files->catalog->where(name), printable(name));
+  const StoredPlace place = source.locate(param);
+  const std::string tensor =
+      fmt::format("{}: tensor '{}'", files->catalog->where(place.name), printable(place.name));
+  return place.rows.empty() ? tensor : fmt::format("{}, in the rows of '{}'", tensor, param.name);
 }
 
 std::vector<fs::path> Checkpoint::files(Part part) const {

@@ -5,13 +5,12 @@
 
 #include "checkpoint/lora_dense.h"
 #include "weights/quantize.h"
+#include "weights/scales.h"
 
 namespace darkroom {
 namespace {
 
 constexpr int64_t kTaskRows = 16;
-
-int64_t cols_of(const Param& param) { return param.shape.numel() / std::max<int64_t>(param.shape[0], 1); }
 
 // Rows [first, first + count) of the parameter's share in a module's "up", whose own rows follow each other.
 LoraMatrix load_up(const TensorFile& file, const Lora::LowRank& change, int64_t first, int64_t count) {
@@ -69,11 +68,8 @@ void MergedSource::widen(const Param& param, const RowRange& rows, const Tensor&
   const Buffer memory(static_cast<std::size_t>(rows.count) * row_bytes(stored.dtype, out.cols()));
   base_->read_rows(param, rows, {memory.data(), memory.size()});
   const Tensor from(memory.data(), stored.dtype, out.shape);
-  std::vector<float> scales = base_->read_scales(param);
-  std::span<const float> own = scales;
-  if (own.size() > 1)
-    own = own.subspan(static_cast<std::size_t>(rows.first), static_cast<std::size_t>(rows.count));
-  dequantize_rows(from, own, out);
+  const std::vector<float> scales = base_->read_scales(param);
+  dequantize_rows(from, scales_of_rows(scales, rows), out);
 }
 
 void MergedSource::add(const Lora::LowRank& change, const LoraUse& use, int64_t first,
@@ -92,7 +88,7 @@ void MergedSource::add(const Lora::LowRank& change, const LoraUse& use, int64_t 
 
 void MergedSource::read_rows(const Param& param, const RowRange& rows, std::span<std::byte> out) {
   if (!changes(param)) return base_->read_rows(param, rows, out);
-  const Tensor sum(out.data(), DType::kF32, {rows.count, cols_of(param)});
+  const Tensor sum(out.data(), DType::kF32, {rows.count, param.cols()});
   widen(param, rows, sum);
   for (const LoraUse& use : loras_) {
     const Lora::Change* change = use.lora->find(part_, param.name);

@@ -212,7 +212,7 @@ TokenizerTexts tokenizer_texts(const Checkpoint& model, Part part) {
 }
 
 bool is_built_in_tokenizer(Part part, const TokenizerTexts& texts, const std::string& where) {
-  if (part == Part::kClip) return is_built_in_clip(clip_files(texts), where);
+  if (part == Part::kClip) return ClipTokenizer::from_files(clip_files(texts), where).is_built_in();
   return T5Tokenizer::pieces_of(t5_texts(texts), where) == built_in_t5();
 }
 

@@ -42,7 +42,7 @@ std::size_t tokenizer_bytes(const Checkpoint& model);
 
 // "tokenizer" of CLIP, "tokenizer_2" of T5.
 std::string tokenizer_name(Part part);
-// The folder of that name beside the encoder's; empty when there is none, or when own_tokenizer_texts() come first.
+// The folder of that name beside the encoder's; empty when there is none, or when the encoder's own file has one.
 std::filesystem::path tokenizer_folder(const Checkpoint& model, Part part);
 
 // The files of a tokenizer that is in no folder: those in the encoder's file, or made from its GGUF fields or from the

@@ -279,8 +279,13 @@ LoraUses open_loras(const Checkpoint& model, const ConvertOptions& options, cons
   for (const std::string& text : notes) note(text);
   for (const LoraUse& use : loras) {
     const bool used = std::ranges::any_of(layout.parts, [&](Part part) { return use.lora->touches(part); });
-    require(used, ErrorCode::kUsage, "{}: this LoRA changes none of the parts that are written",
-            use.lora->file().where());
+    const std::string where = use.lora->file().where();
+    require(used, ErrorCode::kUsage, "{}: this LoRA changes none of the parts that are written", where);
+    for (const Part part : kParts) {
+      const bool written = std::ranges::find(layout.parts, part) != layout.parts.end();
+      if (!written && use.lora->touches(part))
+        note(fmt::format("{}: it also changes the {}, which is not written", where, part_title(part)));
+    }
   }
   return loras;
 }

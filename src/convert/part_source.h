@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,9 +19,9 @@ struct SourceTensor {
   std::string name;   // there
   Param param;
   std::shared_ptr<WeightSource> source;
-  Tensor stored;                      // without data: the type that reads give, and how many scales
-  Tensor in_file = {};                // the same of the file, if LoRAs are merged into it; otherwise absent
-  std::vector<int64_t> extents = {};  // in the file, if the parameter is all of that tensor and plain
+  Tensor stored;                       // without data: the type that reads give, and how many scales
+  std::optional<Tensor> in_file = {};  // the same of the file, if LoRAs are merged into it
+  std::vector<int64_t> extents = {};   // in the file, if the parameter is all of that tensor and plain
 
   // "FILE: tensor 'NAME'", for messages.
   std::string place() const;

@@ -22,8 +22,8 @@ struct Group {
   int64_t cols() const { return shape[0] == 0 ? 0 : shape.numel() / shape[0]; }
   bool is_matrix() const { return role == Role::kMatrix; }
   bool is_merged() const {
-    return std::ranges::any_of(
-        pieces, [](const auto& piece) { return piece.second.source->in_file.shape.rank() > 0; });
+    return std::ranges::any_of(pieces,
+                               [](const auto& piece) { return piece.second.source->in_file.has_value(); });
   }
   const SourceTensor& first() const { return *pieces.front().second.source; }
 };
@@ -127,7 +127,7 @@ bool is_converted(const std::string& name, const Group& group, const TargetStyle
 // What LoRAs were merged into is kept in the type of the file, where that has a quantiser.
 Numbers merged_numbers(const Group& group, const TargetStyle& style) {
   const auto of_file = [](const SourceTensor& source) -> const Tensor& {
-    return source.in_file.shape.rank() > 0 ? source.in_file : source.stored;
+    return source.in_file ? *source.in_file : source.stored;
   };
   const Tensor& first = of_file(group.first());
   const bool same = std::ranges::all_of(

@@ -18,8 +18,6 @@ std::byte* room(Buffer& buffer, std::size_t bytes) {
   return buffer.data();
 }
 
-int64_t cols_of(const Param& param) { return param.shape.numel() / std::max<int64_t>(param.shape[0], 1); }
-
 int64_t rows_in_block(std::size_t bytes_of_a_row) {
   return std::max<int64_t>(
       1, static_cast<int64_t>(TensorWriter::kBlockBytes / std::max<std::size_t>(bytes_of_a_row, 1)));
@@ -68,7 +66,7 @@ void TensorWriter::copy_extra(const Target& target, NewFile& file, std::size_t a
 
 void TensorWriter::copy_pieces(const Target& target, NewFile& file, std::size_t at) {
   for (const Piece& piece : target.pieces) {
-    const std::size_t row = row_bytes(piece.source->stored.dtype, cols_of(piece.source->param));
+    const std::size_t row = row_bytes(piece.source->stored.dtype, piece.source->param.cols());
     const int64_t step = rows_in_block(row);
     for (int64_t done = 0; done < piece.rows.count && row > 0; done += step) {
       stop_if_cancelled();
@@ -89,7 +87,7 @@ Tensor TensorWriter::read(const Target& target, int64_t first, int64_t count, co
   for (; first >= piece->rows.count; ++piece) first -= piece->rows.count;
   const SourceTensor& source = *piece->source;
   const RowRange rows{piece->rows.first + first, std::min(count, piece->rows.count - first)};
-  const int64_t cols = cols_of(source.param);
+  const int64_t cols = source.param.cols();
   const std::size_t bytes = static_cast<std::size_t>(rows.count) * row_bytes(source.stored.dtype, cols);
   const std::span<std::byte> block(room(stored_, bytes), bytes);
   source.source->read_rows(source.param, rows, block);
@@ -107,7 +105,7 @@ Tensor TensorWriter::read(const Target& target, int64_t first, int64_t count, co
 
 std::vector<float> TensorWriter::convert(const Target& target, NewFile& file, std::size_t at) {
   const DType dtype = *target.weight.dtype;
-  const int64_t cols = cols_of(target.pieces.front().source->param);
+  const int64_t cols = target.pieces.front().source->param.cols();
   std::size_t widest = row_bytes(dtype, cols);
   int64_t rows = 0;
   Scales own;

@@ -22,8 +22,8 @@ void place_rows(std::span<const float> pixels, int first_row, Image& image) {
           image.width, image.height);
   for (std::size_t i = 0; i < pixels.size(); ++i) {
     require(std::isfinite(pixels[i]), ErrorCode::kFailure,
-            "the decoder's output is not finite at pixel {}, {}; its weights may be damaged or may overflow "
-            "in this precision: try --precision f32",
+            "the decoder's output is not finite at pixel {}, {}; it may overflow in this precision: try "
+            "--precision f32",
             i / 3 % width, i / 3 / width + static_cast<std::size_t>(first_row));
     image.rgb[first + i] = to_byte(pixels[i]);
   }

@@ -34,8 +34,8 @@ enum class Activation : uint8_t {
 //
 // x may be i8 in [−127, 127] as quantize_rows() gives it, beside an i8 weight with scales. Then x·weightᵀ is
 // Σ f32(Sᵣ)·sᵣ over the runs r of columns that share a scale s, in their order, with Sᵣ the exact sum of
-// products in i32; every f32 operation is rounded on its own. So without an activation all backends give the
-// same bits.
+// products in i32; every f32 operation is rounded on its own. So without an activation and a LoRA all backends
+// give the same bits.
 struct LinearArgs {
   Tensor x;
   Tensor weight;                          // has the scales
@@ -44,7 +44,7 @@ struct LinearArgs {
   Activation activation = Activation::kNone;
   Tensor gate;      // f32 [N] or absent
   Tensor residual;  // [M,N] or absent
-  Tensor out;       // f32, or the residual's and x's dtype; beside i8 x f32 or bf16, as the residual
+  Tensor out;       // f32, or x's dtype; if x is i8, f32 or bf16; the residual's dtype
 };
 
 // Sums of so many products of 8 bits, one factor taken as unsigned, fit i32: 255·127·65536 < 2^31.

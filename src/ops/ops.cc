@@ -107,8 +107,8 @@ void check_quantised(const Context& ctx, const Tensor& t, const Shape& shape) {
   stored.scale_count = 0;
   check_shape(ctx, op, "quantised x", stored, shape);
   require(t.dtype == DType::kI8 && t.scale_count == t.rows() * t.scales_per_row(), ErrorCode::kFailure,
-          "linear: quantised x is {} with {} scales, expected i8 with one for each row, or more", t,
-          t.scale_count);
+          "linear: quantised x is {} with {} scales, expected i8 with {}", t, t.scale_count,
+          t.rows() * t.scales_per_row());
   require(t.cols() <= kMaxInt8Depth, ErrorCode::kFailure,
           "linear: {} columns of 8 bits, at most {} can be summed", t.cols(), kMaxInt8Depth);
 }

@@ -1,18 +1,9 @@
 #include "pipeline/finite.h"
 
-#include <algorithm>
-#include <cmath>
-
 #include "base/error.h"
 #include "weights/check_finite.h"
 
 namespace darkroom {
-
-bool all_finite(std::span<const float> values) {
-  float sum = 0;  // of zeros, or of what is not finite
-  for (const float value : values) sum += value * 0;
-  return sum == 0;
-}
 
 void check_weights(const Checkpoint& model, Part part, const std::string& what,
                    const std::atomic<bool>& cancel, bool vae_encoder) {

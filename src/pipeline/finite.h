@@ -2,14 +2,11 @@
 #pragma once
 
 #include <atomic>
-#include <span>
 #include <string>
 
 #include "checkpoint/checkpoint.h"
 
 namespace darkroom {
-
-bool all_finite(std::span<const float> values);
 
 // Reads all weights of the part (of the VAE those of the decoder, or of the encoder with `vae_encoder`); the
 // numbers of LoRAs are checked when they are read. `what` is not finite: "the output of T5". Errors: kModel with

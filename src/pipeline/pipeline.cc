@@ -5,6 +5,7 @@
 #include <initializer_list>
 
 #include "base/error.h"
+#include "base/finite.h"
 #include "base/version.h"
 #include "image/sheet.h"
 #include "memory/peak.h"
@@ -84,9 +85,9 @@ class Run {
     if (all_finite(values)) return;
     check_weights(model_, part, what, cancel_, vae_encoder);
     fail(ErrorCode::kFailure,
-         "{} is not finite, although the weights are; it may overflow in this precision{}: try --precision "
-         "f32",
-         what, job_.loras.empty() ? "" : ", or by the strength of a LoRA");
+         "{} is not finite, although the weights are; it may overflow in this precision{}{}", what,
+         job_.loras.empty() ? "" : ", or by the strength of a LoRA",
+         job_.precision == DType::kF32 ? "" : ": try --precision f32");
   }
   std::unique_ptr<WeightSource> weights_of(Part part) const {
     return model_.open_weights(part, job_.storage(), uses_of(job_.loras));
@@ -281,10 +282,12 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
     progress_.blocks = blocks;
     report(false);
   };
+  bool explained = false;  // why a run ends
   hooks.on_answer = [&](int pass, std::span<const float> velocity) {
-    if (!all_finite(velocity))
-      require_finite(velocity, Part::kTransformer,
-                     fmt::format("the transformer's output in pass {}", pass + 1));
+    if (all_finite(velocity)) return;
+    explained = true;
+    require_finite(velocity, Part::kTransformer,
+                   fmt::format("the transformer's output in pass {}", pass + 1));
   };
   preview_with(hooks);
   std::vector<Denoised> waiting;
@@ -312,7 +315,7 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
       denoised.latents = denoiser.run(std::move(begin_with.latents), hooks, std::move(begin_with.options));
     } catch (const Error& e) {
       // What is not finite cannot be quantised.
-      if (e.code() == ErrorCode::kFailure && job_.int8_group) {
+      if (e.code() == ErrorCode::kFailure && job_.int8_group && !explained) {
         check_weights(model_, Part::kTransformer, "what a block multiplies", cancel_);
       }
       throw;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/finite.h"
 #include "base/names.h"
 #include "base/printable.h"
 
@@ -25,10 +26,6 @@ constexpr std::size_t kHistory = 3;  // velocities that kIpndm uses, this step's
 // that is taken.
 constexpr double kEqualStepGain[kHistory] = {1, 2, 11.0 / 3};
 constexpr double kMoreGain = 1.22;
-
-bool all_finite(std::span<const float> values) {
-  return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
-}
 
 void require_valid(std::span<const float> sigmas, std::span<const float> latents,
                    const SamplerOptions& options) {

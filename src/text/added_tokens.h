@@ -18,6 +18,7 @@ struct AddedToken {
   bool lstrip = false;       // swallows the white space before it
   bool rstrip = false;       // and after it
   bool normalized = false;   // is looked for in the normalised text, in its own normalised form
+  bool operator==(const AddedToken&) const = default;
 };
 
 // Finds the tokens of one list in a text. Immutable; reading is thread-safe.
@@ -31,6 +32,8 @@ class AddedTokenFinder {
   AddedTokenFinder() = default;
   // Errors: kModel with `where` when a content is empty or longer than 1024 bytes, or two are the same.
   AddedTokenFinder(std::vector<AddedToken> tokens, const std::string& where);
+
+  bool operator==(const AddedTokenFinder& other) const { return tokens_ == other.tokens_; }
 
   // Calls on_piece(Piece) for the pieces of `text`, first to last, none of them empty text; a false from it
   // ends the search. The leftmost token counts, of those the longest. Time is linear in the text.

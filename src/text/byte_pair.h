@@ -40,12 +40,19 @@ class BytePairModel {
   // Which id stands for a byte that is no piece.
   void set_unknown(int32_t id) { unknown_ = id; }
 
+  // Whether both give every word the same ids.
+  bool encodes_as(const BytePairModel& other) const {
+    return merges_ == other.merges_ && inner_ == other.inner_ && last_ == other.last_ &&
+           unknown_ == other.unknown_;
+  }
+
   // Appends the ids of one word, any bytes. Time is n log n.
   void encode(std::string_view word, std::vector<int32_t>& ids) const;
 
  private:
   struct Merge {
     int32_t rank, id;
+    bool operator==(const Merge&) const = default;
   };
   void read_vocabulary(const nlohmann::json& object, const std::string& where);
   void add_merge_line(std::string_view line, int32_t rank, const std::string& where);

@@ -186,9 +186,16 @@ ClipTokenizer ClipTokenizer::built_in() {
   out.vocabulary_size_ = out.eos_ + 1;
   // As the tokenizer_config.json of the FLUX.1 repositories has them.
   out.raw_tokens_ = AddedTokenFinder({{.content = std::string(kEnd), .id = out.eos_}}, "CLIP tokenizer");
-  out.normalized_tokens_ =
-      normalized_finder({{.content = std::string(kStart), .id = out.bos_}}, "CLIP tokenizer");
+  out.normalized_tokens_ = normalized_finder(
+      {{.content = std::string(kStart), .id = out.bos_, .normalized = true}}, "CLIP tokenizer");
   return out;
+}
+
+bool ClipTokenizer::is_built_in() const {
+  const ClipTokenizer own = built_in();
+  return model_.encodes_as(own.model_) && raw_tokens_ == own.raw_tokens_ &&
+         normalized_tokens_ == own.normalized_tokens_ && bos_ == own.bos_ && eos_ == own.eos_ &&
+         pad_ == own.pad_ && vocabulary_size_ == own.vocabulary_size_;
 }
 
 TokenIds ClipTokenizer::encode(const std::string& prompt, int64_t max_tokens) const {

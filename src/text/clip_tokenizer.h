@@ -40,6 +40,9 @@ class ClipTokenizer {
   // OpenAI's, which all FLUX.1 models have; it is part of the library, for models that come without one.
   static ClipTokenizer built_in();
 
+  // Whether it gives every prompt the ids of built_in().
+  bool is_built_in() const;
+
   // <|startoftext|>, at most max_tokens - 2 ids of the prompt, <|endoftext|>, and the padding token up to
   // exactly max_tokens. Bytes that are no UTF-8 count as U+FFFD each. Errors: kUsage unless
   // 2 <= max_tokens <= 1000000.

@@ -123,13 +123,6 @@ std::map<std::string, std::string> built_in_clip_files() {
           {"special_tokens_map.json", file_text(map)}};
 }
 
-bool is_built_in_clip(const ClipTokenizerFiles& files, const std::string& where) {
-  const json vocabulary = vocabulary_of(clip_pieces());
-  if (!files.tokenizer_json) return parse_json(files.vocab_json, where + "/vocab.json") == vocabulary;
-  const json document = parse_json(*files.tokenizer_json, where + "/tokenizer.json");
-  return document.value(json::json_pointer("/model/vocab"), json()) == vocabulary;
-}
-
 std::map<std::string, std::string> t5_files(const T5Pieces& given, const std::string& where) {
   const T5Pieces pieces = with_sentinels(given, where);
   require(pieces.unknown == 2, ErrorCode::kModel,

@@ -12,8 +12,6 @@ namespace darkroom {
 
 // By their names: vocab.json, merges.txt, tokenizer_config.json and special_tokens_map.json of OpenAI's CLIP.
 std::map<std::string, std::string> built_in_clip_files();
-// Whether these hold the same vocabulary. Errors: kModel, naming the file in `where`.
-bool is_built_in_clip(const ClipTokenizerFiles& files, const std::string& where);
 
 // tokenizer.json, tokenizer_config.json and special_tokens_map.json, which give the same ids: to T5Tokenizer, and to
 // T5TokenizerFast of transformers 4 and 5. A piece that is not used becomes one that no word can match. Errors: kModel

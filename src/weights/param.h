@@ -47,6 +47,8 @@ struct Param {
   Tensor* lora_down = nullptr;
   Tensor* lora_up = nullptr;
 
+  // Of its rows, which are the first extent.
+  int64_t cols() const { return shape[0] == 0 ? 0 : shape.numel() / shape[0]; }
   bool quantizable() const { return role == Role::kMatrix && !sensitive; }
 };
 

@@ -11,13 +11,21 @@
 
 #include <array>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "weights/catalog.h"
+#include "weights/spelling.h"
 
 namespace darkroom {
+
+// Those of rows of a tensor, among all its scales: none, the one of the tensor, or one for each row.
+inline std::span<const float> scales_of_rows(std::span<const float> scales, const RowRange& rows) {
+  if (scales.size() <= 1) return scales;
+  return scales.subspan(static_cast<std::size_t>(rows.first), static_cast<std::size_t>(rows.count));
+}
 
 // What the scale of a matrix is called: by darkroom, and by others.
 inline constexpr std::array<std::string_view, 3> kScaleEndings = {".weight_scale", ".scale_weight",

@@ -93,33 +93,44 @@ TEST_P(CpuInt8, SameBytesForAnyThreadCount) {
   for (const int threads : {2, 5}) EXPECT_EQ(run(*all(threads).front(), *x, 200, w.tensor), want);
 }
 
-// The largest sums that FLUX.1 can have, of both signs: no saturation, no overflow.
-TEST_P(CpuInt8, ExtremesAreExact) {
-  constexpr int64_t kK = 15360;
-  OwnedTensor x(DType::kF32, {3, kK});
-  Buffer memory(4 * kK);
-  Tensor w(memory.data(), DType::kI8, {4, kK});
+// The largest sums of both signs over k columns: no saturation, no overflow.
+void expect_exact_extremes(const std::vector<std::unique_ptr<Backend>>& backends, int64_t k) {
+  OwnedTensor x(DType::kF32, {3, k});
+  const Buffer memory(static_cast<std::size_t>(4 * k));
+  Tensor w(memory.data(), DType::kI8, {4, k});
   const float one = 1;
   w.scale_count = 1;
   w.scales = &one;
   const int8_t weights[] = {127, -128, -127, 0};
-  for (int64_t c = 0; c < kK; ++c) {
+  for (int64_t c = 0; c < k; ++c) {
     x.set(0, c, 127);
     x.set(1, c, -127);
     x.set(2, c, c % 2 ? 127 : -127);
     for (int64_t n = 0; n < 4; ++n) w.row<int8_t>(n)[c] = weights[n];
   }
-  for (const auto& backend : all()) {
+  for (const auto& backend : backends) {
     const Buffer space(kArenaBytes);
     Arena arena(space);
     const Context ctx{*backend, arena, DType::kF32};
     const Tensor out = ops::linear(ctx, {*x, ops::quantize_rows(ctx, *x)}, {w, {}});
     for (int64_t n = 0; n < 4; ++n) {
-      EXPECT_EQ(out.row<float>(0)[n], static_cast<float>(kK * 127 * weights[n])) << n;
-      EXPECT_EQ(out.row<float>(1)[n], static_cast<float>(-kK * 127 * weights[n])) << n;
+      EXPECT_EQ(out.row<float>(0)[n], static_cast<float>(k * 127 * weights[n])) << n;
+      EXPECT_EQ(out.row<float>(1)[n], static_cast<float>(-k * 127 * weights[n])) << n;
       EXPECT_EQ(out.row<float>(2)[n], 0) << n;
     }
   }
+}
+
+// Those of FLUX.1, and the longest rows that are allowed.
+TEST_P(CpuInt8, ExtremesAreExact) {
+  for (const int64_t k : {int64_t{15360}, kMaxInt8Depth}) expect_exact_extremes(all(), k);
+  const auto reference = make_reference_backend();
+  const Buffer space(1 << 20);
+  Arena arena(space);
+  const Context ctx{*reference, arena, DType::kF32};
+  const OwnedTensor x(DType::kF32, {1, kMaxInt8Depth + 1});
+  const OwnedMatrix w(1, kMaxInt8Depth + 1, 2);
+  EXPECT_THROW(ops::linear(ctx, {*x, ops::quantize_rows(ctx, *x)}, {w.tensor, {}}), Error);
 }
 
 // With a largest value of 127 the scale is 1, so the numbers are those of rounding: ties to even.

@@ -233,7 +233,7 @@ TEST_F(Links, InACircleEndTheSearch) {
   fs::remove(model_ / "x.safetensors");
   expect("neither a model in diffusers layout");
   fs::create_directory_symlink("transformer", model_ / "transformer");
-  expect("model");
+  expect("transformer is a link to transformer, which is not there");
 }
 
 TEST_F(Links, OutOfTheModelGiveWeightsAndNothingElse) {

@@ -3,12 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 
-#include "backends/registry.h"
-#include "pipeline/pipeline.h"
-#include "pipeline/plan.h"
-#include "pipeline/request.h"
+#include "pipeline/drawn.h"
 #include "small_files.h"
 
 namespace darkroom {
@@ -17,20 +13,9 @@ namespace {
 namespace fs = std::filesystem;
 
 std::vector<float> draw(const CheckpointPaths& paths) {
-  const Checkpoint model = Checkpoint::open(paths);
-  Request request;
-  request.prompt = "a red circle on the left";
-  request.width = request.height = 64;
+  Request request = small_request();
   request.steps = 1;
-  request.seed = 9;
-  request.max_text_tokens = 12;
-  request.precision = "f32";
-  const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
-  const std::atomic<bool> cancel{false};
-  Picture drawn;
-  Listeners listeners;
-  listeners.on_picture = [&](const Picture& picture) { drawn = picture; };
-  generate(model, *backend, decide(request, model, machine_of(*backend)), listeners, cancel);
+  const Picture drawn = draw(Checkpoint::open(paths), request).picture;
   std::vector<float> out = drawn.latents;
   for (const uint8_t byte : drawn.image.rgb) out.push_back(byte);  // and the VAE's work
   return out;

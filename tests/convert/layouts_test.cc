@@ -28,17 +28,6 @@ const fs::path kFixture = DARKROOM_SOURCE_DIR "/tests/fixtures/pipelines/dev_sma
 const fs::path kPinhole = DARKROOM_SOURCE_DIR "/assets/pinhole";
 const std::atomic<bool> kGoOn{false};
 
-// A parameter's numbers in f32, whatever it is stored as.
-std::vector<float> numbers_of(WeightSource& source, const Param& param) {
-  const OwnedTensor loaded = load(source, param);
-  Tensor rows = loaded.tensor;
-  rows.shape = {rows.rows(), rows.cols()};
-  std::vector<float> out(static_cast<std::size_t>(rows.shape.numel()));
-  dequantize_rows(rows, {rows.scales, static_cast<std::size_t>(rows.scale_count)},
-                  Tensor(out.data(), DType::kF32, rows.shape));
-  return out;
-}
-
 std::string bytes_of(const Catalog& catalog, std::string_view name) {
   const OwnedTensor loaded = catalog.load(name).value();
   return {static_cast<const char*>(loaded.tensor.data), loaded.tensor.bytes()};
@@ -62,7 +51,7 @@ class ConvertLayouts : public testing::Test {
       const auto first = one.open_weights(part), second = two.open_weights(part);
       std::size_t count = 0;
       const VisitFn compare = [&](const Param& param, Tensor&) {
-        EXPECT_TRUE(numbers_of(*first, param) == numbers_of(*second, param)) << param.name;
+        EXPECT_TRUE(widened(*first, param) == widened(*second, param)) << param.name;
         ++count;
       };
       two.visit(part, compare);
@@ -206,11 +195,11 @@ TEST_F(ConvertLayouts, GgufHoldsWhatQuantizeRowsMakes) {
     const auto blocks = model.open_weights(Part::kTransformer),
                wide = Checkpoint::open(out(std::string(kind) + "-wide")).open_weights(Part::kTransformer);
     model.visit(Part::kTransformer, [&](const Param& param, Tensor&) {
-      std::vector<float> want = numbers_of(*blocks, param);
+      std::vector<float> want = widened(*blocks, param);
       if (param.shape.rank() == 2) {
         for (float& value : want) value = to_float(to_bfloat16(value));
       }
-      EXPECT_TRUE(numbers_of(*wide, param) == want) << param.name;
+      EXPECT_TRUE(widened(*wide, param) == want) << param.name;
     });
   }
 }
@@ -227,7 +216,7 @@ TEST_F(ConvertLayouts, KTypesOfADummy) {
                          spelling_of(Part::kTransformer, Names::kBfl, model.spelling_sizes()));
     model.visit(Part::kTransformer, [&](const Param& param, Tensor&) {
       if (param.name.starts_with("norm_out.") || param.name.starts_with("proj_out.")) return;
-      EXPECT_TRUE(numbers_of(*made, param) == numbers_of(stored, param)) << kind << param.name;
+      EXPECT_TRUE(widened(*made, param) == widened(stored, param)) << kind << param.name;
     });
   }
 }
@@ -267,7 +256,7 @@ TEST_F(ConvertLayouts, ScalesOfPiecesThatShareATensor) {
     const std::string block = "transformer_blocks.0.attn.to_";
     for (const char* piece : {"q.weight", "k.weight", "v.weight"}) {
       if (param.name != block + piece) continue;
-      const std::vector<float> more = numbers_of(*source, param);
+      const std::vector<float> more = widened(*source, param);
       wide.insert(wide.end(), more.begin(), more.end());
     }
   });

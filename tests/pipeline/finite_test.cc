@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "base/expect_error.h"
+#include "base/finite.h"
 #include "base/temp_folder.h"
 #include "checkpoint/small_files.h"
 #include "drawn.h"
@@ -131,6 +132,22 @@ TEST_F(NotFinite, InEveryTypeOfFile) {
     }
     expect({path.string(), base(), base(), base()}, "file: tensor '" + name + "': " + c.found);
   }
+}
+
+// q, k and v share a tensor in other programs' files: rows are those of the part that has the number.
+TEST_F(NotFinite, InAFusedTensorNamesThePart) {
+  FileMaker file;
+  for (auto [name, numbers] : model().in(Part::kTransformer, Names::kBfl)) {
+    if (name == "double_blocks.0.img_attn.qkv.weight") {
+      const auto width = static_cast<std::size_t>(std::lround(std::sqrt(numbers.values.size() / 3.0)));
+      numbers.values.at((width + 5) * width + 2) = NAN;
+    }
+    file.add(name, numbers, DType::kF32);
+  }
+  file.write(folder_ / "file");
+  expect({(folder_ / "file").string(), base(), base(), base()},
+         "file: tensor 'double_blocks.0.img_attn.qkv.weight', in the rows of "
+         "'transformer_blocks.0.attn.to_k.weight': row 5, column 2 is nan");
 }
 
 // What overflows without a bad weight is said, too.

@@ -31,6 +31,15 @@ Job small_job() {
   return job;
 }
 
+// What the transformer works on: its size is all that counts.
+Conditioning zeros(const flux::Config& c, const Job& job) {
+  return {std::vector<float>(static_cast<std::size_t>(c.pooled_projection_dim)),
+          std::vector<float>(static_cast<std::size_t>(job.max_text_tokens * c.joint_attention_dim))};
+}
+std::vector<float> latents(const flux::Config& c, const Job& job) {
+  return std::vector<float>(static_cast<std::size_t>(job.image_tokens() * c.in_channels), 0.5f);
+}
+
 class PlanIsReality : public testing::Test {
  protected:
   void SetUp() override {
@@ -84,9 +93,7 @@ TEST_F(PlanIsReality, TheTransformersPeakIsWithinFivePercent) {
   EXPECT_GE(plan.denoise.peak_bytes() + process, 1.5 * 1024 * 1024 * 1024) << "too small to mean something";
 
   const flux::Config& c = config.transformer;
-  const Conditioning prompt{
-      std::vector<float>(static_cast<std::size_t>(c.pooled_projection_dim)),
-      std::vector<float>(static_cast<std::size_t>(job.max_text_tokens * c.joint_attention_dim))};
+  const Conditioning prompt = zeros(c, job);
   const Buffer memory(plan.denoise.activation_bytes);
   Arena arena(memory);
   const Context ctx{*backend_, arena, job.precision};
@@ -94,7 +101,7 @@ TEST_F(PlanIsReality, TheTransformersPeakIsWithinFivePercent) {
   DenoisePhase denoiser(ctx, config, source, job, {&prompt, 1}, &plan.blocks);
   expect_peak_near("modulation", plan.modulation.peak_bytes() + process);
   reset_peak();
-  denoiser.run(std::vector<float>(static_cast<std::size_t>(job.image_tokens() * c.in_channels), 0.5f), {});
+  denoiser.run(latents(c, job), {});
   expect_peak_near("denoise", plan.denoise.peak_bytes() + process);
 }
 
@@ -115,15 +122,13 @@ TEST_F(PlanIsReality, Int8ProductsAreWithinFivePercent) {
   EXPECT_GT(plan.denoise.streamed_bytes, 0u);
   EXPECT_GT(plan.denoise.activation_bytes, std::size_t{24} << 20);
   const flux::Config& c = config.transformer;
-  const Conditioning prompt{
-      std::vector<float>(static_cast<std::size_t>(c.pooled_projection_dim)),
-      std::vector<float>(static_cast<std::size_t>(job.max_text_tokens * c.joint_attention_dim))};
+  const Conditioning prompt = zeros(c, job);
   const Buffer memory(plan.denoise.activation_bytes);
   Arena arena(memory);
   const Context ctx{*backend_, arena, job.precision};
   DenoisePhase denoiser(ctx, config, source, job, {&prompt, 1}, &plan.blocks);
   reset_peak();
-  denoiser.run(std::vector<float>(static_cast<std::size_t>(job.image_tokens() * c.in_channels), 0.5f), {});
+  denoiser.run(latents(c, job), {});
   expect_peak_near("denoise", plan.denoise.peak_bytes() + process);
   EXPECT_EQ(arena.peak(), plan.denoise.activation_bytes);
 }

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "weights/quantize.h"
 #include "weights/source.h"
 #include "weights/tensor_file.h"
 
@@ -19,6 +20,17 @@ inline OwnedTensor load(WeightSource& source, const Param& param) {
   source.read(param, {out.memory.data(), bytes});
   out.tensor.lay_into(out.memory.data());
   out.tensor.device = Device::kHost;
+  return out;
+}
+
+// A parameter's numbers in f32, whatever it is stored as.
+inline std::vector<float> widened(WeightSource& source, const Param& param) {
+  const OwnedTensor loaded = load(source, param);
+  Tensor rows = loaded.tensor;
+  rows.shape = {rows.rows(), rows.cols()};
+  std::vector<float> out(static_cast<std::size_t>(rows.shape.numel()));
+  dequantize_rows(rows, {rows.scales, static_cast<std::size_t>(rows.scale_count)},
+                  Tensor(out.data(), DType::kF32, rows.shape));
   return out;
 }
 

@@ -1,17 +1,13 @@
-// The product of bf16 pairs with AVX512-BF16, the one thing Highway 1.0.3 has no target for.
+// The product of bf16 pairs with AVX512-BF16, for which Highway 1.0.3 has no target.
 //
 // Layout and driver are those of the portable micro_pairs in gemm_kernels.cc, which tests run on every
 // machine; only the loop body differs. vdpbf16ps rounds to nearest even and takes subnormals as zero.
 #include "backends/cpu/kernels.h"
+#include "backends/cpu/unroll.h"
 
 #ifdef __x86_64__
 #include <immintrin.h>
 
-#ifdef __clang__
-#define DARKROOM_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define DARKROOM_UNROLL _Pragma("GCC unroll 32")
-#endif
 #define DARKROOM_AVX512BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 
 namespace darkroom::cpu {

@@ -177,7 +177,8 @@ void gemm(Engine& engine, const GemmKernels& kernels, const Gemm& job) {
 void linear(Engine& engine, const LinearArgs& args) {
   const int64_t m = args.x.rows(), n = args.weight.shape[0], k = args.x.cols();
   if (m == 0 || n == 0) return;
-  engine.reset_shared(3 * Engine::shared_bytes(n) + (m <= kSmallM ? small_m_shared_bytes(args) : 0));
+  const bool int8 = args.x.dtype == DType::kI8, few = m <= kSmallM && !int8;
+  engine.reset_shared(3 * Engine::shared_bytes(n) + (few ? small_m_shared_bytes(args) : 0));
   EpilogueArgs epilogue;
   epilogue.activation = args.activation;
   epilogue.scale = engine.column_scales(args.weight);
@@ -190,8 +191,7 @@ void linear(Engine& engine, const LinearArgs& args) {
   }
   epilogue.out = args.out.data;
   epilogue.out_stride = args.out.row_stride;
-  const bool int8 = args.x.dtype == DType::kI8;
-  if (m <= kSmallM && !int8) return small_m_linear(engine, args, epilogue);
+  if (few) return small_m_linear(engine, args, epilogue);
   const MatrixRows rows(args.x, engine.kernels()), hidden(args.lora_hidden, engine.kernels());
   Gemm job{.a = &rows, .m = m, .n = n, .k = k, .weight = args.weight, .epilogue = epilogue};
   if (args.lora_up.present()) {

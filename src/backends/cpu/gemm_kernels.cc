@@ -18,11 +18,11 @@ namespace darkroom::cpu::HWY_NAMESPACE {
 // A tile is kRows × 2 vectors of sums; with two vectors of B and one broadcast it fills the register file:
 // 6·2 + 3 of 16, 14·2 + 3 of 32 with AVX-512, and 12·2 + 3 of 32 on ARM, which has no operand in memory.
 #if HWY_TARGET == HWY_AVX3
-inline constexpr int kRows = 14;
+constexpr int kRows = 14;
 #elif HWY_ARCH_ARM_A64 && HWY_TARGET != HWY_SCALAR
-inline constexpr int kRows = 12;
+constexpr int kRows = 12;
 #else
-inline constexpr int kRows = 6;
+constexpr int kRows = 6;
 #endif
 
 HWY_INLINE void add_tile(const V (&sums)[kRows][2], float* c, int64_t ldc, bool accumulate) {

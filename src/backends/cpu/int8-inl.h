@@ -3,7 +3,7 @@
 //
 // Included once per set inside Highway's foreach_target loop, after vec-inl.h; not a normal header. x86 has
 // products of u8 and i8 in pairs (maddubs), which saturate at 2^15: |w| as u8 and the activation with w's sign
-// stay below, 2·128·127.
+// give at most 2·128·127, which is less.
 
 #if defined(DARKROOM_CPU_INT8_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef DARKROOM_CPU_INT8_INL_H_

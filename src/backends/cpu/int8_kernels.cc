@@ -19,9 +19,9 @@ namespace darkroom::cpu::HWY_NAMESPACE {
 
 // Sums, weights in both forms and what maddubs needs besides fill the register file.
 #if HWY_TARGET == HWY_AVX3
-inline constexpr int kRows = 10;
+constexpr int kRows = 10;
 #else
-inline constexpr int kRows = 4;
+constexpr int kRows = 4;
 #endif
 
 using DS8 = hn::Rebind<int8_t, D>;
@@ -71,7 +71,10 @@ bool quantize_row(DType dtype, const void* x_any, int64_t count, int64_t group, 
     for (int64_t first = 0; first < count; first += group) {
       const int64_t run = std::min(group, count - first);
       const uint32_t bits = largest_magnitude(x + first, run);
-      finite = finite && bits < kInfinityBits;
+      if (bits >= kInfinityBits) {
+        finite = false;
+        return;
+      }
       float largest;
       std::memcpy(&largest, &bits, sizeof(largest));
       const float scale = largest < kLeastQuantised ? 1.0f : largest / 127.0f;
@@ -103,7 +106,7 @@ HWY_INLINE void pack_vector(const uint8_t* const* rows, int64_t to_next, int64_t
   int64_t k = 0;
   for (; k + 16 <= depth; k += 16, out += 4 * kVectors * kLanes) {
     if (k % 64 == 0) {
-      for (int64_t r = 0; r < kLanes; ++r) hwy::Prefetch(rows[r] + to_next + k);
+      for (int64_t r = 0; r < kLanes; ++r) prefetch_l2(rows[r], static_cast<std::size_t>(to_next + k));
     }
     pack_four_units<kVectors, kFlip>(rows, k, 4, out);
   }

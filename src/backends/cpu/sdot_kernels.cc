@@ -1,13 +1,13 @@
 // Products of 8 bits with ARM's dot product, sdot, which processors since 2018 have. Layout and driver are those
 // of int8_kernels.cc; the bits are the same.
 #include "backends/cpu/kernels.h"
+#include "backends/cpu/unroll.h"
 
 // clang before 16 declares the intrinsic only where the whole file is for such processors.
 #if defined(__aarch64__) && (!defined(__clang__) || __clang_major__ >= 16)
 #include <arm_neon.h>
 #include <sys/auxv.h>
 
-#define DARKROOM_UNROLL _Pragma("GCC unroll 32")
 #define DARKROOM_SDOT __attribute__((target("arch=armv8.2-a+dotprod")))
 
 namespace darkroom::cpu {

@@ -17,15 +17,9 @@
 #include <cstring>
 #include <type_traits>
 
+#include "backends/cpu/unroll.h"
 #include "base/half.h"
 #include "ops/backend.h"
-
-#undef DARKROOM_UNROLL
-#ifdef __clang__
-#define DARKROOM_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define DARKROOM_UNROLL _Pragma("GCC unroll 32")
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace darkroom::cpu::HWY_NAMESPACE {
@@ -236,6 +230,7 @@ HWY_INLINE void map(int64_t count, T* out, F f) {
 // a constant.
 template <int kMost, typename F>
 HWY_INLINE void for_row_groups(int64_t m, F f) {
+  static_assert(kMost == 2 || kMost == 4);
   int64_t i = 0;
   if constexpr (kMost == 4) {
     for (; i + 4 <= m; i += 4) f(i, std::integral_constant<int, 4>());

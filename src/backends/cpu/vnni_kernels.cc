@@ -5,18 +5,13 @@
 // and each row of sums begins at −128 times the sum of its activations. Layout and driver are those of
 // int8_kernels.cc; the bits are the same.
 #include "backends/cpu/kernels.h"
+#include "backends/cpu/unroll.h"
 
 #ifdef __x86_64__
 #include <cpuid.h>
 #include <immintrin.h>
 
 #include <cstring>
-
-#ifdef __clang__
-#define DARKROOM_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define DARKROOM_UNROLL _Pragma("GCC unroll 32")
-#endif
 
 namespace darkroom::cpu {
 namespace {
