@@ -172,6 +172,7 @@ INSTANTIATE_TEST_SUITE_P(All, Conformance, testing::ValuesIn(storages()),
   F(gated_gelu, GatedGeluArgs)             \
   F(add, AddArgs)                          \
   F(row_distances, RowDistancesArgs)       \
+  F(column_maxima, ColumnMaximaArgs)       \
   F(activate, ActivateArgs)                \
   F(embed, EmbedArgs)                      \
   F(row_moments, RowMomentsArgs)           \
