@@ -104,6 +104,7 @@ void RequantizingSource::read(const Param& param, std::span<std::byte> out) {
                   .shape = from.shape,
                   .dtype = to.dtype,
                   .run_rows = from.rows(),
+                  .columns = factors,
                   .read = [&](int64_t first, int64_t count) { return from.slice_rows(first, count); },
                   .room = [&](int64_t first, int64_t count) { return to.slice_rows(first, count); }},
                  own);
