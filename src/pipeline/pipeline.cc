@@ -290,6 +290,7 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
                    fmt::format("the transformer's output in pass {}", pass + 1));
   };
   preview_with(hooks);
+  hooks.on_input = listeners_.on_input;
   std::vector<Denoised> waiting;
   begin(Phase::kModulate);
   Workspace space(backend_, plan_.phase(Phase::kDenoise).activation_bytes, job_.precision, cancel_);
@@ -326,6 +327,7 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
     end_with_totals();
     // All of them have been read by now.
     if (const std::string text = weights->note(); index == 0 && !text.empty()) note(text);
+    if (!listeners_.on_picture && !sheet_) continue;
     if (plan_.decode_beside_denoise) {
       decode(index, std::move(denoised));
     } else {

@@ -285,7 +285,8 @@ Draft draft_plan(const Inputs& in) {
   const Checkpoint& model = in.model;
   Draft draft;
   Plan& plan = draft.plan;
-  plan.process_bytes = kProgramBytes + tokenizer_bytes(model) + in.machine.workspace.bytes;
+  plan.process_bytes =
+      kProgramBytes + tokenizer_bytes(model) + in.machine.workspace.bytes + in.machine.held_bytes;
   for (const JobLora& lora : in.job.loras) plan.process_bytes += lora.use.lora->header_bytes();
   plan.automatic = !in.job.budget_bytes;
   plan.budget_bytes =

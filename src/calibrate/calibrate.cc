@@ -1,0 +1,214 @@
+#include "calibrate/calibrate.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/sha256.h"
+#include "calibrate/salience.h"
+#include "image/recipe.h"
+#include "weights/quantize.h"
+#include "weights/safetensors.h"
+#include "weights/smoothing.h"
+
+namespace darkroom {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char *kSettings = "settings", *kPictures = "pictures", *kModel = "model", *kMethod = "method",
+                     *kAlpha = "alpha";
+
+std::function<void(const VisitFn&)> visitor_of(const Checkpoint& model) {
+  return [&model](const VisitFn& visit) { model.visit(Part::kTransformer, visit); };
+}
+
+// The largest magnitude of each column of the weights that multiply each input, by its name.
+std::map<std::string, std::vector<float>> column_maxima(const Checkpoint& model,
+                                                        const std::atomic<bool>& cancel) {
+  constexpr int64_t kValues =
+      1 << 20;  // in memory at once, and the matrix that they are of, if it is quantised
+  const std::unique_ptr<WeightSource> source = model.open_weights(Part::kTransformer);
+  std::map<std::string, std::vector<float>> maxima;
+  model.visit(Part::kTransformer, [&](const Param& param, Tensor&) {
+    if (!has_smoothed_input(param)) return;
+    if (cancel.load(std::memory_order_relaxed)) throw Error(ErrorCode::kCancelled, "stopped on request");
+    const int64_t cols = param.cols();
+    std::vector<float>& largest = maxima[param.fed_by];
+    largest.resize(static_cast<std::size_t>(cols));
+    const DType dtype = source->describe(param).dtype;
+    const std::vector<float> scales = source->read_scales(param);
+    const int64_t step = std::max<int64_t>(1, kValues / cols);
+    for (int64_t first = 0; first < param.shape[0]; first += step) {
+      const RowRange rows{first, std::min(step, param.shape[0] - first)};
+      const Buffer stored(static_cast<std::size_t>(rows.count) * row_bytes(dtype, cols));
+      source->read_rows(param, rows, {stored.data(), stored.size()});
+      std::vector<float> wide(static_cast<std::size_t>(rows.count * cols));
+      dequantize_rows(Tensor(stored.data(), dtype, {rows.count, cols}), scales_of_rows(scales, rows),
+                      Tensor(wide.data(), DType::kF32, {rows.count, cols}));
+      for (std::size_t i = 0; i < wide.size(); ++i) {
+        float& so_far = largest[i % largest.size()];
+        so_far = std::max(so_far, std::fabs(wide[i]));
+      }
+    }
+  });
+  for (const auto& [name, values] : maxima) {
+    for (const float value : values) {
+      require(std::isfinite(value), ErrorCode::kModel,
+              "a weight that multiplies the input of '{}' is not finite", name);
+    }
+  }
+  return maxima;
+}
+
+class Calibration {
+ public:
+  Calibration(const Checkpoint& model, Backend& backend, const CalibrateOptions& options,
+              const CalibrateListeners& listeners, const std::atomic<bool>& cancel)
+      : model_(model),
+        backend_(backend),
+        options_(options),
+        listeners_(listeners),
+        cancel_(cancel),
+        prompts_(options.prompts.empty() ? calibration_prompts(model) : options.prompts),
+        job_(decide_values(request_of(0), model)),
+        salience_(visitor_of(model), job_.steps()) {
+    require(!model.is_smoothed(), ErrorCode::kUsage, "{} has smoothing factors already", model.name());
+    require(!job_.int8_group, ErrorCode::kUsage,
+            "precision: a calibration needs the exact values; pass bf16 or f32, or leave it out");
+    require(!job_.starts_from_picture() && job_.count == 1 && job_.loras.empty(), ErrorCode::kUsage,
+            "a calibration draws from noise, one picture a prompt, without LoRAs");
+    require(std::isfinite(options.alpha) && options.alpha >= 0 && options.alpha <= 1, ErrorCode::kUsage,
+            "alpha is {}, allowed are 0 to 1", options.alpha);
+    go_on();
+  }
+
+  void run(const EmbedCacheOptions& embeddings) {
+    Machine machine = machine_of(backend_);
+    machine.held_bytes = salience_.bytes();
+    for (; done_ < static_cast<int>(prompts_.size()); save()) {
+      const Decision decision = decide(request_of(done_), model_, machine);
+      Listeners listeners;
+      listeners.on_progress = [&](const Progress& progress) {
+        if (listeners_.on_progress)
+          listeners_.on_progress(done_, static_cast<int>(prompts_.size()), progress);
+      };
+      listeners.on_note = [&](const std::string& text) {
+        if (done_ == first_) note(text);
+      };
+      listeners.on_input = [&](int step, const std::string& input, const Tensor& x) {
+        look_at(step, input, x);
+      };
+      generate(model_, backend_, decision, listeners, cancel_, embeddings);
+      ++done_;
+    }
+    add_factors();
+  }
+
+ private:
+  Request request_of(int picture) const {
+    Request request = options_.request;
+    request.prompt = prompts_[static_cast<std::size_t>(picture)];
+    request.seed = request.seed.value_or(0) + static_cast<uint64_t>(picture);
+    return request;
+  }
+  // What the salience depends on beside the model.
+  std::string settings() const {
+    Request settled = job_.settled;
+    settled.prompt.clear();
+    Sha256 prompts;
+    for (const std::string& prompt : prompts_) prompts.add(std::to_string(prompt.size()) + ":" + prompt);
+    nlohmann::json out = nlohmann::json::parse(to_json(Recipe{settled}));
+    for (const char* costs : {"budget", "scratch", "weights"}) out.erase(costs);
+    out["prompts"] = hex(prompts.finish());
+    return out.dump();
+  }
+  void note(const std::string& text) const {
+    if (listeners_.on_note) listeners_.on_note(text);
+  }
+  void look_at(int step, const std::string& input, const Tensor& x) {
+    const std::span<float> largest = salience_.of(input, step);
+    Arena none = Arena::counting();
+    ops::column_maxima_into({backend_, none, x.dtype}, x,
+                            Tensor(largest.data(), DType::kF32, {static_cast<int64_t>(largest.size())}));
+  }
+
+  // Takes what an earlier call has left.
+  void go_on() {
+    if (!fs::exists(options_.out)) return;
+    const TensorFile file(options_.out);
+    const auto& found = file.metadata();
+    const auto says = [&](const char* field) {
+      const auto at = found.find(field);
+      return at == found.end() ? std::string() : at->second;
+    };
+    require(says(kSmoothFormatField) == kSmoothFormat, ErrorCode::kOutput,
+            "{}: is there already, and no calibration; choose another name", options_.out.string());
+    require(
+        says(kModel) == model_.name() && says(kSettings) == settings(), ErrorCode::kOutput,
+        "{}: a calibration of another model, or with other settings or prompts; remove it, or choose another "
+        "name",
+        options_.out.string());
+    salience_.read(file);
+    done_ = first_ = std::min(std::atoi(says(kPictures).c_str()), static_cast<int>(prompts_.size()));
+    note(fmt::format("{} of {} pictures were drawn before", done_, prompts_.size()));
+  }
+
+  void save(std::span<const NamedTensor> factors = {}) {
+    std::vector<NamedTensor> tensors = salience_.tensors();
+    tensors.insert(tensors.end(), factors.begin(), factors.end());
+    std::map<std::string, std::string> metadata = {{kSmoothFormatField, kSmoothFormat},
+                                                   {kModel, model_.name()},
+                                                   {kSettings, settings()},
+                                                   {kPictures, std::to_string(done_)}};
+    if (!factors.empty()) {
+      metadata[kMethod] = smooth_method_name(options_.method);
+      metadata[kAlpha] = fmt::format("{}", options_.alpha);
+    }
+    write_safetensors(options_.out, tensors, {.metadata = metadata, .overwrite = true});
+  }
+
+  void add_factors() {
+    std::map<std::string, std::vector<float>> weights = column_maxima(model_, cancel_);
+    std::vector<NamedTensor> tensors;
+    for (auto& [input, values] : weights) {
+      values = smooth_factors(options_.method, options_.alpha, salience_.of(input), values);
+      tensors.push_back({input + std::string(kSmoothEnding),
+                         Tensor(values.data(), DType::kF32, {static_cast<int64_t>(values.size())})});
+    }
+    save(tensors);
+  }
+
+  const Checkpoint& model_;
+  Backend& backend_;
+  const CalibrateOptions& options_;
+  const CalibrateListeners& listeners_;
+  const std::atomic<bool>& cancel_;
+  const std::vector<std::string> prompts_;
+  const Job job_;  // of the first picture
+  Salience salience_;
+  int first_ = 0, done_ = 0;  // pictures
+};
+
+}  // namespace
+
+std::vector<std::string> calibration_prompts(const Checkpoint& model) {
+  const std::vector<std::string>& own = model.settings().prompts.examples;
+  if (!own.empty()) return own;
+  return {"a portrait of an old fisherman in a yellow raincoat, soft window light",
+          "a wide valley in autumn with a river and distant mountains, morning fog",
+          "a shop sign that reads \"OPEN ALL NIGHT\" in red neon on a wet street",
+          "a bowl of ripe oranges on a blue cloth, oil painting",
+          "a small robot watering flowers on a balcony, isometric illustration",
+          "a black cat asleep on a stack of books, ink drawing",
+          "the inside of a bright modern kitchen, architectural photograph",
+          "an astronaut riding a bicycle through a crowded market"};
+}
+
+void calibrate(const Checkpoint& model, Backend& backend, const CalibrateOptions& options,
+               const CalibrateListeners& listeners, const std::atomic<bool>& cancel,
+               const EmbedCacheOptions& embeddings) {
+  Calibration(model, backend, options, listeners, cancel).run(embeddings);
+}
+
+}  // namespace darkroom
