@@ -454,6 +454,9 @@ typedef struct darkroom_conversion {
   /* LoRAs that are added to the weights: NULL, or a JSON list as the setting "loras" of a request has it, such as
    * [{"path": "film.safetensors", "strength": 0.8}]. The weights keep their kind, or become `weights`. */
   const char* loras;
+  /* NULL, or a file of smoothing factors (darkroom_calibrate()): the transformer's weights, which must become
+   * "int8" in the layout "diffusers", are divided by them, and the factors lie beside them. */
+  const char* smooth;
 } darkroom_conversion;
 
 DARKROOM_API void darkroom_conversion_init_sized(darkroom_conversion* conversion, size_t struct_size);

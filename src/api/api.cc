@@ -277,6 +277,7 @@ darkroom::ConvertOptions to_options(const darkroom_conversion& c, int threads) {
   if (c.layout) options.layout = c.layout;
   if (c.parts) options.parts = c.parts;
   if (c.loras) options.loras = parse_loras(c.loras);
+  if (c.smooth) options.smooth = c.smooth;
   if (c.shard_size) {
     const std::optional<std::size_t> bytes = darkroom::memory::parse_bytes(c.shard_size);
     require(bytes.has_value(), ErrorCode::kUsage,
