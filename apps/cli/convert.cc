@@ -50,8 +50,9 @@ void add_flags(Arguments& arguments, ConvertOptions& options) {
       {"--lora", "FILE[:S]", "Add this LoRA, S times, to the weights; may be repeated", "S 1"},
       option_reader(options.settings, "loras"));
   arguments.add_text(
-      {"--smooth", "FILE", "With --weights int8: divide the weights by these factors of 'darkroom calibrate', which "
-                           "are written beside them"},
+      {"--smooth", "FILE",
+       "With --weights int8: divide the weights by these factors of 'darkroom calibrate', which "
+       "are written beside them"},
       options.smooth);
   arguments.add_text({"--shard-size", "SIZE", "At most so much in a file of a folder, such as 2GiB", "5GB"},
                      options.shard_size);

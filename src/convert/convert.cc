@@ -300,8 +300,8 @@ std::shared_ptr<const Smoothing> open_smoothing(const Checkpoint& model, const C
   require(std::ranges::find(layout.parts, Part::kTransformer) != layout.parts.end(), ErrorCode::kUsage,
           "smoothing factors are for the transformer, which is not among the parts '{}'", options.parts);
   require(!model.is_smoothed(), ErrorCode::kUsage, "{} has smoothing factors already", model.name());
-  return std::make_shared<Smoothing>(
-      options.smooth, [&](const VisitFn& visit) { model.visit(Part::kTransformer, visit); });
+  return std::make_shared<Smoothing>(options.smooth,
+                                     [&](const VisitFn& visit) { model.visit(Part::kTransformer, visit); });
 }
 
 void write_file(const PlannedFile& planned, NewFolder& folder, TensorWriter& writer, Progress& progress) {

@@ -72,7 +72,9 @@ void multiply_columns(PartSource& source, const std::shared_ptr<WeightSource>& f
   for (SourceTensor& tensor : source.tensors) {
     if (!has_smoothed_input(tensor.param)) continue;
     std::shared_ptr<WeightSource>& with = changed[tensor.source.get()];
-    if (!with) with = std::make_shared<ColumnSource>(tensor.source, factors ? factors : tensor.source, factors != nullptr);
+    if (!with)
+      with = std::make_shared<ColumnSource>(tensor.source, factors ? factors : tensor.source,
+                                            factors != nullptr);
     tensor.source = with;
     tensor.in_file = std::exchange(tensor.stored, with->describe(tensor.param));
   }
@@ -95,7 +97,8 @@ void smooth(PartSource& source, std::shared_ptr<const Smoothing> smoothing) {
 
 void undo_smoothing(PartSource& source) {
   multiply_columns(source, nullptr);
-  std::erase_if(source.extras, [](const ExtraTensor& extra) { return extra.stored.name.ends_with(kSmoothEnding); });
+  std::erase_if(source.extras,
+                [](const ExtraTensor& extra) { return extra.stored.name.ends_with(kSmoothEnding); });
 }
 
 }  // namespace darkroom
