@@ -488,8 +488,9 @@ typedef struct darkroom_calibration {
   const char* out;
   /* A JSON list of texts, one for each picture; NULL: some of the model's own, or general ones. */
   const char* prompts;
-  /* NULL or "smoothquant": factors from the largest values of all steps (arXiv 2211.10438). "ptq4dit": the steps
-   * weighted by how little their salient channels are the weights' (arXiv 2405.16005). */
+  /* NULL or "rms": factors from root mean squares. "smoothquant": from the largest values of all steps (arXiv
+   * 2211.10438). "ptq4dit": the same, the steps weighted by how little their salient channels are the weights'
+   * (arXiv 2405.16005). */
   const char* method;
   /* Above 0 to 1: how much of the salience moves from the values into the weights; 0: 0.5. */
   double alpha;

@@ -23,19 +23,33 @@ std::function<void(const VisitFn&)> visitor_of(const Checkpoint& model) {
   return [&model](const VisitFn& visit) { model.visit(Part::kTransformer, visit); };
 }
 
-// The largest magnitude of each column of the weights that multiply each input, by its name.
-std::map<std::string, std::vector<float>> column_maxima(const Checkpoint& model,
-                                                        const std::atomic<bool>& cancel) {
+// Of the columns of the weights that multiply an input: the largest magnitude, and the sum of squares.
+struct ColumnSums {
+  std::vector<float> largest, squares;
+  Magnitudes magnitudes() const { return {largest, squares}; }
+};
+
+void add_rows(std::span<const float> rows, ColumnSums& sums) {
+  const std::size_t cols = sums.largest.size();
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    sums.largest[i % cols] = std::max(sums.largest[i % cols], std::fabs(rows[i]));
+    sums.squares[i % cols] += rows[i] * rows[i];
+  }
+}
+
+// By the input's name.
+std::map<std::string, ColumnSums> weigh_columns(const Checkpoint& model, const std::atomic<bool>& cancel) {
   constexpr int64_t kValues =
       1 << 20;  // in memory at once, and the matrix that they are of, if it is quantised
   const std::unique_ptr<WeightSource> source = model.open_weights(Part::kTransformer);
-  std::map<std::string, std::vector<float>> maxima;
+  std::map<std::string, ColumnSums> sums;
   model.visit(Part::kTransformer, [&](const Param& param, Tensor&) {
     if (!has_smoothed_input(param)) return;
     if (cancel.load(std::memory_order_relaxed)) throw Error(ErrorCode::kCancelled, "stopped on request");
     const int64_t cols = param.cols();
-    std::vector<float>& largest = maxima[param.fed_by];
-    largest.resize(static_cast<std::size_t>(cols));
+    ColumnSums& own = sums[param.fed_by];
+    own.largest.resize(static_cast<std::size_t>(cols));
+    own.squares.resize(static_cast<std::size_t>(cols));
     const DType dtype = source->describe(param).dtype;
     const std::vector<float> scales = source->read_scales(param);
     const int64_t step = std::max<int64_t>(1, kValues / cols);
@@ -46,19 +60,14 @@ std::map<std::string, std::vector<float>> column_maxima(const Checkpoint& model,
       std::vector<float> wide(static_cast<std::size_t>(rows.count * cols));
       dequantize_rows(Tensor(stored.data(), dtype, {rows.count, cols}), scales_of_rows(scales, rows),
                       Tensor(wide.data(), DType::kF32, {rows.count, cols}));
-      for (std::size_t i = 0; i < wide.size(); ++i) {
-        float& so_far = largest[i % largest.size()];
-        so_far = std::max(so_far, std::fabs(wide[i]));
-      }
+      add_rows(wide, own);
+    }
+    for (const float value : own.squares) {
+      require(std::isfinite(value), ErrorCode::kModel, "{}: holds a number that is not finite, or too large",
+              model.place_of(Part::kTransformer, param));
     }
   });
-  for (const auto& [name, values] : maxima) {
-    for (const float value : values) {
-      require(std::isfinite(value), ErrorCode::kModel,
-              "a weight that multiplies the input of '{}' is not finite", name);
-    }
-  }
-  return maxima;
+  return sums;
 }
 
 class Calibration {
@@ -127,10 +136,11 @@ class Calibration {
     if (listeners_.on_note) listeners_.on_note(text);
   }
   void look_at(int step, const std::string& input, const Tensor& x) {
-    const std::span<float> largest = salience_.of(input, step);
+    std::vector<float> magnitudes(static_cast<std::size_t>(2 * x.cols()));
     Arena none = Arena::counting();
-    ops::column_maxima_into({backend_, none, x.dtype}, x,
-                            Tensor(largest.data(), DType::kF32, {static_cast<int64_t>(largest.size())}));
+    ops::column_magnitudes_into({backend_, none, x.dtype}, x,
+                                Tensor(magnitudes.data(), DType::kF32, {2, x.cols()}));
+    salience_.add(input, step, magnitudes);
   }
 
   // Takes what an earlier call has left.
@@ -168,13 +178,20 @@ class Calibration {
     write_safetensors(options_.out, tensors, {.metadata = metadata, .overwrite = true});
   }
 
+  // A single block's output layer multiplies attention and MLP side by side, with a scale for each D of them.
+  std::vector<int64_t> segments_of(std::size_t channels) const {
+    const int64_t d = model_.config().transformer.inner_dim(), all = static_cast<int64_t>(channels);
+    return all == 5 * d ? std::vector<int64_t>{d, 4 * d} : std::vector<int64_t>{all};
+  }
   void add_factors() {
-    std::map<std::string, std::vector<float>> weights = column_maxima(model_, cancel_);
+    std::map<std::string, std::vector<float>> factors;
     std::vector<NamedTensor> tensors;
-    for (auto& [input, values] : weights) {
-      values = smooth_factors(options_.method, options_.alpha, salience_.of(input), values);
+    for (const auto& [input, weights] : weigh_columns(model_, cancel_)) {
+      std::vector<float>& own = factors[input];
+      own = smooth_factors(options_.method, options_.alpha, salience_.of(input), weights.magnitudes(),
+                           segments_of(weights.largest.size()));
       tensors.push_back({input + std::string(kSmoothEnding),
-                         Tensor(values.data(), DType::kF32, {static_cast<int64_t>(values.size())})});
+                         Tensor(own.data(), DType::kF32, {static_cast<int64_t>(own.size())})});
     }
     save(tensors);
   }

@@ -17,7 +17,7 @@ namespace darkroom {
 
 struct CalibrateOptions {
   std::filesystem::path out;  // *.safetensors; one of the same calibration goes on
-  SmoothMethod method = SmoothMethod::kSmoothQuant;
+  SmoothMethod method = SmoothMethod::kRms;
   double alpha = 0.5;                     // 0 to 1: how much of the salience moves into the weights
   std::vector<std::string> prompts = {};  // one picture each; empty: some of darkroom's own
   Request request = {};  // all else that a picture is drawn with; the seed counts up from its own, or 0

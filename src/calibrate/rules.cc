@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "base/error.h"
@@ -9,7 +10,7 @@
 namespace darkroom {
 namespace {
 
-constexpr const char* kNames[] = {"smoothquant", "ptq4dit"};
+constexpr const char* kNames[] = {"rms", "smoothquant", "ptq4dit"};
 // As SmoothQuant has it, so that no factor gets out of range.
 constexpr double kLeastMagnitude = 1e-5;
 
@@ -25,6 +26,12 @@ std::vector<double> ranks(std::span<const float> values) {
     for (std::size_t i = first; i < last; ++i) out[order[i]] = mean;
     first = last;
   }
+  return out;
+}
+
+std::vector<double> roots(std::span<const float> squares) {
+  std::vector<double> out;
+  for (const float value : squares) out.push_back(std::sqrt(static_cast<double>(value)));
   return out;
 }
 
@@ -53,10 +60,10 @@ std::vector<double> weighted_mean_of_steps(std::span<const float> salience, std:
 }  // namespace
 
 SmoothMethod parse_smooth_method(const std::string& name) {
-  for (const SmoothMethod method : {SmoothMethod::kSmoothQuant, SmoothMethod::kPtq4Dit}) {
+  for (const SmoothMethod method : {SmoothMethod::kRms, SmoothMethod::kSmoothQuant, SmoothMethod::kPtq4Dit}) {
     if (name == smooth_method_name(method)) return method;
   }
-  fail(ErrorCode::kUsage, "method is '{}', expected smoothquant or ptq4dit", name);
+  fail(ErrorCode::kUsage, "method is '{}', expected rms, smoothquant or ptq4dit", name);
 }
 
 const char* smooth_method_name(SmoothMethod method) { return kNames[static_cast<int>(method)]; }
@@ -73,18 +80,53 @@ double rank_correlation(std::span<const float> a, std::span<const float> b) {
   return xx > 0 && yy > 0 ? xy / std::sqrt(xx * yy) : 0;
 }
 
-std::vector<float> smooth_factors(SmoothMethod method, double alpha, std::span<const float> salience,
-                                  std::span<const float> weights) {
-  const std::vector<double> inputs = method == SmoothMethod::kSmoothQuant
-                                         ? largest_of_steps(salience, weights.size())
-                                         : weighted_mean_of_steps(salience, weights);
-  std::vector<float> out(weights.size(), 1.0f);
-  for (std::size_t c = 0; c < out.size(); ++c) {
-    const double x = inputs[c], w = static_cast<double>(weights[c]);
-    if (x == 0 || w == 0) continue;
-    out[c] = static_cast<float>(std::pow(std::max(w, kLeastMagnitude), 1 - alpha) /
-                                std::pow(std::max(x, kLeastMagnitude), alpha));
+namespace {
+
+std::vector<double> input_magnitudes(SmoothMethod method, const Magnitudes& inputs,
+                                     const Magnitudes& weights) {
+  switch (method) {
+    case SmoothMethod::kSmoothQuant:
+      return largest_of_steps(inputs.largest, weights.largest.size());
+    case SmoothMethod::kPtq4Dit:
+      return weighted_mean_of_steps(inputs.largest, weights.largest);
+    case SmoothMethod::kRms:
+      break;
   }
+  return roots(inputs.squares);
+}
+
+// Of a channel that gets no factor.
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+// Factors of a segment by their logarithms, brought to the mean 0.
+void append_factors(std::span<const double> logs, std::vector<float>& out) {
+  double sum = 0, count = 0;
+  for (const double log : logs) {
+    if (std::isnan(log)) continue;
+    sum += log;
+    ++count;
+  }
+  for (const double log : logs)
+    out.push_back(std::isnan(log) ? 1.0f : static_cast<float>(std::exp(log - sum / count)));
+}
+
+}  // namespace
+
+std::vector<float> smooth_factors(SmoothMethod method, double alpha, const Magnitudes& inputs,
+                                  const Magnitudes& weights, std::span<const int64_t> segments) {
+  const std::vector<double> x = input_magnitudes(method, inputs, weights),
+                            w = method == SmoothMethod::kRms
+                                    ? roots(weights.squares)
+                                    : std::vector<double>(weights.largest.begin(), weights.largest.end());
+  std::vector<double> logs(w.size(), kNone);
+  for (std::size_t c = 0; c < logs.size(); ++c) {
+    if (x[c] == 0 || w[c] == 0) continue;
+    logs[c] = (1 - alpha) * std::log(std::max(w[c], kLeastMagnitude)) -
+              alpha * std::log(std::max(x[c], kLeastMagnitude));
+  }
+  std::vector<float> out;
+  for (const int64_t count : segments)
+    append_factors(std::span(logs).subspan(out.size(), static_cast<std::size_t>(count)), out);
   return out;
 }
 

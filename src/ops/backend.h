@@ -124,8 +124,9 @@ struct RowDistancesArgs {
   Tensor x, y, out;
 };
 
-// x [M,N] -> out f32 [N]: the largest magnitude of each column and of what `out` held.
-struct ColumnMaximaArgs {
+// x [M,N] -> out f32 [2,N], dense: out[0] becomes the largest magnitude of each column, if that is larger than it
+// was; the squares of a column are added to out[1], row by row. Errors: as QuantizeRowsArgs.
+struct ColumnMagnitudesArgs {
   Tensor x, out;
 };
 
@@ -203,7 +204,7 @@ class Backend {
   virtual void gated_gelu(const GatedGeluArgs& args) = 0;
   virtual void add(const AddArgs& args) = 0;
   virtual void row_distances(const RowDistancesArgs& args) = 0;
-  virtual void column_maxima(const ColumnMaximaArgs& args) = 0;
+  virtual void column_magnitudes(const ColumnMagnitudesArgs& args) = 0;
   virtual void activate(const ActivateArgs& args) = 0;
   virtual void embed(const EmbedArgs& args) = 0;
   virtual void row_moments(const RowMomentsArgs& args) = 0;

@@ -189,10 +189,11 @@ Tensor quantize_rows(const Context& ctx, const Tensor& x, int64_t group, const T
   return out;
 }
 
-void column_maxima_into(const Context& ctx, const Tensor& x, const Tensor& largest) {
-  check_activation(ctx, "column_maxima", "x", x, 2);
-  check_f32(ctx, "column_maxima", "largest", largest, {x.cols()});
-  ctx.backend.column_maxima({.x = x, .out = largest});
+void column_magnitudes_into(const Context& ctx, const Tensor& x, const Tensor& magnitudes) {
+  check_activation(ctx, "column_magnitudes", "x", x, 2);
+  check_f32(ctx, "column_magnitudes", "magnitudes", magnitudes, {2, x.cols()});
+  check_dense("column_magnitudes", "magnitudes", magnitudes);
+  ctx.backend.column_magnitudes({.x = x, .out = magnitudes});
 }
 
 Tensor layer_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,

@@ -62,9 +62,9 @@ void linear_gate_residual(const Context& ctx, const LinearInput& input, const Li
 // (SmoothQuant, arXiv 2211.10438). Errors: also kFailure for NaN or infinity, naming the row.
 Tensor quantize_rows(const Context& ctx, const Tensor& x, int64_t group = 0, const Tensor& smooth = {});
 
-// largest[N], f32 -> the largest magnitude of each column of x [M,N], or what it was, if that is larger. Errors:
-// kFailure for NaN or infinity.
-void column_maxima_into(const Context& ctx, const Tensor& x, const Tensor& largest);
+// magnitudes f32 [2,N], in place: of each column of x [M,N] the largest magnitude, if it is larger than what was
+// there, and its squares added to what was there. Errors: kFailure for NaN or infinity.
+void column_magnitudes_into(const Context& ctx, const Tensor& x, const Tensor& magnitudes);
 
 // LayerNorm with weight and bias [N] (arXiv 1607.06450).
 Tensor layer_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,

@@ -62,7 +62,7 @@ TEST_F(Calibrate, TheFileHasEveryInput) {
     const OwnedTensor values = file.load(*salience);
     for (int64_t i = 0; i < values.tensor.shape.numel(); ++i) EXPECT_GT(values.tensor.row<float>(0)[i], 0);
   });
-  EXPECT_EQ(file.tensors().size(), 2 * inputs);
+  EXPECT_EQ(file.tensors().size(), 3 * inputs);
   // q, k, v and the MLP of a single block share one.
   EXPECT_TRUE(file.find("single_transformer_blocks.0.attn.to_q.smooth"));
   EXPECT_FALSE(file.find("single_transformer_blocks.0.proj_mlp.smooth"));
@@ -148,7 +148,7 @@ TEST_F(Calibrate, StaysWithinTheBudget) {
   std::size_t salience = 0;
   const TensorFile file(wanted.out);
   for (const StoredTensor& stored : file.tensors()) {
-    if (stored.name.ends_with(".salience")) salience += stored.bytes;
+    if (!stored.name.ends_with(kSmoothEnding)) salience += stored.bytes;
   }
   EXPECT_EQ(planned, plain + salience);
 }
@@ -184,7 +184,6 @@ class Salient : public Calibrate {
 
 TEST_F(Salient, SmoothingKeepsWhatASalientChannelDrowns) {
   CalibrateOptions wanted = options();
-  wanted.alpha = 0.7;
   wanted.prompts = {"a large pink circle on a black background",
                     "a cyan cross next to an orange diamond on a purple "
                     "background"};

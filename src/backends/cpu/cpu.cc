@@ -74,7 +74,7 @@ class CpuBackendImpl final : public CpuBackend {
     });
   }
 
-  void column_maxima(const ColumnMaximaArgs& a) override { cpu::column_maxima(engine_, a); }
+  void column_magnitudes(const ColumnMagnitudesArgs& a) override { cpu::column_magnitudes(engine_, a); }
 
   void activate(const ActivateArgs& a) override {
     for_rows(a.out, [&](int64_t r, int64_t cols) {

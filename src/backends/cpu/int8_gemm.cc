@@ -263,14 +263,14 @@ void quantize_rows(Engine& engine, const QuantizeRowsArgs& a) {
 }
 
 // A task has some columns of all rows, so that none meets another.
-void column_maxima(Engine& engine, const ColumnMaximaArgs& a) {
+void column_magnitudes(Engine& engine, const ColumnMagnitudesArgs& a) {
   constexpr int64_t kColumns = 512;
   FirstRow bad(a.x.rows());
   engine.run(ceil_div(a.x.cols(), kColumns), [&](int64_t task, int) {
     const int64_t first = task * kColumns, count = std::min(kColumns, a.x.cols() - first);
     for (int64_t r = 0; r < a.x.rows(); ++r) {
-      if (!engine.kernels().raise_to_magnitudes(a.x.dtype, element(a.x, r, first), count,
-                                                a.out.row<float>(0) + first))
+      if (!engine.kernels().add_magnitudes(a.x.dtype, element(a.x, r, first), count,
+                                           a.out.row<float>(0) + first, a.out.row<float>(1) + first))
         bad.lower_to(r);
     }
   });

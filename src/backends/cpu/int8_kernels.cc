@@ -109,14 +109,18 @@ bool quantize_row(DType dtype, const void* x_any, const float* smooth, int64_t c
   return finite;
 }
 
-bool raise_to_magnitudes(DType dtype, const void* x_any, int64_t count, float* out) {
+bool add_magnitudes(DType dtype, const void* x_any, int64_t count, float* largest, float* squares) {
   bool finite = true;
   with_activation_type(dtype, const_cast<void*>(x_any), [&](const auto* x) HWY_ATTR {
     using T = std::remove_cvref_t<decltype(*x)>;
     finite = largest_magnitude(PlainRow<T>{x}, 0, count) < kInfinityBits;
     if (!finite) return;
-    map(count, out,
-        [&](int64_t i, auto read) HWY_ATTR { return hn::Max(hn::Abs(read(x + i)), read(out + i)); });
+    map(count, largest,
+        [&](int64_t i, auto read) HWY_ATTR { return hn::Max(hn::Abs(read(x + i)), read(largest + i)); });
+    map(count, squares, [&](int64_t i, auto read) HWY_ATTR {
+      const V v = read(x + i);
+      return hn::MulAdd(v, v, read(squares + i));
+    });
   });
   return finite;
 }
@@ -248,7 +252,7 @@ void set_int8_kernels(KernelTable& table) {
   table.pack_int8_flipped[1] = pack_int8<2, 0x80>;
   table.pack_int8_flipped[2] = pack_int8<3, 0x80>;
   table.quantize_row = quantize_row;
-  table.raise_to_magnitudes = raise_to_magnitudes;
+  table.add_magnitudes = add_magnitudes;
   table.scale_sums = scale_sums;
 }
 

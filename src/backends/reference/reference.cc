@@ -236,12 +236,15 @@ class ReferenceBackend final : public Backend {
     store(x, a.out);
   }
 
-  void column_maxima(const ColumnMaximaArgs& a) override {
+  void column_magnitudes(const ColumnMagnitudesArgs& a) override {
     const Floats x = load(a.x);
     Floats out = load(a.out);
+    const std::size_t cols = static_cast<std::size_t>(a.x.cols());
     for (std::size_t i = 0; i < x.size(); ++i) {
-      if (!std::isfinite(x[i])) fail_not_finite(a.x, static_cast<int64_t>(i) / a.x.cols());
-      out[i % out.size()] = std::max(out[i % out.size()], std::fabs(x[i]));
+      if (!std::isfinite(x[i])) fail_not_finite(a.x, static_cast<int64_t>(i / cols));
+      float& largest = out[i % cols];
+      largest = std::max(largest, std::fabs(x[i]));
+      out[cols + i % cols] += x[i] * x[i];
     }
     store(out, a.out);
   }
