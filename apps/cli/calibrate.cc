@@ -39,7 +39,9 @@ void add_flags(Arguments& arguments, CalibrateOptions& options) {
   arguments.add_text(
       {"--prompts", "FILE", "A prompt on each line; - is standard input", "some of the model's own, or 8"},
       options.prompts);
-  arguments.add_text({"--method", "NAME", "rms, smoothquant or ptq4dit", "rms"}, options.method);
+  arguments.add_text(
+      {"--method", "NAME", "rms, smoothquant, ptq4dit, or weights, which draws nothing", "rms"},
+      options.method);
   arguments.add_real(
       {"--alpha", "A", "How much of the values' salience moves into the weights, above 0 to 1", "0.5"},
       options.alpha, {1e-3, 1});

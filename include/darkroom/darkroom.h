@@ -490,7 +490,7 @@ typedef struct darkroom_calibration {
   const char* prompts;
   /* NULL or "rms": factors from root mean squares. "smoothquant": from the largest values of all steps (arXiv
    * 2211.10438). "ptq4dit": the same, the steps weighted by how little their salient channels are the weights'
-   * (arXiv 2405.16005). */
+   * (arXiv 2405.16005). "weights": nothing is drawn; root mean squares that follow from the weights. */
   const char* method;
   /* Above 0 to 1: how much of the salience moves from the values into the weights; 0: 0.5. */
   double alpha;

@@ -5,9 +5,10 @@
 
 #include "base/error.h"
 #include "base/sha256.h"
+#include "calibrate/bounds.h"
+#include "calibrate/matrix_rows.h"
 #include "calibrate/salience.h"
 #include "image/recipe.h"
-#include "weights/quantize.h"
 #include "weights/safetensors.h"
 #include "weights/smoothing.h"
 
@@ -29,39 +30,21 @@ struct ColumnSums {
   Magnitudes magnitudes() const { return {largest, squares}; }
 };
 
-void add_rows(std::span<const float> rows, ColumnSums& sums) {
-  const std::size_t cols = sums.largest.size();
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    sums.largest[i % cols] = std::max(sums.largest[i % cols], std::fabs(rows[i]));
-    sums.squares[i % cols] += rows[i] * rows[i];
-  }
-}
-
 // By the input's name.
 std::map<std::string, ColumnSums> weigh_columns(const Checkpoint& model, const std::atomic<bool>& cancel) {
-  constexpr int64_t kValues =
-      1 << 20;  // in memory at once, and the matrix that they are of, if it is quantised
   const std::unique_ptr<WeightSource> source = model.open_weights(Part::kTransformer);
   std::map<std::string, ColumnSums> sums;
   model.visit(Part::kTransformer, [&](const Param& param, Tensor&) {
     if (!has_smoothed_input(param)) return;
-    if (cancel.load(std::memory_order_relaxed)) throw Error(ErrorCode::kCancelled, "stopped on request");
-    const int64_t cols = param.cols();
     ColumnSums& own = sums[param.fed_by];
-    own.largest.resize(static_cast<std::size_t>(cols));
-    own.squares.resize(static_cast<std::size_t>(cols));
-    const DType dtype = source->describe(param).dtype;
-    const std::vector<float> scales = source->read_scales(param);
-    const int64_t step = std::max<int64_t>(1, kValues / cols);
-    for (int64_t first = 0; first < param.shape[0]; first += step) {
-      const RowRange rows{first, std::min(step, param.shape[0] - first)};
-      const Buffer stored(static_cast<std::size_t>(rows.count) * row_bytes(dtype, cols));
-      source->read_rows(param, rows, {stored.data(), stored.size()});
-      std::vector<float> wide(static_cast<std::size_t>(rows.count * cols));
-      dequantize_rows(Tensor(stored.data(), dtype, {rows.count, cols}), scales_of_rows(scales, rows),
-                      Tensor(wide.data(), DType::kF32, {rows.count, cols}));
-      add_rows(wide, own);
-    }
+    own.largest.resize(static_cast<std::size_t>(param.cols()));
+    own.squares.resize(own.largest.size());
+    for_matrix_rows(*source, param, cancel, [&](int64_t, std::span<const float> row) {
+      for (std::size_t c = 0; c < row.size(); ++c) {
+        own.largest[c] = std::max(own.largest[c], std::fabs(row[c]));
+        own.squares[c] += row[c] * row[c];
+      }
+    });
     for (const float value : own.squares) {
       require(std::isfinite(value), ErrorCode::kModel, "{}: holds a number that is not finite, or too large",
               model.place_of(Part::kTransformer, param));
@@ -79,9 +62,9 @@ class Calibration {
         options_(options),
         listeners_(listeners),
         cancel_(cancel),
-        prompts_(options.prompts.empty() ? calibration_prompts(model) : options.prompts),
+        prompts_(prompts_of(model, options)),
         job_(decide_values(request_of(0), model)),
-        salience_(visitor_of(model), job_.steps()) {
+        salience_(visitor_of(model), draws() ? job_.steps() : 0) {
     require(!model.is_smoothed(), ErrorCode::kUsage, "{} has smoothing factors already", model.name());
     require(!job_.int8_group, ErrorCode::kUsage,
             "precision: a calibration needs the exact values; pass bf16 or f32, or leave it out");
@@ -89,10 +72,16 @@ class Calibration {
             "a calibration draws from noise, one picture a prompt, without LoRAs");
     require(std::isfinite(options.alpha) && options.alpha >= 0 && options.alpha <= 1, ErrorCode::kUsage,
             "alpha is {}, allowed are 0 to 1", options.alpha);
+    if (!draws()) {
+      require(!fs::exists(options.out), ErrorCode::kOutput,
+              "{}: is there already; remove it, or choose another name", options.out.string());
+      require(options.prompts.empty(), ErrorCode::kUsage, "prompts: the method weights draws no pictures");
+    }
     go_on();
   }
 
   void run(const EmbedCacheOptions& embeddings) {
+    if (!draws()) return save_factors(bounds(embeddings));
     Machine machine = machine_of(backend_);
     machine.held_bytes = salience_.bytes();
     for (; done_ < static_cast<int>(prompts_.size()); save()) {
@@ -111,10 +100,15 @@ class Calibration {
       generate(model_, backend_, decision, listeners, cancel_, embeddings);
       ++done_;
     }
-    add_factors();
+    save_factors([&](const std::string& input) { return salience_.of(input); });
   }
 
  private:
+  static std::vector<std::string> prompts_of(const Checkpoint& model, const CalibrateOptions& options) {
+    if (options.method == SmoothMethod::kWeights) return {""};
+    return options.prompts.empty() ? calibration_prompts(model) : options.prompts;
+  }
+  bool draws() const { return options_.method != SmoothMethod::kWeights; }
   Request request_of(int picture) const {
     Request request = options_.request;
     request.prompt = prompts_[static_cast<std::size_t>(picture)];
@@ -145,7 +139,7 @@ class Calibration {
 
   // Takes what an earlier call has left.
   void go_on() {
-    if (!fs::exists(options_.out)) return;
+    if (!draws() || !fs::exists(options_.out)) return;
     const TensorFile file(options_.out);
     const auto& found = file.metadata();
     const auto says = [&](const char* field) {
@@ -165,7 +159,8 @@ class Calibration {
   }
 
   void save(std::span<const NamedTensor> factors = {}) {
-    std::vector<NamedTensor> tensors = salience_.tensors();
+    std::vector<NamedTensor> tensors;
+    if (draws()) tensors = salience_.tensors();
     tensors.insert(tensors.end(), factors.begin(), factors.end());
     std::map<std::string, std::string> metadata = {{kSmoothFormatField, kSmoothFormat},
                                                    {kModel, model_.name()},
@@ -183,12 +178,23 @@ class Calibration {
     const int64_t d = model_.config().transformer.inner_dim(), all = static_cast<int64_t>(channels);
     return all == 5 * d ? std::vector<int64_t>{d, 4 * d} : std::vector<int64_t>{all};
   }
-  void add_factors() {
+  using InputMagnitudes = std::function<Magnitudes(const std::string& input)>;
+  InputMagnitudes bounds(const EmbedCacheOptions& embeddings) {
+    Listeners listeners;
+    listeners.on_note = [&](const std::string& text) { note(text); };
+    listeners.on_modulation = [&](std::span<const float> vectors) {
+      bounds_ = bound_squares(model_, vectors, cancel_);
+    };
+    generate(model_, backend_, decide(request_of(0), model_, machine_of(backend_)), listeners, cancel_,
+             embeddings);
+    return [&](const std::string& input) { return Magnitudes{{}, bounds_.at(input)}; };
+  }
+  void save_factors(const InputMagnitudes& inputs) {
     std::map<std::string, std::vector<float>> factors;
     std::vector<NamedTensor> tensors;
     for (const auto& [input, weights] : weigh_columns(model_, cancel_)) {
       std::vector<float>& own = factors[input];
-      own = smooth_factors(options_.method, options_.alpha, salience_.of(input), weights.magnitudes(),
+      own = smooth_factors(options_.method, options_.alpha, inputs(input), weights.magnitudes(),
                            segments_of(weights.largest.size()));
       tensors.push_back({input + std::string(kSmoothEnding),
                          Tensor(own.data(), DType::kF32, {static_cast<int64_t>(own.size())})});
@@ -205,6 +211,7 @@ class Calibration {
   const Job job_;  // of the first picture
   Salience salience_;
   int first_ = 0, done_ = 0;  // pictures
+  std::map<std::string, std::vector<float>> bounds_;
 };
 
 }  // namespace

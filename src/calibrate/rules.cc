@@ -10,7 +10,7 @@
 namespace darkroom {
 namespace {
 
-constexpr const char* kNames[] = {"rms", "smoothquant", "ptq4dit"};
+constexpr const char* kNames[] = {"rms", "smoothquant", "ptq4dit", "weights"};
 // As SmoothQuant has it, so that no factor gets out of range.
 constexpr double kLeastMagnitude = 1e-5;
 
@@ -60,10 +60,11 @@ std::vector<double> weighted_mean_of_steps(std::span<const float> salience, std:
 }  // namespace
 
 SmoothMethod parse_smooth_method(const std::string& name) {
-  for (const SmoothMethod method : {SmoothMethod::kRms, SmoothMethod::kSmoothQuant, SmoothMethod::kPtq4Dit}) {
+  for (const SmoothMethod method :
+       {SmoothMethod::kRms, SmoothMethod::kSmoothQuant, SmoothMethod::kPtq4Dit, SmoothMethod::kWeights}) {
     if (name == smooth_method_name(method)) return method;
   }
-  fail(ErrorCode::kUsage, "method is '{}', expected rms, smoothquant or ptq4dit", name);
+  fail(ErrorCode::kUsage, "method is '{}', expected rms, smoothquant, ptq4dit or weights", name);
 }
 
 const char* smooth_method_name(SmoothMethod method) { return kNames[static_cast<int>(method)]; }
@@ -82,6 +83,10 @@ double rank_correlation(std::span<const float> a, std::span<const float> b) {
 
 namespace {
 
+bool by_squares(SmoothMethod method) {
+  return method == SmoothMethod::kRms || method == SmoothMethod::kWeights;
+}
+
 std::vector<double> input_magnitudes(SmoothMethod method, const Magnitudes& inputs,
                                      const Magnitudes& weights) {
   switch (method) {
@@ -90,6 +95,7 @@ std::vector<double> input_magnitudes(SmoothMethod method, const Magnitudes& inpu
     case SmoothMethod::kPtq4Dit:
       return weighted_mean_of_steps(inputs.largest, weights.largest);
     case SmoothMethod::kRms:
+    case SmoothMethod::kWeights:
       break;
   }
   return roots(inputs.squares);
@@ -115,7 +121,7 @@ void append_factors(std::span<const double> logs, std::vector<float>& out) {
 std::vector<float> smooth_factors(SmoothMethod method, double alpha, const Magnitudes& inputs,
                                   const Magnitudes& weights, std::span<const int64_t> segments) {
   const std::vector<double> x = input_magnitudes(method, inputs, weights),
-                            w = method == SmoothMethod::kRms
+                            w = by_squares(method)
                                     ? roots(weights.squares)
                                     : std::vector<double>(weights.largest.begin(), weights.largest.end());
   std::vector<double> logs(w.size(), kNone);

@@ -17,9 +17,10 @@ enum class SmoothMethod : uint8_t {
   // arXiv 2405.16005: of the steps a weighted mean, in which those count most whose salient channels are
   // others than the weights'
   kPtq4Dit,
+  kWeights,  // as kRms, with inputs that are not seen but follow from the weights (calibrate/bounds.h)
 };
 
-// "rms", "smoothquant", "ptq4dit". Errors: kUsage.
+// "rms", "smoothquant", "ptq4dit", "weights". Errors: kUsage.
 SmoothMethod parse_smooth_method(const std::string& name);
 const char* smooth_method_name(SmoothMethod method);
 

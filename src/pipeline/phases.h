@@ -81,6 +81,9 @@ class DenoisePhase {
                std::span<const Conditioning> prompts, const memory::Placement* blocks);
   ~DenoisePhase();
 
+  // flux::modulation_vectors() of the first prompt.
+  Tensor modulation() const { return guides_.front().modulation; }
+
   // Initial latents [tokens, channels] turned into final ones, by the job's sampler.
   std::vector<float> run(std::vector<float> latents, const DenoiseHooks& hooks, SamplerOptions options = {});
 

@@ -306,6 +306,12 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
     end();
   };
   end_with_totals();
+  if (listeners_.on_modulation) {
+    std::vector<float> vectors(static_cast<std::size_t>(denoiser.modulation().shape.numel()));
+    ops::download(space.ctx, denoiser.modulation(), vectors);
+    listeners_.on_modulation(vectors);
+    return {};
+  }
   for (int index = 0; index < static_cast<int>(job_.count); ++index) {
     progress_.picture = index;
     begin(Phase::kDenoise);

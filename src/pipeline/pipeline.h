@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,8 @@ struct Listeners {
   // has no map for them.
   std::function<void(const Preview&)> on_preview = {};
   int preview_every = 1;
+  // flux::modulation_vectors() of the prompt, on the host. With it nothing is drawn.
+  std::function<void(std::span<const float>)> on_modulation = {};
   // As DenoiseHooks has it.
   std::function<void(int step, const std::string& input, const Tensor& x)> on_input = {};
 };

@@ -198,6 +198,17 @@ TEST_F(Salient, SmoothingKeepsWhatASalientChannelDrowns) {
   EXPECT_LT(plain, 36);
   EXPECT_GT(smoothed, 42);
 
+  // Without a picture.
+  CalibrateOptions bounds{.out = folder_ / "bounds.safetensors", .method = SmoothMethod::kWeights};
+  calibrate(Checkpoint::open(folder_ / "salient"), bounds, 2, [&](int, const Progress&) { ADD_FAILURE(); });
+  in_8_bits.smooth = bounds.out.string();
+  const double bounded = decibels(in_8_bits);
+  std::printf("from the weights alone: %.1f dB\n", bounded);
+  EXPECT_GT(bounded, 42);
+  expect_error(ErrorCode::kOutput, "is there already",
+               [&] { calibrate(Checkpoint::open(folder_ / "salient"), bounds); });
+  in_8_bits.smooth = wanted.out.string();
+
   // The same from a model that has them, whose weights of modulation are int8, too.
   convert(Checkpoint::open(folder_ / "salient"),
           {.out = folder_ / "smoothed", .weights = "int8", .text_weights = "as-stored", .smooth = wanted.out},

@@ -89,7 +89,7 @@ TEST(SmoothRules, Ptq4DitWeighsSteps) {
 TEST(SmoothRules, Names) {
   EXPECT_EQ(parse_smooth_method("ptq4dit"), SmoothMethod::kPtq4Dit);
   EXPECT_STREQ(smooth_method_name(SmoothMethod::kSmoothQuant), "smoothquant");
-  expect_error(ErrorCode::kUsage, "'awq', expected rms, smoothquant or ptq4dit",
+  expect_error(ErrorCode::kUsage, "'awq', expected rms, smoothquant, ptq4dit or weights",
                [] { parse_smooth_method("awq"); });
 }
 

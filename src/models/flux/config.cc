@@ -117,6 +117,27 @@ void Weights::visit(const Config& config, const VisitFn& visit) {
   ParamVisitor(visit).linear("proj_out", proj_out, d, config.out_channels);
 }
 
+std::vector<ModulatedInput> modulated_inputs(const Config& config) {
+  const int64_t d = config.inner_dim();
+  std::vector<ModulatedInput> out;
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    const std::string block = "transformer_blocks." + std::to_string(i) + ".";
+    int64_t offset = 12 * i * d;
+    for (const StreamNames* names : {&kImage, &kText}) {
+      out.push_back(
+          {block + names->q, offset, offset + d, block + names->v, {block + kImage.out, block + kText.out}});
+      out.push_back({block + names->ff + ".net.0.proj", offset + 3 * d, offset + 4 * d});
+      offset += 6 * d;
+    }
+  }
+  for (int64_t i = 0; i < config.num_single_layers; ++i) {
+    const std::string block = "single_transformer_blocks." + std::to_string(i) + ".";
+    const int64_t offset = (12 * config.num_layers + 3 * i) * d;
+    out.push_back({block + "attn.to_q", offset, offset + d, block + "attn.to_v", {block + "proj_out"}});
+  }
+  return out;
+}
+
 int64_t modulation_units(const Config& config) { return config.num_blocks() + 2; }
 
 }  // namespace darkroom::flux
