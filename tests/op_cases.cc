@@ -85,6 +85,23 @@ void add_int8(Cases& cases) {
                        return out;
                      }});
   }
+  for (const Size s : {Size{3, 7, 5, 0}, Size{28, 256, 130, 64}, Size{9, 1100, 70, 0}}) {
+    cases.push_back({fmt::format("int8 linear {}x{}x{}/{} smooth", s.m, s.k, s.n, s.group), 1, false,
+                     [s](const Context& ctx, Operands& in) {
+                       const Tensor x = in.strided({s.m, s.k}, 3);
+                       const Tensor smooth = in.f32({s.k}, 2);
+                       const Tensor q = ops::quantize_rows(ctx, x, s.group, smooth);
+                       return ops::linear(ctx, LinearInput(x, q), in.int8_linear(s.k, s.n));
+                     }});
+  }
+  for (const int64_t cols : {1, 7, 64, 1100}) {
+    cases.push_back(
+        {fmt::format("column_magnitudes {}", cols), 9, false, [cols](const Context& ctx, Operands& in) {
+           const Tensor x = in.strided({9, cols}, 2), magnitudes = in.f32({2, cols});
+           ops::column_magnitudes_into(ctx, x, magnitudes);
+           return magnitudes;
+         }});
+  }
   cases.push_back({"int8 linear gelu", 1, false, [](const Context& ctx, Operands& in) {
                      const Tensor x = in.activation({20, 48}, 3);
                      return ops::linear(ctx, LinearInput(x, ops::quantize_rows(ctx, x)),

@@ -21,6 +21,7 @@ struct Command {
 std::span<const Command> commands();
 
 void run_generate(const Command& self, const std::vector<std::string>& arguments);
+void run_calibrate(const Command& self, const std::vector<std::string>& arguments);
 void run_convert(const Command& self, const std::vector<std::string>& arguments);
 void run_info(const Command& self, const std::vector<std::string>& arguments);
 void run_plan(const Command& self, const std::vector<std::string>& arguments);

@@ -18,7 +18,7 @@ namespace {
 
 struct ConvertOptions {
   ModelOptions model;
-  std::optional<std::string> out, layout, parts, weights, text_weights, shard_size;
+  std::optional<std::string> out, layout, parts, weights, text_weights, shard_size, smooth;
   Settings settings = Settings::object();  // its LoRAs
   EngineOptions engine;
   bool quiet = false;
@@ -49,6 +49,11 @@ void add_flags(Arguments& arguments, ConvertOptions& options) {
   arguments.add_repeated(
       {"--lora", "FILE[:S]", "Add this LoRA, S times, to the weights; may be repeated", "S 1"},
       option_reader(options.settings, "loras"));
+  arguments.add_text(
+      {"--smooth", "FILE",
+       "With --weights int8: divide the weights by these factors of 'darkroom calibrate', which "
+       "are written beside them"},
+      options.smooth);
   arguments.add_text({"--shard-size", "SIZE", "At most so much in a file of a folder, such as 2GiB", "5GB"},
                      options.shard_size);
   arguments.add_switch("-q,--quiet", options.quiet, "Nothing on standard error but errors");
@@ -130,6 +135,7 @@ void run_convert(const Command& self, const std::vector<std::string>& arguments)
   if (options.layout) conversion.layout = options.layout->c_str();
   if (options.parts) conversion.parts = options.parts->c_str();
   if (options.text_weights) conversion.text_weights = options.text_weights->c_str();
+  if (options.smooth) conversion.smooth = options.smooth->c_str();
   if (options.shard_size) conversion.shard_size = options.shard_size->c_str();
   conversion.on_progress = on_progress;
   conversion.on_note = on_note;

@@ -96,6 +96,12 @@ std::string repeat_recipe(const Engine& engine, GenerateOptions& options, Progre
         fmt::format("{} was drawn from the initial latents in '{}'; without --noise this is another picture",
                     path, object.value("noise", "")));
   }
+  const std::string smooth = object.value("smooth", "off");
+  if (smooth != "off" && smooth != "auto" && !options.settings.contains("smooth")) {
+    progress.note(fmt::format(
+        "{} was drawn with the smoothing factors in '{}'; without --smooth this is another picture", path,
+        smooth));
+  }
   if (object.contains("init") && !options.settings.contains("init")) {
     progress.note(fmt::format("{} was drawn over the picture '{}'; without --init this is another picture",
                               path, object.value("init", "")));

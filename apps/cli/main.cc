@@ -20,6 +20,7 @@ constexpr Command kCommands[] = {
     {"info", "Say what a picture, a model or a .safetensors file holds", run_info},
     {"plan", "Say what a picture would cost in memory and work", run_plan},
     {"convert", "Write a model again with weights of fewer bits", run_convert},
+    {"calibrate", "Make a model keep more digits with --precision int8", run_calibrate},
     {"options", "List all that can be said of a picture", run_options},
     {"tokenize", "Print the token ids of a prompt", run_tokenize},
     {"bench", "Measure this machine", run_bench},

@@ -121,7 +121,7 @@ DARKROOM_API void darkroom_destroy(darkroom_engine* engine);
  * the engine. */
 DARKROOM_API const char* darkroom_last_error(const darkroom_engine* engine);
 
-/* Stops darkroom_generate(), darkroom_convert() or darkroom_bench(): the call in progress returns
+/* Stops darkroom_generate(), darkroom_convert(), darkroom_calibrate() or darkroom_bench(): the call in progress returns
  * DARKROOM_CANCELLED, after at most one block of the model. Async-signal-safe.
  *
  * A cancel is never lost. If none of these calls is in progress, or if the one in progress is already past
@@ -454,6 +454,9 @@ typedef struct darkroom_conversion {
   /* LoRAs that are added to the weights: NULL, or a JSON list as the setting "loras" of a request has it, such as
    * [{"path": "film.safetensors", "strength": 0.8}]. The weights keep their kind, or become `weights`. */
   const char* loras;
+  /* NULL, or a file of smoothing factors (darkroom_calibrate()): the transformer's weights, which must become
+   * "int8" in the layout "diffusers", are divided by them, and the factors lie beside them. */
+  const char* smooth;
 } darkroom_conversion;
 
 DARKROOM_API void darkroom_conversion_init_sized(darkroom_conversion* conversion, size_t struct_size);
@@ -469,6 +472,37 @@ static inline void darkroom_conversion_init(darkroom_conversion* conversion) {
  * it; the next conversion there says so in a note. */
 DARKROOM_API darkroom_status darkroom_convert(darkroom_engine* engine, darkroom_model* model,
                                               const darkroom_conversion* conversion);
+
+/* ---- calibrating ---- */
+
+/* How to find smoothing factors, with which a model keeps more digits when its blocks multiply in 8 bits
+ * (precision "int8", setting "smooth"). */
+typedef struct darkroom_calibration {
+  size_t struct_size;
+  /* What the pictures are drawn with, which show how large the model's values get: size, steps, budget, the first
+   * seed and so on. Its prompt does not count. Of its callbacks on_progress and on_note are called; `picture` and
+   * `pictures` count the prompts. */
+  const darkroom_request* request;
+  /* The file, *.safetensors. It is written after each picture; one of the same model and settings is gone on with,
+   * any other is DARKROOM_OUTPUT. */
+  const char* out;
+  /* A JSON list of texts, one for each picture; NULL: some of the model's own, or general ones. */
+  const char* prompts;
+  /* NULL or "rms": factors from root mean squares. "smoothquant": from the largest values of all steps (arXiv
+   * 2211.10438). "ptq4dit": the same, the steps weighted by how little their salient channels are the weights'
+   * (arXiv 2405.16005). "weights": nothing is drawn; root mean squares that follow from the weights. */
+  const char* method;
+  /* Above 0 to 1: how much of the salience moves from the values into the weights; 0: 0.5. */
+  double alpha;
+} darkroom_calibration;
+
+DARKROOM_API void darkroom_calibration_init_sized(darkroom_calibration* calibration, size_t struct_size);
+static inline void darkroom_calibration_init(darkroom_calibration* calibration) {
+  darkroom_calibration_init_sized(calibration, sizeof(darkroom_calibration));
+}
+
+DARKROOM_API darkroom_status darkroom_calibrate(darkroom_engine* engine, darkroom_model* model,
+                                                const darkroom_calibration* calibration);
 
 /* ---- questions ----
  *

@@ -17,6 +17,7 @@
 #include "base/json.h"
 #include "base/threads.h"
 #include "bench/bench.h"
+#include "calibrate/calibrate.h"
 #include "convert/convert.h"
 #include "darkroom/darkroom.h"
 #include "image/found_recipe.h"
@@ -220,31 +221,35 @@ void hand_over(const darkroom::Preview& p, darkroom_preview_fn take, void* user)
   stop_if(take(&preview, user) != 0);
 }
 
+darkroom_progress event_of(const darkroom::Progress& p) {
+  return {.struct_size = sizeof(darkroom_progress),
+          .phase = phase_of(p.phase),
+          .finished = p.finished,
+          .picture = p.picture,
+          .pictures = p.pictures,
+          .step = p.step,
+          .steps = p.steps,
+          .block = p.block,
+          .blocks = p.blocks,
+          .phase_seconds = p.phase_seconds,
+          .peak_bytes = p.peak_bytes,
+          .phase_peak_bytes = p.phase_peak_bytes,
+          .planned_bytes = p.planned_bytes,
+          .bytes_read = p.bytes_read,
+          .wait_seconds = p.wait_seconds,
+          .prompts = p.prompts,
+          .cached_prompts = p.cached_prompts,
+          .passes = p.passes,
+          .skipped_passes = p.skipped_passes};
+}
+
 darkroom::Listeners listeners_of(const darkroom_request& r) {
   require(r.preview_every >= 0, ErrorCode::kUsage,
           "preview_every is {}, allowed are 0 (every step) and above", r.preview_every);
   darkroom::Listeners listeners;
   listeners.on_progress = [&r](const darkroom::Progress& p) {
     if (!r.on_progress) return;
-    const darkroom_progress event{.struct_size = sizeof(darkroom_progress),
-                                  .phase = phase_of(p.phase),
-                                  .finished = p.finished,
-                                  .picture = p.picture,
-                                  .pictures = p.pictures,
-                                  .step = p.step,
-                                  .steps = p.steps,
-                                  .block = p.block,
-                                  .blocks = p.blocks,
-                                  .phase_seconds = p.phase_seconds,
-                                  .peak_bytes = p.peak_bytes,
-                                  .phase_peak_bytes = p.phase_peak_bytes,
-                                  .planned_bytes = p.planned_bytes,
-                                  .bytes_read = p.bytes_read,
-                                  .wait_seconds = p.wait_seconds,
-                                  .prompts = p.prompts,
-                                  .cached_prompts = p.cached_prompts,
-                                  .passes = p.passes,
-                                  .skipped_passes = p.skipped_passes};
+    const darkroom_progress event = event_of(p);
     stop_if(r.on_progress(&event, r.user) != 0);
   };
   listeners.on_picture = [&r](const darkroom::Picture& p) { hand_over(p, r.on_picture, r.user); };
@@ -272,6 +277,7 @@ darkroom::ConvertOptions to_options(const darkroom_conversion& c, int threads) {
   if (c.layout) options.layout = c.layout;
   if (c.parts) options.parts = c.parts;
   if (c.loras) options.loras = parse_loras(c.loras);
+  if (c.smooth) options.smooth = c.smooth;
   if (c.shard_size) {
     const std::optional<std::size_t> bytes = darkroom::memory::parse_bytes(c.shard_size);
     require(bytes.has_value(), ErrorCode::kUsage,
@@ -304,6 +310,37 @@ darkroom::ConvertListeners listeners_of(const darkroom_conversion& c) {
   };
   listeners.on_note = [&c](const std::string& note) {
     if (c.on_note) c.on_note(note.c_str(), c.user);
+  };
+  return listeners;
+}
+
+darkroom::CalibrateOptions to_options(const darkroom_calibration& c) {
+  require_argument(c.request && c.out && *c.out, "the request or the name of the file");
+  darkroom_request request = whole(c.request, "darkroom_request");
+  if (!request.prompt) request.prompt = "";
+  darkroom::CalibrateOptions options{.out = c.out, .request = to_request(request)};
+  if (c.method) options.method = darkroom::parse_smooth_method(c.method);
+  if (c.alpha != 0) options.alpha = c.alpha;
+  if (c.prompts) {
+    const nlohmann::json list = json_argument(c.prompts, "prompts");
+    require(list.is_array() && std::ranges::all_of(list, [](const auto& each) { return each.is_string(); }),
+            ErrorCode::kUsage, "prompts: not a JSON list of texts");
+    options.prompts = list.get<std::vector<std::string>>();
+  }
+  return options;
+}
+
+darkroom::CalibrateListeners calibrate_listeners_of(const darkroom_request& r) {
+  darkroom::CalibrateListeners listeners;
+  listeners.on_progress = [&r](int picture, int pictures, const darkroom::Progress& p) {
+    if (!r.on_progress) return;
+    darkroom_progress event = event_of(p);
+    event.picture = picture;
+    event.pictures = pictures;
+    stop_if(r.on_progress(&event, r.user) != 0);
+  };
+  listeners.on_note = [&r](const std::string& note) {
+    if (r.on_note) r.on_note(note.c_str(), r.user);
   };
   return listeners;
 }
@@ -458,6 +495,19 @@ darkroom_status darkroom_convert(darkroom_engine* engine, darkroom_model* model,
     require_argument(model && conversion, "the model or the conversion");
     const darkroom_conversion c = whole(conversion, "darkroom_conversion");
     convert(model->model, to_options(c, engine->backend_options.threads), listeners_of(c), engine->cancel);
+  });
+}
+
+darkroom_status darkroom_calibrate(darkroom_engine* engine, darkroom_model* model,
+                                   const darkroom_calibration* calibration) {
+  return cancellable(engine, [&] {
+    require_argument(model && calibration, "the model or the calibration");
+    require_argument(engine->backend != nullptr, "the backend: darkroom_create() failed");
+    const darkroom_calibration c = whole(calibration, "darkroom_calibration");
+    const darkroom::CalibrateOptions options = to_options(c);
+    const darkroom_request r = whole(c.request, "darkroom_request");
+    calibrate(model->model, *engine->backend, options, calibrate_listeners_of(r), engine->cancel,
+              engine->embeddings);
   });
 }
 

@@ -37,6 +37,10 @@ void darkroom_conversion_init_sized(darkroom_conversion* conversion, size_t stru
   darkroom::api::init_sized(conversion, struct_size);
 }
 
+void darkroom_calibration_init_sized(darkroom_calibration* calibration, size_t struct_size) {
+  darkroom::api::init_sized(calibration, struct_size);
+}
+
 void darkroom_bench_options_init_sized(darkroom_bench_options* options, size_t struct_size) {
   darkroom::api::init_sized(options, struct_size);
 }

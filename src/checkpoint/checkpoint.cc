@@ -72,10 +72,10 @@ ModelConfig tiny_config() {
 }
 
 // With LoRAs, and the transformer's matrices in `storage`; all else as `source` has it.
-std::unique_ptr<WeightSource> in_storage(std::unique_ptr<WeightSource> plain, Part part,
+std::unique_ptr<WeightSource> in_storage(std::unique_ptr<WeightSource> plain, Part part, bool smoothed,
                                          StorageChoice storage, const LoraUses& loras) {
   std::unique_ptr<WeightSource> source = with_loras(std::move(plain), part, loras);
-  if (part != Part::kTransformer || storage.changes_nothing()) return source;
+  if (part != Part::kTransformer || (storage.changes_nothing() && !smoothed)) return source;
   return std::make_unique<RequantizingSource>(std::move(source), storage);
 }
 
@@ -289,6 +289,10 @@ Checkpoint Checkpoint::open(const CheckpointPaths& paths) {
     int64_t parameters = 0;
     out.visit(part, [&](const Param& param, Tensor&) { parameters += param.shape.numel(); });
     out.dtypes_[index(part)] = stored_dtype(*files, parameters);
+    if (part == Part::kTransformer && files->catalog) {
+      out.smoothed_ = std::ranges::any_of(
+          files->catalog->names(), [](std::string_view name) { return name.ends_with(kSmoothEnding); });
+    }
     if (!files->note.empty()) out.notes_.push_back(files->where.filename().string() + ": " + files->note);
     if (files->catalog && std::ranges::any_of(files->catalog->names(), is_input_scale_name)) {
       out.notes_.push_back(
@@ -321,20 +325,20 @@ SpellingSizes Checkpoint::spelling_sizes() const {
 
 std::unique_ptr<WeightSource> Checkpoint::open_weights(Part part, StorageChoice storage,
                                                        const LoraUses& loras) const {
-  if (dummy_) return in_storage(std::make_unique<DummySource>(part_dtype(part)), part, storage, loras);
+  if (dummy_) return in_storage(std::make_unique<DummySource>(part_dtype(part)), part, false, storage, loras);
   const PartFiles* files = part_files(part);
   if (!files) fail(ErrorCode::kModel, "{}", missing(part));
   require(files->catalog != nullptr, ErrorCode::kModel, "{}", files->problem);
   return in_storage(
       std::make_unique<CatalogSource>(*files->catalog, spelling_of(part, files->names, spelling_sizes())),
-      part, storage, loras);
+      part, smoothed_, storage, loras);
 }
 
 std::unique_ptr<WeightSource> Checkpoint::weights_for_planning(Part part, StorageChoice storage,
                                                                const LoraUses& loras) const {
   const PartFiles* files = part_files(part);
   if (files && files->catalog) return open_weights(part, storage, loras);
-  return in_storage(std::make_unique<PlanSource>(part_dtype(part)), part, storage, loras);
+  return in_storage(std::make_unique<PlanSource>(part_dtype(part)), part, false, storage, loras);
 }
 
 std::string Checkpoint::place_of(Part part, const Param& param) const {

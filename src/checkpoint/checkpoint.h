@@ -92,6 +92,8 @@ class Checkpoint {
   // The dtype most of the part's weights are stored in, from the files' headers or, without files, from the
   // index.
   DType part_dtype(Part part) const { return dtypes_[index(part)]; }
+  // Whether smoothing factors lie beside the transformer's weights, which are divided by them.
+  bool is_smoothed() const { return smoothed_; }
   // What the user should know about the files.
   const std::vector<std::string>& notes() const { return notes_; }
 
@@ -138,6 +140,7 @@ class Checkpoint {
   std::string name_;
   bool dummy_ = false;
   bool diffusers_ = false;
+  bool smoothed_ = false;
   ModelConfig config_;
   ModelSettings settings_;
   std::array<std::optional<PartFiles>, 4> files_;

@@ -22,6 +22,7 @@ class LoraSource : public WeightSource {
   void read(const Param& param, std::span<std::byte> out) override;
   std::size_t staging_bytes(const Param& param) override;
   std::optional<LoraParams> lora_of(const Param& param) override;
+  std::optional<Param> smooth_of(const Param& param) override { return base_->smooth_of(param); }
 
  private:
   struct LowRank {

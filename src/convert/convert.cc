@@ -13,6 +13,7 @@
 #include "convert/layout.h"
 #include "convert/model_files.h"
 #include "convert/small_files.h"
+#include "convert/smoothed.h"
 #include "convert/tensor_writer.h"
 #include "memory/budget.h"
 #include "options/option.h"
@@ -290,6 +291,19 @@ LoraUses open_loras(const Checkpoint& model, const ConvertOptions& options, cons
   return loras;
 }
 
+std::shared_ptr<const Smoothing> open_smoothing(const Checkpoint& model, const ConvertOptions& options,
+                                                const LayoutOptions& layout) {
+  if (options.smooth.empty()) return nullptr;
+  require(layout.layout == Layout::kDiffusers && layout.weights == WeightStorage::kI8, ErrorCode::kUsage,
+          "smoothing factors go with int8 weights in the layout diffusers, not with {} in {}",
+          storage_name(layout.weights), options.layout);
+  require(std::ranges::find(layout.parts, Part::kTransformer) != layout.parts.end(), ErrorCode::kUsage,
+          "smoothing factors are for the transformer, which is not among the parts '{}'", options.parts);
+  require(!model.is_smoothed(), ErrorCode::kUsage, "{} has smoothing factors already", model.name());
+  return std::make_shared<Smoothing>(options.smooth,
+                                     [&](const VisitFn& visit) { model.visit(Part::kTransformer, visit); });
+}
+
 void write_file(const PlannedFile& planned, NewFolder& folder, TensorWriter& writer, Progress& progress) {
   NewFile file = folder.file(planned.name);
   std::size_t end = planned.head.size();
@@ -323,6 +337,8 @@ void convert(const Checkpoint& model, const ConvertOptions& options, const Conve
 
   const LoraUses loras = open_loras(model, options, layout, note);
 
+  const std::shared_ptr<const Smoothing> smoothing = open_smoothing(model, options, layout);
+
   ThreadPool pool(options.threads);
   std::map<Part, PartSource> sources;
   std::map<Part, std::vector<Target>> targets;
@@ -332,7 +348,11 @@ void convert(const Checkpoint& model, const ConvertOptions& options, const Conve
     const TargetStyle style = style_of(model, layout, part);
     PartSource& source = sources[part] =
         list_tensors(model, part, style.own_names && style.form != WeightStorage::kAsStored);
+    // With the tensors' own names the factors are copied, as all that the files hold.
+    if (part == Part::kTransformer && model.is_smoothed() && (!style.own_names || !loras.empty()))
+      undo_smoothing(source);
     merge_loras(source, part, loras, pool);
+    if (part == Part::kTransformer && smoothing) smooth(source, smoothing);
     targets[part] = plan_targets(source, part, style, model.spelling_sizes());
     about[part] = layout.layout == Layout::kDiffusers ? json() : about_part(model, part, all_texts);
     part_bytes[part] = bytes_of(targets[part]);

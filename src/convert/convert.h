@@ -26,7 +26,9 @@ struct ConvertOptions {
   std::size_t shard_bytes =
       5'000'000'000;                   // of tensors in a file, unless a single one has more; diffusers only
   std::vector<LoraChoice> loras = {};  // merged into the weights; found as those of a request are
-  int threads = 0;                     // see ThreadPool; changes no byte
+  std::filesystem::path smooth =
+      {};           // a file of smoothing factors, for int8 in diffusers layout; empty: none
+  int threads = 0;  // see ThreadPool; changes no byte
 };
 
 // Where a conversion is: after every block, and with `finished` after the last of each part.

@@ -124,7 +124,8 @@ void merge_loras(PartSource& source, Part part, const LoraUses& loras, ThreadPoo
     std::shared_ptr<MergedSource>& with = merged[tensor.source.get()];
     if (!with) with = std::make_shared<MergedSource>(tensor.source, part, loras, pool);
     if (!with->changes(tensor.param)) continue;
-    tensor.in_file = std::exchange(tensor.stored, with->describe(tensor.param));
+    const Tensor before = std::exchange(tensor.stored, with->describe(tensor.param));
+    if (!tensor.in_file) tensor.in_file = before;
     tensor.source = with;
   }
 }

@@ -20,7 +20,7 @@ struct SourceTensor {
   Param param;
   std::shared_ptr<WeightSource> source;
   Tensor stored;                       // without data: the type that reads give, and how many scales
-  std::optional<Tensor> in_file = {};  // the same of the file, if LoRAs are merged into it
+  std::optional<Tensor> in_file = {};  // the same of the file, if its numbers are changed as they are read
   std::vector<int64_t> extents = {};   // in the file, if the parameter is all of that tensor and plain
 
   // "FILE: tensor 'NAME'", for messages.

@@ -14,7 +14,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }
 
 void add(const Param& given, Tensor& given_field, WeightSource& source, WeightUnit& unit) {
-  visit_with_lora(source, given, given_field, [&](const Param& param, Tensor& field) {
+  visit_with_extras(source, given, given_field, [&](const Param& param, Tensor& field) {
     field = source.describe(param);
     unit.entries.push_back({param, &field, unit.bytes});
     unit.bytes += (field.bytes_with_scales() + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;

@@ -36,7 +36,7 @@ struct WeightUnit {
 inline constexpr std::size_t kNoUnit = SIZE_MAX;
 
 // Sorts what `visit_all` names of a stage into its `count` units. Every listed field gets its dtype and shape
-// as `source` describes it, without data; so do those of a LoRA, in the same unit. The fields must stay where they are. Errors: kModel.
+// as `source` describes it, without data; so do those that lie beside one (visit_with_extras), in the same unit. The fields must stay where they are. Errors: kModel.
 std::vector<WeightUnit> group_units(Stage stage, std::size_t count,
                                     const std::function<void(const VisitFn&)>& visit_all,
                                     WeightSource& source);

@@ -2,8 +2,11 @@
 
 namespace darkroom {
 
-void ParamVisitor::linear(const std::string& name, Linear& w, int64_t in, int64_t out, Bias bias) const {
+void ParamVisitor::linear_beside(const std::string& first, const std::string& name, Linear& w, int64_t in,
+                                 int64_t out, Bias bias) const {
   Param matrix{name + ".weight", {out, in}, Role::kMatrix, unit_, sensitive_};
+  matrix.fed_by = first;
+  if (first == name) matrix.smooth = &w.smooth;
   matrix.lora_down = &w.lora_down;
   matrix.lora_up = &w.lora_up;
   visit_(matrix, w.weight);

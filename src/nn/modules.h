@@ -37,7 +37,12 @@ class ParamVisitor {
       : visit_(visit), unit_(unit), sensitive_(sensitive) {}
 
   // Each visits "name.weight" and, with a bias, "name.bias".
-  void linear(const std::string& name, Linear& w, int64_t in, int64_t out, Bias bias = Bias::kYes) const;
+  void linear(const std::string& name, Linear& w, int64_t in, int64_t out, Bias bias = Bias::kYes) const {
+    linear_beside(name, name, w, in, out, bias);
+  }
+  // A linear layer that multiplies what the layer `first` does (Param::fed_by).
+  void linear_beside(const std::string& first, const std::string& name, Linear& w, int64_t in, int64_t out,
+                     Bias bias = Bias::kYes) const;
   void norm(const std::string& name, NormWeights& w, int64_t channels) const;
   void conv(const std::string& name, Conv2d& w, int64_t in, int64_t out, int64_t kernel) const;
   // One parameter of that very name.

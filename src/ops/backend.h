@@ -50,12 +50,13 @@ struct LinearArgs {
 // Sums of so many products of 8 bits, one factor taken as unsigned, fit i32: 255·127·65536 < 2^31.
 inline constexpr int64_t kMaxInt8Depth = 65536;
 
-// x[M,K], f32 or bf16, in 8 bits: runs of `group` columns of a row, the last of them shorter, have a scale
-// each. It is their largest magnitude/127, and out = x·(1/scale) to the nearest integer, ties to even; both
-// divisions and the product in f32. A run whose magnitudes are all below 2^-100 gives zeros and the scale 1.
-// Errors: fail_not_finite() with the first row that holds NaN or infinity.
+// x[M,K] ⊙ smooth, x f32 or bf16, in 8 bits: runs of `group` columns of a row, the last of them shorter, have
+// a scale each. It is their largest magnitude/127, and out = (x·smooth)·(1/scale) to the nearest integer, ties
+// to even; both divisions and products in f32. A run whose magnitudes are all below 2^-100 gives zeros and the
+// scale 1. Errors: fail_not_finite() with the first row that holds NaN or infinity, or gets to it by `smooth`.
 struct QuantizeRowsArgs {
   Tensor x;
+  Tensor smooth;      // f32 [K] or absent: as if all were 1
   int64_t group = 0;  // 1 to K
   Tensor out;         // i8 [M,K], dense
   Tensor scales;      // f32 [M, ⌈K/group⌉], dense
@@ -121,6 +122,12 @@ struct AddArgs {
 // x, y [M,N] -> out f32 [M,2]: Σ|x − y| and Σ|y| of each row.
 struct RowDistancesArgs {
   Tensor x, y, out;
+};
+
+// x [M,N] -> out f32 [2,N], dense: out[0] becomes the largest magnitude of each column, if that is larger than it
+// was; the squares of a column are added to out[1], row by row. Errors: as QuantizeRowsArgs.
+struct ColumnMagnitudesArgs {
+  Tensor x, out;
 };
 
 // out = act(x). In place allowed.
@@ -197,6 +204,7 @@ class Backend {
   virtual void gated_gelu(const GatedGeluArgs& args) = 0;
   virtual void add(const AddArgs& args) = 0;
   virtual void row_distances(const RowDistancesArgs& args) = 0;
+  virtual void column_magnitudes(const ColumnMagnitudesArgs& args) = 0;
   virtual void activate(const ActivateArgs& args) = 0;
   virtual void embed(const EmbedArgs& args) = 0;
   virtual void row_moments(const RowMomentsArgs& args) = 0;

@@ -11,6 +11,16 @@
 
 namespace darkroom {
 
+struct Linear;
+
+// Sees what the linear layers of a model multiply, on the backend's device: for calibration.
+class InputWatcher {
+ public:
+  virtual ~InputWatcher() = default;
+  // `first` of the layers that multiply x [M,K].
+  virtual void on_input(const Linear& first, const Tensor& x) = 0;
+};
+
 // Borrowed parts of one run; everything referred to must outlive it. One thread uses a context at a time.
 struct Context {
   Backend& backend;
@@ -20,6 +30,7 @@ struct Context {
   // Where a model has it so: its linear layers multiply in 8 bits, with a scale for so many columns of a row, 0
   // for whole rows (ops::quantize_rows). Absent: in `activation`.
   std::optional<int64_t> int8_group = {};
+  InputWatcher* watcher = nullptr;  // or null
 
   // Errors: kCancelled once *cancel is true. Models call it between blocks, so a stop takes at most one
   // block.

@@ -8,7 +8,7 @@ namespace darkroom {
 
 void fail_not_finite(const Tensor& x, int64_t row) {
   fail(ErrorCode::kFailure,
-       "quantize_rows: row {} of {} holds a number that is not finite; the model's values overflow in this "
+       "row {} of {} holds a number that is not finite; the model's values overflow in this "
        "precision: try --precision f32",
        row, x);
 }
@@ -171,18 +171,29 @@ void linear_gate_residual(const Context& ctx, const LinearInput& input, const Li
   run_linear(ctx, input, w, {.x = {}, .weight = {}, .bias = {}, .gate = gate, .residual = x, .out = x});
 }
 
-Tensor quantize_rows(const Context& ctx, const Tensor& x, int64_t group) {
+Tensor quantize_rows(const Context& ctx, const Tensor& x, int64_t group, const Tensor& smooth) {
   check_activation(ctx, "quantize_rows", "x", x, 2);
   require(group >= 0 && x.cols() > 0, ErrorCode::kFailure, "quantize_rows: {} in groups of {} columns", x,
           group);
+  if (smooth.present()) check_f32(ctx, "quantize_rows", "smooth", smooth, {x.cols()});
   Tensor out = ctx.arena.allocate(DType::kI8, x.shape);
   if (group > 0 && group < x.cols()) out.scale_cols = group;
   const Tensor scales = ctx.arena.allocate(DType::kF32, {x.rows(), out.scales_per_row()});
-  ctx.backend.quantize_rows(
-      {.x = x, .group = out.scale_cols == 0 ? x.cols() : group, .out = out, .scales = scales});
+  ctx.backend.quantize_rows({.x = x,
+                             .smooth = smooth,
+                             .group = out.scale_cols == 0 ? x.cols() : group,
+                             .out = out,
+                             .scales = scales});
   out.scale_count = scales.shape.numel();
   out.scales = static_cast<const float*>(scales.data);
   return out;
+}
+
+void column_magnitudes_into(const Context& ctx, const Tensor& x, const Tensor& magnitudes) {
+  check_activation(ctx, "column_magnitudes", "x", x, 2);
+  check_f32(ctx, "column_magnitudes", "magnitudes", magnitudes, {2, x.cols()});
+  check_dense("column_magnitudes", "magnitudes", magnitudes);
+  ctx.backend.column_magnitudes({.x = x, .out = magnitudes});
 }
 
 Tensor layer_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,

@@ -20,6 +20,9 @@ struct Linear {
   // A LoRA beside the weight (arXiv 2106.09685), or both absent: down [R, in], which may have scales, and up
   // [out, R].
   Tensor lora_down = {}, lora_up = {};
+  // Of the first of the layers that multiply the same x, f32 [in], or absent: what quantised x is multiplied by
+  // before, and the weight's columns are divided by (ops::quantize_rows).
+  Tensor smooth = {};
   int64_t out_features() const { return weight.shape[0]; }
   int64_t in_features() const { return weight.shape[1]; }
 };
@@ -55,8 +58,13 @@ void linear_gate_residual(const Context& ctx, const LinearInput& input, const Li
 
 // x[M,K] in 8 bits, symmetric, for LinearInput: i8 [M,K] with a scale for each row, or for each `group`
 // columns of a row (0 or K and above: the row; arXiv 2208.07339). Both lie in ctx.arena. QuantizeRowsArgs has
-// the arithmetic. Errors: also kFailure for NaN or infinity, naming the row.
-Tensor quantize_rows(const Context& ctx, const Tensor& x, int64_t group = 0);
+// the arithmetic. With `smooth` [K], f32, x ⊙ smooth is quantised: for weights whose columns are divided by it
+// (SmoothQuant, arXiv 2211.10438). Errors: also kFailure for NaN or infinity, naming the row.
+Tensor quantize_rows(const Context& ctx, const Tensor& x, int64_t group = 0, const Tensor& smooth = {});
+
+// magnitudes f32 [2,N], in place: of each column of x [M,N] the largest magnitude, if it is larger than what was
+// there, and its squares added to what was there. Errors: kFailure for NaN or infinity.
+void column_magnitudes_into(const Context& ctx, const Tensor& x, const Tensor& magnitudes);
 
 // LayerNorm with weight and bias [N] (arXiv 1607.06450).
 Tensor layer_norm(const Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,

@@ -293,6 +293,16 @@ const Option kOptions[] = {
      .otherwise = "0",
      .range = OptionRange{0, kMaxInt8Group},
      .a1111 = "Int8 group"},
+    {.name = "smooth",
+     .field = &Request::smooth,
+     .flag = "--smooth",
+     .value_name = "FILE",
+     .group = kCost,
+     .help = "With --precision int8: smoothing factors, a file that 'darkroom calibrate' made for the model; "
+             "auto "
+             "(the model's own, if it has some) or off",
+     .otherwise = "auto",
+     .a1111 = "Smooth"},
     {.name = "weights",
      .field = &Request::weights,
      .flag = "--weights",

@@ -44,6 +44,7 @@ struct Request {
   std::optional<int64_t> max_text_tokens;
   std::string precision = "auto";
   std::optional<int64_t> int8_group;  // columns
+  std::optional<std::string> smooth;  // "auto", "off" or a file of factors
   std::string weights = "as-stored";
   std::string budget = "auto";
   std::filesystem::path scratch_folder = "/var/tmp";

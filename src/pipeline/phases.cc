@@ -5,6 +5,7 @@
 
 #include "sampling/guidance.h"
 #include "sampling/latents.h"
+#include "weights/smoothing.h"
 
 namespace darkroom {
 namespace {
@@ -63,6 +64,19 @@ Tensor upload_latents(const Context& ctx, const vae::Config& config, std::span<c
   }
   return ops::upload(ctx, z, ctx.activation, {height, width, config.latent_channels});
 }
+
+// Tells of what a model's layers multiply by its name.
+class NamedInputs final : public InputWatcher {
+ public:
+  using Use = std::function<void(const std::string& name, const Tensor& x)>;
+  NamedInputs(std::map<const Tensor*, std::string> names, Use use)
+      : names_(std::move(names)), use_(std::move(use)) {}
+  void on_input(const Linear& first, const Tensor& x) override { use_(names_.at(&first.weight), x); }
+
+ private:
+  std::map<const Tensor*, std::string> names_;
+  Use use_;
+};
 
 // Two with the negative prompt, where guidance combines both answers.
 std::size_t prompts_at(const Job& job, int level) {
@@ -161,11 +175,26 @@ void DenoisePhase::make_room_for_cache() {
   }
 }
 
+std::map<const Tensor*, std::string> DenoisePhase::names_of_inputs() {
+  std::map<const Tensor*, std::string> names;
+  weights_.visit(config_, [&](const Param& param, Tensor& field) {
+    if (param.smooth && has_smoothed_input(param)) names[&field] = param.fed_by;
+  });
+  return names;
+}
+
 void DenoisePhase::run_blocks(Pass& pass, int64_t first, int64_t last, bool skipping) {
   const LeaseFn lease = leases_of(blocks_.get());
   if (skipping && std::ranges::all_of(pass.skips, [](bool skips) { return skips; })) return;
   Context ctx = ctx_;
   ctx.int8_group = job_.int8_group;
+  std::optional<NamedInputs> watcher;
+  if (pass.hooks.on_input) {
+    watcher.emplace(names_of_inputs(), [&](const std::string& name, const Tensor& x) {
+      pass.hooks.on_input(pass.level, name, x);
+    });
+    ctx.watcher = &*watcher;
+  }
   for (int64_t block = first; block < last; ++block) {
     const auto leased = take(lease, block);
     for (std::size_t i = 0; i < pass.hidden.size(); ++i) {

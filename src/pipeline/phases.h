@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -63,6 +64,9 @@ struct DenoiseHooks {
   // What a step, counted from 0, begins with: its latents, packed, and their guided velocity at sigma.
   std::function<void(int step, std::span<const float> latents, float sigma, std::span<const float> velocity)>
       on_velocity = {};
+  // What linear layers of the blocks multiply in a step, by the name of the first of them (Param::fed_by): x
+  // [tokens, channels], on the backend.
+  std::function<void(int step, const std::string& input, const Tensor& x)> on_input = {};
 };
 
 // The transformer under its prompts: the prompt and, for true CFG, the negative prompt after it.
@@ -76,6 +80,9 @@ class DenoisePhase {
   DenoisePhase(const Context& ctx, const ModelConfig& config, WeightSource& source, const Job& job,
                std::span<const Conditioning> prompts, const memory::Placement* blocks);
   ~DenoisePhase();
+
+  // flux::modulation_vectors() of the first prompt.
+  Tensor modulation() const { return guides_.front().modulation; }
 
   // Initial latents [tokens, channels] turned into final ones, by the job's sampler.
   std::vector<float> run(std::vector<float> latents, const DenoiseHooks& hooks, SamplerOptions options = {});
@@ -121,6 +128,8 @@ class DenoisePhase {
   void run_blocks(Pass& pass, int64_t first, int64_t last, bool skipping);
   void run_cached(Pass& pass);
   void decide_skips(Pass& pass, std::span<const Tensor> signals);
+  // The names of inputs by the first matrix that they go through.
+  std::map<const Tensor*, std::string> names_of_inputs();
 
   const Context& ctx_;
   const flux::Config& config_;

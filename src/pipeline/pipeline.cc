@@ -290,6 +290,7 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
                    fmt::format("the transformer's output in pass {}", pass + 1));
   };
   preview_with(hooks);
+  hooks.on_input = listeners_.on_input;
   std::vector<Denoised> waiting;
   begin(Phase::kModulate);
   Workspace space(backend_, plan_.phase(Phase::kDenoise).activation_bytes, job_.precision, cancel_);
@@ -305,6 +306,12 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
     end();
   };
   end_with_totals();
+  if (listeners_.on_modulation) {
+    std::vector<float> vectors(static_cast<std::size_t>(denoiser.modulation().shape.numel()));
+    ops::download(space.ctx, denoiser.modulation(), vectors);
+    listeners_.on_modulation(vectors);
+    return {};
+  }
   for (int index = 0; index < static_cast<int>(job_.count); ++index) {
     progress_.picture = index;
     begin(Phase::kDenoise);
@@ -326,6 +333,7 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
     end_with_totals();
     // All of them have been read by now.
     if (const std::string text = weights->note(); index == 0 && !text.empty()) note(text);
+    if (!listeners_.on_picture && !sheet_) continue;
     if (plan_.decode_beside_denoise) {
       decode(index, std::move(denoised));
     } else {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,13 +49,17 @@ struct Picture {
 // What the caller wants to hear. Each may be empty; each is called on the thread that called generate().
 struct Listeners {
   std::function<void(const Progress&)> on_progress;
-  std::function<void(const Picture&)> on_picture;
-  std::function<void(const Picture&)> on_sheet;  // the job's sheet, after its last picture; without latents
+  std::function<void(const Picture&)> on_picture;  // nothing is decoded without it
+  std::function<void(const Picture&)> on_sheet;    // the job's sheet, after its last picture; without latents
   std::function<void(const std::string&)> on_note;
   // Called after every preview_every'th step and the last; a note says so where the model
   // has no map for them.
   std::function<void(const Preview&)> on_preview = {};
   int preview_every = 1;
+  // flux::modulation_vectors() of the prompt, on the host. With it nothing is drawn.
+  std::function<void(std::span<const float>)> on_modulation = {};
+  // As DenoiseHooks has it.
+  std::function<void(int step, const std::string& input, const Tensor& x)> on_input = {};
 };
 
 // Draws job.count pictures with seeds job.seed, job.seed + 1, …, within the plan; hands each over as soon as

@@ -16,7 +16,7 @@ namespace {
 std::size_t bytes_as_read(WeightSource& source, const std::function<void(const VisitFn&)>& visit) {
   std::size_t bytes = 0;
   visit([&](const Param& given, Tensor& given_field) {
-    visit_with_lora(source, given, given_field, [&](const Param& param, Tensor&) {
+    visit_with_extras(source, given, given_field, [&](const Param& param, Tensor&) {
       bytes += source.describe(param).bytes_with_scales();
     });
   });
@@ -27,7 +27,7 @@ std::size_t bytes_as_read(WeightSource& source, const std::function<void(const V
 std::size_t most_staging(WeightSource& source, const std::function<void(const VisitFn&)>& visit) {
   std::size_t bytes = 0;
   visit([&](const Param& given, Tensor& given_field) {
-    visit_with_lora(source, given, given_field, [&](const Param& param, Tensor&) {
+    visit_with_extras(source, given, given_field, [&](const Param& param, Tensor&) {
       bytes = std::max(bytes, source.staging_bytes(param));
     });
   });
@@ -249,7 +249,7 @@ TransformerPlan place_transformer(const flux::Config& config, WeightSource& sour
                        .least_block_bytes = 0};
   std::size_t staging = 0;  // weights are read one after the other
   weights.visit(config, [&](const Param& given, Tensor& given_field) {
-    visit_with_lora(source, given, given_field, [&](const Param& param, Tensor&) {
+    visit_with_extras(source, given, given_field, [&](const Param& param, Tensor&) {
       PlannedPhase& phase = param.unit.stage == Stage::kModulation ? plan.modulation : plan.denoise;
       phase.weight_bytes += source.describe(param).bytes_with_scales();
       staging = std::max(staging, source.staging_bytes(param));
@@ -285,7 +285,8 @@ Draft draft_plan(const Inputs& in) {
   const Checkpoint& model = in.model;
   Draft draft;
   Plan& plan = draft.plan;
-  plan.process_bytes = kProgramBytes + tokenizer_bytes(model) + in.machine.workspace.bytes;
+  plan.process_bytes =
+      kProgramBytes + tokenizer_bytes(model) + in.machine.workspace.bytes + in.machine.held_bytes;
   for (const JobLora& lora : in.job.loras) plan.process_bytes += lora.use.lora->header_bytes();
   plan.automatic = !in.job.budget_bytes;
   plan.budget_bytes =

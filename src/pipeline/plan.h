@@ -66,6 +66,7 @@ TransformerPlan plan_transformer(const ModelConfig& config, WeightSource& weight
 struct Machine {
   Backend::Workspace workspace = {};  // of the backend
   std::filesystem::path root = "/";   // where the system says what is free: memory::available_bytes()
+  std::size_t held_bytes = 0;         // by whoever draws, all the time
 };
 Machine machine_of(const Backend& backend);
 

@@ -229,6 +229,7 @@ void note_unknown_words(const ModelSettings& own, Job& job) {
 
 // The name of bf16 with products in 8 bits.
 constexpr const char* kInt8 = "int8";
+constexpr const char *kAuto = "auto", *kOff = "off";
 
 void decide_precision(const Request& request, const Checkpoint& model, Job& job) {
   const std::string& name = request.precision;
@@ -239,6 +240,38 @@ void decide_precision(const Request& request, const Checkpoint& model, Job& job)
   } else if (request.int8_group) {
     job.notes.emplace_back("int8-group has no effect without --precision int8");
   }
+}
+
+// Whole differences would have to be divided by the factors, too.
+void require_low_rank_loras(const Checkpoint& model, const Job& job) {
+  model.visit(Part::kTransformer, [&](const Param& param, Tensor&) {
+    for (const JobLora& lora : job.loras) {
+      const Lora::Change* const change = lora.use.lora->find(Part::kTransformer, param.name);
+      require(
+          !has_smoothed_input(param) || !change || change->dense.empty(), ErrorCode::kUsage,
+          "{}: changes '{}' as a whole (LoKr, LoHa or a difference), which weights with smoothing factors do "
+          "not take; put it on the model before it is smoothed",
+          lora.path.string(), param.name);
+    }
+  });
+}
+
+// "auto" means the factors that the model has, which come with its weights.
+void decide_smoothing(const Request& request, const Checkpoint& model, Job& job) {
+  if (model.is_smoothed()) require_low_rank_loras(model, job);
+  if (!request.smooth) return;
+  if (!job.int8_group) {
+    job.notes.emplace_back("smooth has no effect without --precision int8");
+    return;
+  }
+  if (*request.smooth == kAuto) return;
+  require(
+      !model.is_smoothed(), ErrorCode::kUsage,
+      "smooth: the weights of {} are smoothed already, by factors that lie beside them; leave --smooth out",
+      model.name());
+  if (*request.smooth == kOff) return;
+  job.smoothing = std::make_shared<Smoothing>(
+      *request.smooth, [&](const VisitFn& visit) { model.visit(Part::kTransformer, visit); });
 }
 
 void decide_weights(const std::string& name, Job& job) {
@@ -307,6 +340,8 @@ Request settled(const Request& request, const Job& job) {
   out.max_text_tokens = job.max_text_tokens;
   out.precision = job.int8_group ? kInt8 : dtype_name(job.precision);
   out.int8_group = job.int8_group;
+  if (!job.int8_group) out.smooth.reset();
+  if (job.smoothing) out.smooth = std::filesystem::path(*request.smooth).filename().string();
   out.rng = noise_source_text(job.noise);
   out.strength = job.starts_from_picture() ? std::optional(job.strength) : std::nullopt;
   out.seed = job.seed;
@@ -350,6 +385,7 @@ Job decide_values(const Request& request, const Checkpoint& model) {
   job.count = request.count.value_or(1);
   decide_sheet(request, job);
   decide_precision(request, model, job);
+  decide_smoothing(request, model, job);
   decide_weights(request.weights, job);
   job.budget_bytes = decide_budget(request.budget);
   job.scratch_folder = request.scratch_folder;

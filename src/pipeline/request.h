@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "sampling/schedule.h"
 #include "sampling/step_cache.h"
 #include "tensor/dtype.h"
+#include "weights/smoothing.h"
 
 namespace darkroom {
 
@@ -46,6 +48,7 @@ struct Job {
   DType precision = DType::kF32;  // of hidden states: f32 or bf16
   // The transformer's blocks multiply in 8 bits, with a scale for so many columns of a row; 0: for the row.
   std::optional<int64_t> int8_group;
+  std::shared_ptr<const Smoothing> smoothing;  // for them, from a file; or null
   WeightStorage weights = WeightStorage::kAsStored;
   std::optional<std::size_t> budget_bytes;  // absent: what is free
   std::filesystem::path scratch_folder;
@@ -59,7 +62,7 @@ struct Job {
   Request settled;                 // what the recipe states: the request with every value decided
 
   // How the transformer's matrices come into memory.
-  StorageChoice storage() const { return {weights, int8_group.has_value()}; }
+  StorageChoice storage() const { return {weights, int8_group.has_value(), smoothing}; }
   // The image in tokens: rows × cols, and the latents that they pack.
   int64_t token_rows = 0, token_cols = 0;
   int64_t image_tokens() const { return token_rows * token_cols; }

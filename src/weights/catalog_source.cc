@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "weights/smoothing.h"
 #include "weights/source.h"
 
 namespace darkroom {
@@ -66,6 +67,12 @@ CatalogSource::CatalogSource(Catalog catalog, Spelling spelling)
 bool CatalogSource::has(const Param& param) const {
   return std::ranges::any_of(
       spelling_(param), [&](const StoredPlace& place) { return catalog_.stored(place.name) != nullptr; });
+}
+
+std::optional<Param> CatalogSource::smooth_of(const Param& param) {
+  if (!has_smoothed_input(param)) return std::nullopt;
+  const Param smooth = smooth_param(param);
+  return has(smooth) ? std::optional(smooth) : std::nullopt;
 }
 
 StoredPlace CatalogSource::locate(const Param& param) const {

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/printable.h"
 #include "weights/scales.h"
+#include "weights/smoothing.h"
 
 namespace darkroom {
 namespace {
@@ -89,11 +90,17 @@ void check_metadata(const TensorFile& file) {
   for (const auto& [layer, format] : layers.items()) check_format(format, where + " of " + printable(layer));
 }
 
+// Smoothing factors, one for each column of the layer's matrix; what others call so may be anything.
+bool is_smoothing(const StoredTensor& tensor, const StoredTensor& weight) {
+  return tensor.name.ends_with(kSmoothEnding) && tensor.dtype == DType::kF32 && weight.extents.size() == 2 &&
+         tensor.extents == std::vector<int64_t>{weight.extents[1]};
+}
+
 void require_known(const Catalog& catalog, const StoredTensor& tensor) {
   if (tensor.name.ends_with(kWeight) || is_scale_name(tensor.name)) return;
   for (const std::string_view layer : layers_of(tensor.name)) {
     const StoredTensor* weight = catalog.stored(std::string(layer) + std::string(kWeight));
-    if (!weight || !is_quantised(*weight)) continue;
+    if (!weight || !is_quantised(*weight) || is_smoothing(tensor, *weight)) continue;
     fail(ErrorCode::kModel,
          "{}: tensor '{}' lies beside '{}', {}, and is not known; what those weights mean cannot be told",
          catalog.where(tensor.name), printable(tensor.name), printable(weight->name), weight->describe());

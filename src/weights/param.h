@@ -46,6 +46,10 @@ struct Param {
   // (WeightSource::lora_of). Valid during the visit.
   Tensor* lora_down = nullptr;
   Tensor* lora_up = nullptr;
+  // Of a linear layer's matrix: the layer whose name stands for what it multiplies, "X". The first of those that
+  // multiply the same is X itself, and has the field for smoothing factors (WeightSource::smooth_of).
+  std::string fed_by = {};
+  Tensor* smooth = nullptr;
 
   // Of its rows, which are the first extent.
   int64_t cols() const { return shape[0] == 0 ? 0 : shape.numel() / shape[0]; }

@@ -14,6 +14,14 @@ constexpr int64_t kTaskElements = 1 << 17;  // at least a row
 
 bool is_plain_float(const Tensor& rows) { return is_float(rows.dtype) && rows.scale_count == 0; }
 
+void multiply_columns(const Tensor& rows, std::span<const float> factors) {
+  if (factors.empty()) return;
+  for (int64_t r = 0; r < rows.rows(); ++r) {
+    float* const row = rows.row<float>(r);
+    for (std::size_t c = 0; c < factors.size(); ++c) row[c] *= factors[c];
+  }
+}
+
 int64_t task_rows(int64_t cols) { return std::max<int64_t>(1, kTaskElements / std::max<int64_t>(1, cols)); }
 
 // Calls use(first row, rows) for pieces of a run, in a floating type without scales.
@@ -24,10 +32,11 @@ void for_pieces(const Requantization& work, int64_t first, const Tensor& run, Us
     const int64_t begin = number * step;
     Tensor rows = run.slice_rows(begin, std::min(step, run.rows() - begin));
     std::vector<float> wide;
-    if (!is_plain_float(rows)) {
+    if (!is_plain_float(rows) || !work.columns.empty()) {
       wide.resize(static_cast<std::size_t>(rows.shape.numel()));
       const Tensor out(wide.data(), DType::kF32, rows.shape);
       dequantize_rows(rows, {rows.scales, static_cast<std::size_t>(rows.scale_count)}, out);
+      multiply_columns(out, work.columns);
       rows = out;
     }
     try {
@@ -97,8 +106,8 @@ bool requantize(const Requantization& work, std::span<float> scales) {
   return clamps;
 }
 
-std::size_t requantize_bytes(const Tensor& stored) {
-  if (is_plain_float(stored)) return 0;
+std::size_t requantize_bytes(const Tensor& stored, bool columns) {
+  if (is_plain_float(stored) && !columns) return 0;
   const int64_t rows = std::min(task_rows(stored.cols()), stored.rows());
   return static_cast<std::size_t>(rows * stored.cols()) * sizeof(float);
 }

@@ -19,6 +19,8 @@ struct Requantization {
   Shape shape;        // [rows, cols]
   DType dtype;        // what they become: f32, or what quantize_rows() makes
   int64_t run_rows;   // at most so many at a time
+  // What columns are multiplied by before, f32 [cols]; empty: nothing.
+  std::span<const float> columns = {};
   // Rows from `first` on, at most `count` and at least one, in any storage, with their scales. Valid until
   // the next call. In order; for f8 with a scale all rows twice.
   std::function<Tensor(int64_t first, int64_t count)> read;
@@ -34,8 +36,8 @@ struct Requantization {
 // must be finite", or "PLACE, counted from row 4096: row .."; what the functions throw.
 bool requantize(const Requantization& work, std::span<float> scales);
 
-// What one thread allocates meanwhile for a matrix stored like this.
-std::size_t requantize_bytes(const Tensor& stored);
+// What one thread allocates meanwhile for a matrix stored like this, and whose columns are multiplied.
+std::size_t requantize_bytes(const Tensor& stored, bool columns = false);
 
 // "values beyond 65504 became 65504 in 2 tensor(s), first in PLACE; bf16 keeps them", for f16 and plain f8.
 std::string clamped_note(DType dtype, std::size_t tensors, const std::string& place);

@@ -4,13 +4,53 @@
 #include "weights/requantize.h"
 
 namespace darkroom {
+namespace {
+
+bool whole_blocks(DType dtype, int64_t cols) { return cols % block_size(dtype).elements == 0; }
+
+}  // namespace
+
+RequantizingSource::Columns RequantizingSource::columns_of(const Param& param) const {
+  if (!has_smoothed_input(param)) return Columns::kLeft;
+  if (base_->smooth_of(param)) return choice_.int8_blocks ? Columns::kLeft : Columns::kMultiplied;
+  return choice_.int8_blocks && choice_.smoothing ? Columns::kDivided : Columns::kLeft;
+}
+
+std::vector<float> RequantizingSource::column_factors(const Param& param) const {
+  const Columns columns = columns_of(param);
+  if (columns == Columns::kLeft) return {};
+  std::vector<float> factors(static_cast<std::size_t>(param.cols()));
+  if (columns == Columns::kMultiplied) {
+    base_->read(*base_->smooth_of(param), std::as_writable_bytes(std::span(factors)));
+    return factors;
+  }
+  choice_.smoothing->read(smooth_param(param).name, std::as_writable_bytes(std::span(factors)));
+  for (float& factor : factors) factor = 1 / factor;
+  return factors;
+}
+
+std::optional<Param> RequantizingSource::smooth_of(const Param& param) {
+  if (!has_smoothed_input(param) || !choice_.int8_blocks) return std::nullopt;
+  if (std::optional<Param> own = base_->smooth_of(param)) return own;
+  return choice_.smoothing ? std::optional(smooth_param(param)) : std::nullopt;
+}
+
+bool RequantizingSource::is_smooth_param(const Param& param) const {
+  return choice_.smoothing && param.role == Role::kVector && param.name.ends_with(kSmoothEnding);
+}
 
 WeightStorage RequantizingSource::storage_of(const Param& param) const {
-  return choice_.int8_blocks && param.unit.stage == Stage::kBlock ? WeightStorage::kI8 : choice_.all;
+  if (choice_.int8_blocks && param.unit.stage == Stage::kBlock) return WeightStorage::kI8;
+  const bool as_stored = choice_.all == WeightStorage::kAsStored;
+  if ((as_stored || !whole_blocks(storage_dtype(choice_.all), param.cols())) &&
+      columns_of(param) == Columns::kMultiplied)
+    return WeightStorage::kBF16;
+  return choice_.all;
 }
 
 bool RequantizingSource::changes(const Param& param, const Tensor& stored) const {
   if (!param.quantizable()) return false;
+  if (columns_of(param) != Columns::kLeft) return true;
   const WeightStorage storage = storage_of(param);
   switch (storage) {
     case WeightStorage::kAsStored:
@@ -27,10 +67,11 @@ bool RequantizingSource::changes(const Param& param, const Tensor& stored) const
       break;
   }
   const DType blocks = storage_dtype(storage);
-  return stored.dtype != blocks && stored.cols() % block_size(blocks).elements == 0;
+  return stored.dtype != blocks && whole_blocks(blocks, stored.cols());
 }
 
 Tensor RequantizingSource::describe(const Param& param) {
+  if (is_smooth_param(param)) return Tensor(nullptr, DType::kF32, param.shape, Device::kNone);
   Tensor tensor = base_->describe(param);
   if (!changes(param, tensor)) return tensor;
   tensor.dtype = storage_dtype(storage_of(param));
@@ -39,6 +80,7 @@ Tensor RequantizingSource::describe(const Param& param) {
 }
 
 void RequantizingSource::read(const Param& param, std::span<std::byte> out) {
+  if (is_smooth_param(param)) return choice_.smoothing->read(param.name, out);
   Tensor from = base_->describe(param);
   if (!changes(param, from)) return base_->read(param, out);
   Tensor to = describe(param);
@@ -56,11 +98,13 @@ void RequantizingSource::read(const Param& param, std::span<std::byte> out) {
   }
   base_->read(param, {staging_.data(), bytes});
   from.lay_into(staging_.data());
+  const std::vector<float> factors = column_factors(param);
   const bool clamps =
       requantize({.place = fmt::format("'{}' as {}", param.name, storage_name(storage_of(param))),
                   .shape = from.shape,
                   .dtype = to.dtype,
                   .run_rows = from.rows(),
+                  .columns = factors,
                   .read = [&](int64_t first, int64_t count) { return from.slice_rows(first, count); },
                   .room = [&](int64_t first, int64_t count) { return to.slice_rows(first, count); }},
                  own);
@@ -75,9 +119,13 @@ std::string RequantizingSource::note() {
 }
 
 std::size_t RequantizingSource::staging_bytes(const Param& param) {
+  if (is_smooth_param(param)) return 0;
   const Tensor stored = base_->describe(param);
   if (!changes(param, stored)) return base_->staging_bytes(param);
-  return stored.bytes_with_scales() + requantize_bytes(stored) + base_->staging_bytes(param);
+  const bool columns = columns_of(param) != Columns::kLeft;
+  const std::size_t factors = columns ? static_cast<std::size_t>(param.cols()) * sizeof(float) : 0;
+  return stored.bytes_with_scales() + requantize_bytes(stored, columns) + factors +
+         base_->staging_bytes(param);
 }
 
 }  // namespace darkroom

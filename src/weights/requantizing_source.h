@@ -1,4 +1,5 @@
-// Matrices in another storage than that of the files: quantised, or widened to bf16, whenever they are read.
+// Matrices in another storage than that of the files: quantised, or widened to bf16, whenever they are read; and
+// with smoothing factors or without.
 //
 // So that what is in memory is the smaller one, whatever was downloaded; the numbers are those that
 // quantize.h gives, the same as in a file that was quantised once.
@@ -10,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "weights/smoothing.h"
 #include "weights/source.h"
 #include "weights/storage.h"
 
@@ -18,6 +20,10 @@ namespace darkroom {
 // A source whose quantizable matrices come in the chosen storage; everything else, and what is in that storage already (for
 // fp8: any f8, scaled or not), comes as `base` has it. So does, of block types, a matrix whose rows are no
 // whole blocks.
+//
+// With a choice of smoothing the columns of the blocks' matrices are divided by its factors first, and the
+// factors come beside them. Where `base` has factors of its own its matrices are divided already: they are taken so
+// for 8-bit products, else they are multiplied by the factors again, and as-stored means bf16.
 class RequantizingSource : public WeightSource {
  public:
   RequantizingSource(std::unique_ptr<WeightSource> base, StorageChoice choice)
@@ -28,10 +34,16 @@ class RequantizingSource : public WeightSource {
   void read(const Param& param, std::span<std::byte> out) override;
   std::size_t staging_bytes(const Param& param) override;
   std::optional<LoraParams> lora_of(const Param& param) override { return base_->lora_of(param); }
+  std::optional<Param> smooth_of(const Param& param) override;
   // Which matrices have values beyond the largest of the storage, which they became.
   std::string note() override;
 
  private:
+  // What is done with the columns of a matrix by smoothing factors.
+  enum class Columns : uint8_t { kLeft, kDivided, kMultiplied };
+  Columns columns_of(const Param& param) const;
+  std::vector<float> column_factors(const Param& param) const;
+  bool is_smooth_param(const Param& param) const;
   WeightStorage storage_of(const Param& param) const;
   bool changes(const Param& param, const Tensor& stored) const;
   std::unique_ptr<WeightSource> base_;

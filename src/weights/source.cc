@@ -8,13 +8,20 @@ namespace darkroom {
 
 std::vector<StoredPlace> as_named(const Param& param) { return {{.name = param.name}}; }
 
-void visit_with_lora(WeightSource& source, const Param& param, Tensor& field, const VisitFn& visit) {
+Param smooth_param(const Param& matrix) {
+  return {matrix.fed_by + ".smooth", {matrix.cols()}, Role::kVector, matrix.unit};
+}
+
+void visit_with_extras(WeightSource& source, const Param& param, Tensor& field, const VisitFn& visit) {
   visit(param, field);
-  if (!param.lora_down) return;
-  const std::optional<LoraParams> lora = source.lora_of(param);
-  if (!lora) return;
-  visit(lora->down, *param.lora_down);
-  visit(lora->up, *param.lora_up);
+  if (param.lora_down) {
+    if (const std::optional<LoraParams> lora = source.lora_of(param)) {
+      visit(lora->down, *param.lora_down);
+      visit(lora->up, *param.lora_up);
+    }
+  }
+  if (!param.smooth) return;
+  if (const std::optional<Param> smooth = source.smooth_of(param)) visit(*smooth, *param.smooth);
 }
 
 void WeightSource::read_rows(const Param& param, const RowRange& rows, std::span<std::byte> out) {
@@ -49,14 +56,15 @@ VisitFn LoadedWeights::binder(std::string prefix) {
   return [this, prefix = std::move(prefix)](const Param& param, Tensor& field) {
     Param named = param;
     named.name = prefix + param.name;
-    visit_with_lora(source_, named, field, [this](const Param& each, Tensor& into) { into = load(each); });
+    if (!param.fed_by.empty()) named.fed_by = prefix + param.fed_by;
+    visit_with_extras(source_, named, field, [this](const Param& each, Tensor& into) { into = load(each); });
   };
 }
 
 VisitFn describe_from(WeightSource& source) {
   return [&source](const Param& param, Tensor& field) {
-    visit_with_lora(source, param, field,
-                    [&source](const Param& each, Tensor& into) { into = source.describe(each); });
+    visit_with_extras(source, param, field,
+                      [&source](const Param& each, Tensor& into) { into = source.describe(each); });
   };
 }
 

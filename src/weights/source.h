@@ -46,10 +46,17 @@ class WeightSource {
   virtual std::string note() { return {}; }
   // What lies beside this parameter; nothing unless it is a matrix and the source has a LoRA for it.
   virtual std::optional<LoraParams> lora_of(const Param&) { return std::nullopt; }
+  // The factors, f32 [in], that go with the input of this matrix: a parameter "X.smooth" of its unit, with X its
+  // fed_by. Its columns are divided by them already. Nothing where there are none.
+  virtual std::optional<Param> smooth_of(const Param&) { return std::nullopt; }
 };
 
-// Visits the parameter and, where the source has a LoRA beside it, the LoRA's two with their fields.
-void visit_with_lora(WeightSource& source, const Param& param, Tensor& field, const VisitFn& visit);
+// Param::fed_by + ".smooth", f32 [in].
+Param smooth_param(const Param& matrix);
+
+// Visits the parameter and, where the source has them, the LoRA's two beside it and the smoothing factors of its
+// input, with their fields.
+void visit_with_extras(WeightSource& source, const Param& param, Tensor& field, const VisitFn& visit);
 
 // Parameters in memory of their own, for those who need them all at once and plan nothing. The fields are
 // valid while this lives. Not thread-safe.
@@ -58,7 +65,7 @@ class LoadedWeights {
   explicit LoadedWeights(WeightSource& source) : source_(source) {}
   // Errors: as WeightSource::read(), kOutOfMemory.
   Tensor load(const Param& param);
-  // A visitor that fills each field, and those of a LoRA, under prefix + name.
+  // A visitor that fills each field, and those beside it, under prefix + name.
   VisitFn binder(std::string prefix = {});
 
  private:
@@ -80,6 +87,7 @@ class CatalogSource : public WeightSource {
   void read(const Param& param, std::span<std::byte> out) override;
   void read_rows(const Param& param, const RowRange& rows, std::span<std::byte> out) override;
   std::vector<float> read_scales(const Param& param) override;
+  std::optional<Param> smooth_of(const Param& param) override;
   // Where the catalog has the parameter, whatever its type. Errors: as describe().
   StoredPlace locate(const Param& param) const;
   // Whether the catalog has a tensor of one of its names.
@@ -134,7 +142,7 @@ class PlanSource : public WeightSource {
   DType dtype_;
 };
 
-// A visitor that describes each field, and those of a LoRA, as `source` has it, without data.
+// A visitor that describes each field, and those beside it, as `source` has it, without data.
 VisitFn describe_from(WeightSource& source);
 
 }  // namespace darkroom

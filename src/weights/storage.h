@@ -2,12 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "tensor/tensor.h"
 
 namespace darkroom {
+
+class Smoothing;
 
 enum class WeightStorage : uint8_t {
   kAsStored,
@@ -34,9 +38,12 @@ struct StorageChoice {
   WeightStorage all = WeightStorage::kAsStored;
   // Those of Stage::kBlock become kI8 whatever `all` is: what 8-bit activations are multiplied by.
   bool int8_blocks = false;
+  // Whose factors they are divided by meanwhile; or null.
+  std::shared_ptr<const Smoothing> smoothing = nullptr;
 
-  StorageChoice(WeightStorage storage = WeightStorage::kAsStored, bool blocks_in_int8 = false)
-      : all(storage), int8_blocks(blocks_in_int8) {}
+  StorageChoice(WeightStorage storage = WeightStorage::kAsStored, bool blocks_in_int8 = false,
+                std::shared_ptr<const Smoothing> factors = nullptr)
+      : all(storage), int8_blocks(blocks_in_int8), smoothing(std::move(factors)) {}
   bool changes_nothing() const { return all == WeightStorage::kAsStored && !int8_blocks; }
 };
 

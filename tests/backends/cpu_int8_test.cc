@@ -48,11 +48,11 @@ struct Result {
 
 // x quantised and multiplied, onto what was there, with gates and biases: every f32 operation but those of
 // activations.
-Result run(Backend& backend, const Tensor& x, int64_t group, const Tensor& w) {
+Result run(Backend& backend, const Tensor& x, int64_t group, const Tensor& w, const Tensor& smooth = {}) {
   const Buffer memory(kArenaBytes);
   Arena arena(memory);
   const Context ctx{backend, arena, x.dtype};
-  const Tensor q = ops::quantize_rows(ctx, x, group);
+  const Tensor q = ops::quantize_rows(ctx, x, group, smooth);
   const OwnedTensor bias = random_tensor(DType::kBF16, {w.rows()}, 3),
                     gate = random_tensor(DType::kF32, {w.rows()}, 4);
   const OwnedTensor out = random_tensor(x.dtype, {x.rows(), w.rows()}, 5, 1, 3);
@@ -75,12 +75,15 @@ TEST_P(CpuInt8, SameBitsAsTheReference) {
       SCOPED_TRACE(fmt::format("{}x{}x{}/{} {}", s.m, s.k, s.n, s.group, dtype_name(dtype)));
       const OwnedTensor x = random_tensor(dtype, {s.m, s.k}, 1, 5, 3);
       const OwnedMatrix w(s.n, s.k, 2);
-      const Result want = run(*reference, *x, s.group, w.tensor);
-      for (const auto& backend : all()) {
-        const Result got = run(*backend, *x, s.group, w.tensor);
-        ASSERT_EQ(got.scales, want.scales);
-        ASSERT_EQ(got.numbers, want.numbers);
-        ASSERT_EQ(got.out, want.out);
+      const OwnedTensor factors = random_tensor(DType::kF32, {s.k}, 6, 1.5);
+      for (const Tensor& smooth : {Tensor(), *factors}) {
+        const Result want = run(*reference, *x, s.group, w.tensor, smooth);
+        for (const auto& backend : all()) {
+          const Result got = run(*backend, *x, s.group, w.tensor, smooth);
+          ASSERT_EQ(got.scales, want.scales);
+          ASSERT_EQ(got.numbers, want.numbers);
+          ASSERT_EQ(got.out, want.out);
+        }
       }
     }
   }
@@ -164,6 +167,39 @@ TEST_P(CpuInt8, HardMagnitudes) {
         EXPECT_EQ(q.row<int8_t>(r)[c], c == 35 && r >= 3 ? -127 : 0) << r << "," << c;
     }
   }
+}
+
+// A channel that is far larger than the others takes their digits, unless it is smoothed.
+TEST_P(CpuInt8, SmoothingSavesTheOthersDigits) {
+  OwnedTensor x(DType::kF32, {1, 64}), smooth(DType::kF32, {64});
+  for (int64_t c = 0; c < 64; ++c) {
+    x.set(0, c, c == 40 ? 1000.0f : 0.01f * static_cast<float>(c));
+    smooth.set(0, c, c == 40 ? 0.0005f : 1.0f);
+  }
+  for (const auto& backend : all()) {
+    const Buffer space(1 << 16);
+    Arena arena(space);
+    const Context ctx{*backend, arena, DType::kF32};
+    const Tensor plain = ops::quantize_rows(ctx, *x), smoothed = ops::quantize_rows(ctx, *x, 0, *smooth);
+    EXPECT_EQ(plain.row<int8_t>(0)[63], 0);
+    EXPECT_EQ(smoothed.row<int8_t>(0)[63], 127);
+    EXPECT_EQ(smoothed.row<int8_t>(0)[40], 101);  // 0.5 of 0.63
+  }
+}
+
+// What only smoothing makes infinite, and what a maximum would swallow.
+TEST_P(CpuInt8, RefusesWhatSmoothingMakesInfinite) {
+  const auto backend = make(2);
+  const Buffer space(1 << 16);
+  Arena arena(space);
+  const Context ctx{*backend, arena, DType::kF32};
+  OwnedTensor x = random_tensor(DType::kF32, {3, 20}, 1), smooth = random_tensor(DType::kF32, {20}, 2);
+  x.set(1, 19, 1e30f);
+  smooth.set(0, 19, 1e30f);
+  EXPECT_NO_THROW(ops::quantize_rows(ctx, *x));
+  EXPECT_THROW(ops::quantize_rows(ctx, *x, 0, *smooth), Error);
+  x.set(2, 7, NAN);
+  EXPECT_THROW(ops::column_magnitudes_into(ctx, *x, *random_tensor(DType::kF32, {2, 20}, 3)), Error);
 }
 
 // At every place of a row: in whole vectors, in the rest, alone.

@@ -74,6 +74,8 @@ class CpuBackendImpl final : public CpuBackend {
     });
   }
 
+  void column_magnitudes(const ColumnMagnitudesArgs& a) override { cpu::column_magnitudes(engine_, a); }
+
   void activate(const ActivateArgs& a) override {
     for_rows(a.out, [&](int64_t r, int64_t cols) {
       kernels_.activate(a.out.dtype, a.activation, element(a.x, r, 0), mutable_element(a.out, r, 0), cols);

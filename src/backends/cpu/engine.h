@@ -87,6 +87,7 @@ std::size_t gemm_scratch_floats(const GemmKernels& kernels);  // per worker
 void int8_gemm(Engine& engine, const Gemm& job, const Tensor& x);
 std::size_t int8_gemm_scratch_floats();
 void quantize_rows(Engine& engine, const QuantizeRowsArgs& args);
+void column_magnitudes(Engine& engine, const ColumnMagnitudesArgs& args);
 
 // linear() for up to kSmallM rows: dot products along K, each weight read once.
 inline constexpr int64_t kSmallM = 8;

@@ -229,19 +229,52 @@ void int8_gemm(Engine& engine, const Gemm& job, const Tensor& x) {
   });
 }
 
+namespace {
+
+// The first row for which something failed.
+class FirstRow {
+ public:
+  explicit FirstRow(int64_t rows) : row_(rows) {}
+  void lower_to(int64_t row) {
+    for (int64_t seen = row_; row < seen && !row_.compare_exchange_weak(seen, row);) {
+    }
+  }
+  void fail_before(const Tensor& x) const {
+    if (row_ < x.rows()) fail_not_finite(x, row_);
+  }
+
+ private:
+  std::atomic<int64_t> row_;
+};
+
+}  // namespace
+
 void quantize_rows(Engine& engine, const QuantizeRowsArgs& a) {
-  std::atomic<int64_t> bad_row = a.x.rows();
+  const float* const smooth = a.smooth.present() ? a.smooth.row<float>(0) : nullptr;
+  FirstRow bad(a.x.rows());
   engine.run_rows(a.x.rows(), a.x.cols(), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
-      if (engine.kernels().quantize_row(a.x.dtype, element(a.x, r, 0), a.x.cols(), a.group,
-                                        a.out.row<int8_t>(r), a.scales.row<float>(r))) {
-        continue;
-      }
-      for (int64_t seen = bad_row; r < seen && !bad_row.compare_exchange_weak(seen, r);) {
-      }
+      if (!engine.kernels().quantize_row(a.x.dtype, element(a.x, r, 0), smooth, a.x.cols(), a.group,
+                                         a.out.row<int8_t>(r), a.scales.row<float>(r)))
+        bad.lower_to(r);
     }
   });
-  if (bad_row < a.x.rows()) fail_not_finite(a.x, bad_row);
+  bad.fail_before(a.x);
+}
+
+// A task has some columns of all rows, so that none meets another.
+void column_magnitudes(Engine& engine, const ColumnMagnitudesArgs& a) {
+  constexpr int64_t kColumns = 512;
+  FirstRow bad(a.x.rows());
+  engine.run(ceil_div(a.x.cols(), kColumns), [&](int64_t task, int) {
+    const int64_t first = task * kColumns, count = std::min(kColumns, a.x.cols() - first);
+    for (int64_t r = 0; r < a.x.rows(); ++r) {
+      if (!engine.kernels().add_magnitudes(a.x.dtype, element(a.x, r, first), count,
+                                           a.out.row<float>(0) + first, a.out.row<float>(1) + first))
+        bad.lower_to(r);
+    }
+  });
+  bad.fail_before(a.x);
 }
 
 }  // namespace darkroom::cpu

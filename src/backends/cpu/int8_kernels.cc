@@ -27,9 +27,27 @@ constexpr int kRows = 4;
 using DS8 = hn::Rebind<int8_t, D>;
 inline constexpr uint32_t kInfinityBits = 0x7F800000u;
 
-// The largest magnitude as bits: as integers these rise with it, and those that are not finite lie above.
+// A row x, or x ⊙ smooth.
 template <typename T>
-HWY_INLINE uint32_t largest_magnitude(const T* x, int64_t count) {
+struct PlainRow {
+  const T* x;
+  HWY_INLINE V whole(int64_t i) const { return load(x + i); }
+  HWY_INLINE V part(int64_t i, int64_t count) const { return load_part(x + i, count); }
+};
+template <typename T>
+struct SmoothedRow {
+  const T* x;
+  const float* smooth;
+  HWY_INLINE V whole(int64_t i) const { return hn::Mul(load(x + i), load(smooth + i)); }
+  HWY_INLINE V part(int64_t i, int64_t count) const {
+    return hn::Mul(load_part(x + i, count), load_part(smooth + i, count));
+  }
+};
+
+// The largest magnitude of [first, first + count) as bits: as integers these rise with it, and those that are
+// not finite lie above.
+template <typename Row>
+HWY_INLINE uint32_t largest_magnitude(const Row& x, int64_t first, int64_t count) {
   const DI di;
   const VI magnitude = hn::Set(di, 0x7FFFFFFF);
   VI largest[4] = {hn::Zero(di), hn::Zero(di), hn::Zero(di), hn::Zero(di)};
@@ -39,11 +57,11 @@ HWY_INLINE uint32_t largest_magnitude(const T* x, int64_t count) {
 #if HWY_TARGET != HWY_SCALAR  // GCC 12 for ARM makes vectors of it that lose four numbers of twelve
   for (; i + 4 * kLanes <= count; i += 4 * kLanes) {
     DARKROOM_UNROLL
-    for (int j = 0; j < 4; ++j) take(largest[j], load(x + i + j * kLanes));
+    for (int j = 0; j < 4; ++j) take(largest[j], x.whole(first + i + j * kLanes));
   }
 #endif
-  for (; i + kLanes <= count; i += kLanes) take(largest[0], load(x + i));
-  if (i < count) take(largest[0], load_part(x + i, count - i));
+  for (; i + kLanes <= count; i += kLanes) take(largest[0], x.whole(first + i));
+  if (i < count) take(largest[0], x.part(first + i, count - i));
   const VI all = hn::Max(hn::Max(largest[0], largest[1]), hn::Max(largest[2], largest[3]));
   int32_t lanes[kLanes];
   hn::StoreU(all, di, lanes);
@@ -51,36 +69,58 @@ HWY_INLINE uint32_t largest_magnitude(const T* x, int64_t count) {
 }
 
 // |x·inverse| is at most 127 and two roundings, so nothing needs to be clamped.
-template <typename T>
-HWY_INLINE void quantize_run(const T* x, int64_t count, float inverse, int8_t* out) {
+template <typename Row>
+HWY_INLINE void quantize_run(const Row& x, int64_t first, int64_t count, float inverse, int8_t* out) {
   const V factor = hn::Set(D(), inverse);
   const auto quantised = [&](V v)
                              HWY_ATTR { return hn::DemoteTo(DS8(), hn::NearestInt(hn::Mul(v, factor))); };
   int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) hn::StoreU(quantised(load(x + i)), DS8(), out + i);
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(quantised(x.whole(first + i)), DS8(), out + i);
   if (i < count) {
     int8_t lanes[kLanes];
-    hn::StoreU(quantised(load_part(x + i, count - i)), DS8(), lanes);
+    hn::StoreU(quantised(x.part(first + i, count - i)), DS8(), lanes);
     std::memcpy(out + i, lanes, static_cast<std::size_t>(count - i));
   }
 }
 
-bool quantize_row(DType dtype, const void* x_any, int64_t count, int64_t group, int8_t* out, float* scales) {
+template <typename Row>
+HWY_INLINE bool quantize_runs(const Row& x, int64_t count, int64_t group, int8_t* out, float* scales) {
+  for (int64_t first = 0; first < count; first += group) {
+    const int64_t run = std::min(group, count - first);
+    const uint32_t bits = largest_magnitude(x, first, run);
+    if (bits >= kInfinityBits) return false;
+    float largest;
+    std::memcpy(&largest, &bits, sizeof(largest));
+    const float scale = largest < kLeastQuantised ? 1.0f : largest / 127.0f;
+    scales[first / group] = scale;
+    quantize_run(x, first, run, 1.0f / scale, out + first);
+  }
+  return true;
+}
+
+bool quantize_row(DType dtype, const void* x_any, const float* smooth, int64_t count, int64_t group,
+                  int8_t* out, float* scales) {
   bool finite = true;
   with_activation_type(dtype, const_cast<void*>(x_any), [&](const auto* x) HWY_ATTR {
-    for (int64_t first = 0; first < count; first += group) {
-      const int64_t run = std::min(group, count - first);
-      const uint32_t bits = largest_magnitude(x + first, run);
-      if (bits >= kInfinityBits) {
-        finite = false;
-        return;
-      }
-      float largest;
-      std::memcpy(&largest, &bits, sizeof(largest));
-      const float scale = largest < kLeastQuantised ? 1.0f : largest / 127.0f;
-      scales[first / group] = scale;
-      quantize_run(x + first, run, 1.0f / scale, out + first);
-    }
+    using T = std::remove_cvref_t<decltype(*x)>;
+    finite = smooth ? quantize_runs(SmoothedRow<T>{x, smooth}, count, group, out, scales)
+                    : quantize_runs(PlainRow<T>{x}, count, group, out, scales);
+  });
+  return finite;
+}
+
+bool add_magnitudes(DType dtype, const void* x_any, int64_t count, float* largest, float* squares) {
+  bool finite = true;
+  with_activation_type(dtype, const_cast<void*>(x_any), [&](const auto* x) HWY_ATTR {
+    using T = std::remove_cvref_t<decltype(*x)>;
+    finite = largest_magnitude(PlainRow<T>{x}, 0, count) < kInfinityBits;
+    if (!finite) return;
+    map(count, largest,
+        [&](int64_t i, auto read) HWY_ATTR { return hn::Max(hn::Abs(read(x + i)), read(largest + i)); });
+    map(count, squares, [&](int64_t i, auto read) HWY_ATTR {
+      const V v = read(x + i);
+      return hn::MulAdd(v, v, read(squares + i));
+    });
   });
   return finite;
 }
@@ -212,6 +252,7 @@ void set_int8_kernels(KernelTable& table) {
   table.pack_int8_flipped[1] = pack_int8<2, 0x80>;
   table.pack_int8_flipped[2] = pack_int8<3, 0x80>;
   table.quantize_row = quantize_row;
+  table.add_magnitudes = add_magnitudes;
   table.scale_sums = scale_sums;
 }
 

@@ -102,7 +102,10 @@ struct KernelTable {
   PackInt8 pack_int8_flipped[3];  // in strips of one vector, two and three
 
   // QuantizeRowsArgs for one row; false where it holds NaN or infinity.
-  bool (*quantize_row)(DType dtype, const void* x, int64_t count, int64_t group, int8_t* out, float* scales);
+  bool (*quantize_row)(DType dtype, const void* x, const float* smooth, int64_t count, int64_t group,
+                       int8_t* out, float* scales);
+  // ColumnMagnitudesArgs of one row; false where it holds NaN or infinity.
+  bool (*add_magnitudes)(DType dtype, const void* x, int64_t count, float* largest, float* squares);
   // out[r][c] (+)= f32(sums[r][c])·scale[r·scale_stride]; `out` may be `sums`. cols a multiple of the vector.
   void (*scale_sums)(const int32_t* sums, int64_t stride, int64_t rows, int64_t cols, const float* scale,
                      int64_t scale_stride, float* out, int64_t out_stride, bool accumulate);

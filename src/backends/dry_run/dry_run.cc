@@ -38,6 +38,7 @@ void DryRunBackend::attention(const AttentionArgs& a) {
 void DryRunBackend::gated_gelu(const GatedGeluArgs&) { count(0, {}); }
 void DryRunBackend::add(const AddArgs&) { count(0, {}); }
 void DryRunBackend::row_distances(const RowDistancesArgs&) { count(0, {}); }
+void DryRunBackend::column_magnitudes(const ColumnMagnitudesArgs&) { count(0, {}); }
 void DryRunBackend::activate(const ActivateArgs&) { count(0, {}); }
 
 void DryRunBackend::embed(const EmbedArgs& a) {

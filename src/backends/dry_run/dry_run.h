@@ -32,6 +32,7 @@ class DryRunBackend final : public Backend {
   void gated_gelu(const GatedGeluArgs& args) override;
   void add(const AddArgs& args) override;
   void row_distances(const RowDistancesArgs& args) override;
+  void column_magnitudes(const ColumnMagnitudesArgs& args) override;
   void activate(const ActivateArgs& args) override;
   void embed(const EmbedArgs& args) override;
   void row_moments(const RowMomentsArgs& args) override;

@@ -109,8 +109,12 @@ class ReferenceBackend final : public Backend {
   }
 
   void quantize_rows(const QuantizeRowsArgs& a) override {
-    const Floats x = load(a.x);
+    Floats x = load(a.x);
     const int64_t cols = a.x.cols();
+    if (a.smooth.present()) {
+      const Floats smooth = load(a.smooth);
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] *= smooth[i % smooth.size()];
+    }
     for (int64_t r = 0; r < a.x.rows(); ++r) {
       for (int64_t first = 0; first < cols; first += a.group) {
         const float* values = &x[at(r, first, cols)];
@@ -230,6 +234,19 @@ class ReferenceBackend final : public Backend {
       if (!z.empty()) x[i] = std::fma(a.z_scale, z[i], x[i]);
     }
     store(x, a.out);
+  }
+
+  void column_magnitudes(const ColumnMagnitudesArgs& a) override {
+    const Floats x = load(a.x);
+    Floats out = load(a.out);
+    const std::size_t cols = static_cast<std::size_t>(a.x.cols());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      if (!std::isfinite(x[i])) fail_not_finite(a.x, static_cast<int64_t>(i / cols));
+      float& largest = out[i % cols];
+      largest = std::max(largest, std::fabs(x[i]));
+      out[cols + i % cols] += x[i] * x[i];
+    }
+    store(out, a.out);
   }
 
   void row_distances(const RowDistancesArgs& a) override {

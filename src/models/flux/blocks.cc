@@ -28,11 +28,12 @@ struct QkvWeights {
   const Tensor &norm_q, &norm_k;
 };
 
-// x for linear layers; in 8 bits, if that is asked for, with a scale for `columns` of a row where the context
-// does not say how many (0: all).
-LinearInput input_of(const Context& ctx, const Tensor& x, int64_t columns = 0) {
+// x for linear layers, of which `first` is the first; in 8 bits, if that is asked for, with a scale for `columns`
+// of a row where the context does not say how many (0: all).
+LinearInput input_of(const Context& ctx, const Tensor& x, const Linear& first, int64_t columns = 0) {
+  if (ctx.watcher) ctx.watcher->on_input(first, x);
   if (!ctx.int8_group) return x;
-  return {x, ops::quantize_rows(ctx, x, *ctx.int8_group == 0 ? columns : *ctx.int8_group)};
+  return {x, ops::quantize_rows(ctx, x, *ctx.int8_group == 0 ? columns : *ctx.int8_group, first.smooth)};
 }
 
 // Projects n [rows, D] into rows [first, first + rows) of qkv, with QK-norm and rotary positions.
@@ -73,14 +74,15 @@ void run_double_block(const Context& ctx, const Config& config, const DoubleBloc
       const Arena::Scope one(ctx.arena);
       const Tensor n = ops::norm_modulate(ctx, s.x, part(modulation, s.modulation, 0, d),
                                           part(modulation, s.modulation, 1, d), kEpsilon);
-      project_qkv(ctx, input_of(ctx, n), {s.w.q, s.w.k, s.w.v, s.w.norm_q, s.w.norm_k}, rope, fused, s.first);
+      project_qkv(ctx, input_of(ctx, n, s.w.q), {s.w.q, s.w.k, s.w.v, s.w.norm_q, s.w.norm_k}, rope, fused,
+                  s.first);
     }
     const Qkv qkv(fused);
     ops::attention_into(ctx, qkv.q, qkv.k, qkv.v, attention_options(config), attended);
     for (const Stream& s : streams) {
       const Arena::Scope one(ctx.arena);
       const Tensor gate = part(modulation, s.modulation, 2, d);
-      const LinearInput input = input_of(ctx, attended.slice_rows(s.first, s.x.rows()));
+      const LinearInput input = input_of(ctx, attended.slice_rows(s.first, s.x.rows()), s.w.out);
       ops::linear_gate_residual(ctx, input, s.w.out, gate, s.x);
     }
   }
@@ -88,9 +90,9 @@ void run_double_block(const Context& ctx, const Config& config, const DoubleBloc
     const Arena::Scope scope(ctx.arena);
     const Tensor n = ops::norm_modulate(ctx, s.x, part(modulation, s.modulation, 3, d),
                                         part(modulation, s.modulation, 4, d), kEpsilon);
-    const Tensor wide = ops::linear(ctx, input_of(ctx, n), s.w.mlp.in, Activation::kGeluTanh);
-    ops::linear_gate_residual(ctx, input_of(ctx, wide), s.w.mlp.out, part(modulation, s.modulation, 5, d),
-                              s.x);
+    const Tensor wide = ops::linear(ctx, input_of(ctx, n, s.w.mlp.in), s.w.mlp.in, Activation::kGeluTanh);
+    ops::linear_gate_residual(ctx, input_of(ctx, wide, s.w.mlp.out), s.w.mlp.out,
+                              part(modulation, s.modulation, 5, d), s.x);
   }
 }
 
@@ -103,7 +105,7 @@ void run_single_block(const Context& ctx, const Config& config, const SingleBloc
     const Arena::Scope inner(ctx.arena);
     const Tensor n = ops::norm_modulate(ctx, hidden.x, part(modulation, offset, 0, d),
                                         part(modulation, offset, 1, d), kEpsilon);
-    const LinearInput input = input_of(ctx, n);
+    const LinearInput input = input_of(ctx, n, w.q);
     ops::linear_into(ctx, input, w.mlp, Activation::kGeluTanh, joined.slice_cols(d, 4 * d));
     const Tensor fused = ctx.allocate({tokens, 3 * d});
     project_qkv(ctx, input, {w.q, w.k, w.v, w.norm_q, w.norm_k}, rope, fused, 0);
@@ -111,7 +113,8 @@ void run_single_block(const Context& ctx, const Config& config, const SingleBloc
     ops::attention_into(ctx, qkv.q, qkv.k, qkv.v, attention_options(config), joined.slice_cols(0, d));
   }
   // Attention and MLP have ranges of their own: with one scale the smaller one would lose digits.
-  ops::linear_gate_residual(ctx, input_of(ctx, joined, d), w.out, part(modulation, offset, 2, d), hidden.x);
+  ops::linear_gate_residual(ctx, input_of(ctx, joined, w.out, d), w.out, part(modulation, offset, 2, d),
+                            hidden.x);
 }
 
 }  // namespace

@@ -62,8 +62,8 @@ void visit_stream(const VisitFn& visit, int64_t index, const StreamNames& names,
   const ParamVisitor params(visit, {Stage::kBlock, index});
   visit_modulation(visit, block + names.norm, w.modulation, 1 + index, d, 6 * d);
   params.linear(block + names.q, w.q, d, d);
-  params.linear(block + names.k, w.k, d, d);
-  params.linear(block + names.v, w.v, d, d);
+  params.linear_beside(block + names.q, block + names.k, w.k, d, d);
+  params.linear_beside(block + names.q, block + names.v, w.v, d, d);
   params.vector(block + names.norm_q + ".weight", w.norm_q, config.head_dim);
   params.vector(block + names.norm_k + ".weight", w.norm_k, config.head_dim);
   params.linear(block + names.out, w.out, d, d);
@@ -76,12 +76,13 @@ void visit_single(const VisitFn& visit, int64_t index, const Config& config, Sin
   const std::string block = "single_transformer_blocks." + std::to_string(index) + ".";
   const ParamVisitor params(visit, {Stage::kBlock, unit});
   visit_modulation(visit, block + "norm.linear", w.modulation, 1 + unit, d, 3 * d);
-  params.linear(block + "attn.to_q", w.q, d, d);
-  params.linear(block + "attn.to_k", w.k, d, d);
-  params.linear(block + "attn.to_v", w.v, d, d);
+  const std::string q = block + "attn.to_q";
+  params.linear(q, w.q, d, d);
+  params.linear_beside(q, block + "attn.to_k", w.k, d, d);
+  params.linear_beside(q, block + "attn.to_v", w.v, d, d);
   params.vector(block + "attn.norm_q.weight", w.norm_q, config.head_dim);
   params.vector(block + "attn.norm_k.weight", w.norm_k, config.head_dim);
-  params.linear(block + "proj_mlp", w.mlp, d, 4 * d);
+  params.linear_beside(q, block + "proj_mlp", w.mlp, d, 4 * d);
   params.linear(block + "proj_out", w.out, 5 * d, d);
 }
 
@@ -114,6 +115,27 @@ void Weights::visit(const Config& config, const VisitFn& visit) {
   }
   visit_modulation(visit, "norm_out.linear", norm_out, modulation_units(config) - 1, d, 2 * d);
   ParamVisitor(visit).linear("proj_out", proj_out, d, config.out_channels);
+}
+
+std::vector<ModulatedInput> modulated_inputs(const Config& config) {
+  const int64_t d = config.inner_dim();
+  std::vector<ModulatedInput> out;
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    const std::string block = "transformer_blocks." + std::to_string(i) + ".";
+    int64_t offset = 12 * i * d;
+    for (const StreamNames* names : {&kImage, &kText}) {
+      out.push_back(
+          {block + names->q, offset, offset + d, block + names->v, {block + kImage.out, block + kText.out}});
+      out.push_back({block + names->ff + ".net.0.proj", offset + 3 * d, offset + 4 * d});
+      offset += 6 * d;
+    }
+  }
+  for (int64_t i = 0; i < config.num_single_layers; ++i) {
+    const std::string block = "single_transformer_blocks." + std::to_string(i) + ".";
+    const int64_t offset = (12 * config.num_layers + 3 * i) * d;
+    out.push_back({block + "attn.to_q", offset, offset + d, block + "attn.to_v", {block + "proj_out"}});
+  }
+  return out;
 }
 
 int64_t modulation_units(const Config& config) { return config.num_blocks() + 2; }

@@ -77,6 +77,17 @@ std::vector<float> timestep_embedding(float t, int64_t dim);
 // Values of modulation_vectors() per step: 12·D a double block, 3·D a single block, 2·D at the end.
 int64_t modulation_width(const Config& config);
 
+// An input of a block's linear layers that a norm modulates: its name (Param::fed_by), and where its shift and
+// its scale begin among the columns of modulation_vectors(). Of attention's: the layer that makes its values, and
+// the names of the inputs that are means of them.
+struct ModulatedInput {
+  std::string first;
+  int64_t shift = 0, scale = 0;
+  std::string values = {};
+  std::vector<std::string> attended = {};
+};
+std::vector<ModulatedInput> modulated_inputs(const Config& config);
+
 // The modulation of all steps at once, for each row of pooled [prompts, pooled_projection_dim], which is in
 // ctx.activation: f32 [prompts · timesteps, modulation_width], all steps of a prompt behind each other.
 // timesteps are the scheduler's, 1000·sigma; guidance is one scale for each of them, and does not matter to a
