@@ -1,6 +1,6 @@
 """What settings of generate gain and cost: a grid of them on the same held-out captions and seeds, graded and compared.
 
-    python tools/pinhole/quality.py guidance|samplers|caches|caches20|weights|int8 --darkroom build/darkroom --grade build/grade --model assets/pinhole
+    python tools/pinhole/quality.py guidance|samplers|caches|caches20|weights|int8|smooth --darkroom build/darkroom --grade build/grade --model assets/pinhole
         [--count 200] [--seed 660001] [--jobs 2] [--out quality.json] [--plot quality.png]
 
 Half of the captions have one shape, half two. Prints a Markdown table: adherence (every claim held) with its 95 %
@@ -73,6 +73,16 @@ GRIDS = {
     # Of Pinhole's matrices only one in ten has rows that the K types' blocks of 256 divide.
     "weights": {"as stored, bf16": ([], passes_of(STEPS, 1))} | {
         kind: (["--weights", kind], passes_of(STEPS, 1)) for kind in ("q8_0", "int8", "fp8-scaled", "fp8", "q4_0")},
+    # "@rms" stands for factors that calibrate makes by that method.
+    "smooth": {
+        "bf16": (["--precision", "bf16"], passes_of(STEPS, 1)),
+        "int8": (["--precision", "int8"], passes_of(STEPS, 1)),
+        "int8, groups of 64": (["--precision", "int8", "--int8-group", "64"], passes_of(STEPS, 1)),
+        "int8, rms": (["--precision", "int8", "--smooth", "@rms"], passes_of(STEPS, 1)),
+        "int8, smoothquant": (["--precision", "int8", "--smooth", "@smoothquant"], passes_of(STEPS, 1)),
+        "int8, ptq4dit": (["--precision", "int8", "--smooth", "@ptq4dit"], passes_of(STEPS, 1)),
+        "int8, weights": (["--precision", "int8", "--smooth", "@weights"], passes_of(STEPS, 1)),
+    },
     "int8": {
         "bf16": ([], passes_of(STEPS, 1)),
         "int8": (["--precision", "int8"], passes_of(STEPS, 1)),
@@ -104,6 +114,16 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.mean((2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))))
 
 
+def calibrated(options, flag: str, folder: pathlib.Path) -> str:
+    """The flag, or the file of factors that it stands for."""
+    if not flag.startswith("@"):
+        return flag
+    factors = folder / f"{flag[1:]}.safetensors"
+    subprocess.run([options.darkroom, "calibrate", "-m", options.model, "--method", flag[1:], "-q", "-o", factors],
+                   check=True, stdout=subprocess.DEVNULL)
+    return str(factors)
+
+
 def draw(options, captions: list, flags: list, folder: pathlib.Path) -> float:
     """Pictures NNNN.png; returns seconds of processor time a picture."""
     def one(index: int) -> None:
@@ -119,6 +139,7 @@ def draw(options, captions: list, flags: list, folder: pathlib.Path) -> float:
 def measure(options, captions: list, flags: list, reference: list | None) -> tuple[dict, list]:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
+        flags = [calibrated(options, flag, folder) for flag in flags]
         seconds = draw(options, captions, flags, folder)
         listing = folder / "captions.json"
         listing.write_text(json.dumps({f"{i:04}.png": caption for i, caption in enumerate(captions)}))
