@@ -44,8 +44,11 @@ std::string phase_table(const json& plan) {
     staging = std::max(staging, phase.at("staging_bytes").get<uint64_t>());
   }
   if (staging > 0) {
-    out += fmt::format("\nWeights become {} as they are read: modulation and denoise count {} for that.",
-                       plan.at("weights").get<std::string>(), bytes_text(staging));
+    const std::string kind = plan.at("weights").get<std::string>();
+    const bool as_stored = kind == "as-stored";  // the precision asks for int8
+    out += fmt::format("\n{} become {} as they are read: modulation and denoise count {} for that.",
+                       as_stored ? "The blocks' weights" : "Weights", as_stored ? "int8" : kind,
+                       bytes_text(staging));
   }
   const int64_t kept = plan.at("resident_blocks").get<int64_t>(),
                 streamed = plan.at("streamed_blocks").get<int64_t>();

@@ -110,6 +110,8 @@ TEST_F(CliLook, PlanTellsEachPhase) {
   EXPECT_EQ(ask({"plan", "--dummy", "schnell", "--json"}).at("parameters").at("transformer"), 11891178560);
   expect_text({"plan", "--dummy", "dev", "--weights", "int8"},
               {"Weights become int8 as they are read: modulation and denoise count 108.0 MiB for that."});
+  expect_text({"plan", "--dummy", "dev", "--precision", "int8"},
+              {"The blocks' weights become int8 as they are read"});
   expect_text({"plan", "--dummy", "dev"},
               {"11,901,408,320", "4096 image tokens, 512 text tokens", "denoise"});
 }
