@@ -216,19 +216,19 @@ void add_int8_attention(Cases& cases) {
   struct Size {
     int64_t lq, lk, heads, dim;
   };
-  for (const Size s : {Size{1, 1, 1, 4}, Size{3, 5, 2, 1}, Size{13, 29, 2, 20}, Size{70, 70, 3, 64},
-                       Size{100, 130, 2, 128}, Size{9, 600, 1, 7}, Size{5, 257, 2, 130},
-                       Size{2, 40, 1, kMaxInt8HeadDim}}) {
-    cases.push_back(
-        {fmt::format("int8 attention {}x{} heads {}x{}", s.lq, s.lk, s.heads, s.dim), 1, false,
-         [s](const Context& ctx, Operands& in) {
-           const int64_t width = s.heads * s.dim;
-           const Tensor q = in.strided({s.lq, width}, 3), k = in.strided({s.lk, width}, 3);
-           const Tensor v = in.strided({s.lk, width}), out = in.strided({s.lq, width});
-           const float scale = 1 / std::sqrt(static_cast<float>(s.dim));
-           ops::attention_into(ctx, q, k, v, {.heads = s.heads, .scale = scale, .int8 = true}, out);
-           return out;
-         }});
+  for (const Size s :
+       {Size{1, 1, 1, 4}, Size{3, 5, 2, 1}, Size{13, 29, 2, 20}, Size{70, 70, 3, 64}, Size{100, 130, 2, 128},
+        Size{9, 600, 1, 7}, Size{5, 257, 2, 130}, Size{2, 40, 1, kMaxInt8HeadDim}}) {
+    cases.push_back({fmt::format("int8 attention {}x{} heads {}x{}", s.lq, s.lk, s.heads, s.dim), 1, false,
+                     [s](const Context& ctx, Operands& in) {
+                       const int64_t width = s.heads * s.dim;
+                       const Tensor q = in.strided({s.lq, width}, 3), k = in.strided({s.lk, width}, 3);
+                       const Tensor v = in.strided({s.lk, width}), out = in.strided({s.lq, width});
+                       const float scale = 1 / std::sqrt(static_cast<float>(s.dim));
+                       ops::attention_into(ctx, q, k, v, {.heads = s.heads, .scale = scale, .int8 = true},
+                                           out);
+                       return out;
+                     }});
   }
 }
 

@@ -99,19 +99,19 @@ struct QkNormRopeArgs {
 // 2)], per head the D sums of e^(s − m)·v, the largest score m and the sum of e^(s − m). The first part
 // begins it; the last leaves it alone and writes `out`, which the others do not touch.
 //
-// With `int8_memory` both products are of 8 bits (arXiv 2410.02367, 2411.10958), neither causal, nor with a bias,
-// nor in parts. For each head, with K and V less the means of their D columns over all keys, which change no
-// softmax and are added to its result:
+// With `int8_memory` both products are of 8 bits (arXiv 2410.02367, 2411.10958), neither causal, nor with a
+// bias, nor in parts. For each head, with K and V less the means of their columns over all keys, which change
+// no softmax and are added to its result:
 //   - q's and k's rows become i8 with scales sq and sk, as quantize_rows() makes them, and v's columns, for each
 //     block of kInt8KeyBlock keys by itself, with scales sv;
-//   - a row of q has with key j the score tⱼ = f32(Sⱼ)·sk, Sⱼ the exact sum of products, and f = (sq·scale)·log₂e;
-//   - a block whose largest score is M has pⱼ = kMostInt8Weight·2^((tⱼ − M)·f) to the nearest integer, ties to even;
+//   - a row of q has with key j the score tⱼ = f32(Sⱼ)·sk, Sⱼ the exact sum of products; f = (sq·scale)·log₂e;
+//   - a block with the largest score M has pⱼ = kMostInt8Weight·2^((tⱼ − M)·f), to nearest, ties to even;
 //   - with m the largest score so far and m' that of this block too, x and the total, 0 at first, become
 //     x·2^((m − m')·f) + (f32(Σ pⱼ·vⱼ)·sv)·2^((M − m')·f) and total·2^((m − m')·f) + f32(Σ pⱼ)·2^((M − m')·f);
 //   - out = x·(1/total) + mean of v.
-// Means are summed in f64, each block's keys in their order, then the blocks; all else is f32 and rounded after each operation. 2^z is
-// (((c₃·r + c₂)·r + c₁)·r + 1)·2ⁿ with n the integer nearest to z, z at least −64, and r = z − n, to 1.02e-4. So
-// all backends give the same bits, and values that are all the same come out as they are. Errors:
+// Means are summed in f64, each block's keys in their order, then the blocks; all else is f32, rounded after
+// each operation. 2^z is (((c₃·r + c₂)·r + c₁)·r + 1)·2ⁿ, n the integer nearest to z, at least −64, r = z − n
+// (1.02e-4 off at most). So all backends give the same bits, and values that are all the same stay so. Errors:
 // fail_attended() with the first row of k, v or q that holds NaN or infinity, or, in k and v, more than
 // kMostInt8Attended.
 struct AttentionArgs {

@@ -320,8 +320,8 @@ void attention_into(const Context& ctx, const Tensor& q, const Tensor& k, const 
   Tensor memory;
   if (options.int8) {
     check_int8_attention(options, q.cols() / options.heads);
-    memory = ctx.arena.allocate(
-        DType::kI8, {int8_attention_bytes(k.rows(), options.heads, q.cols() / options.heads)});
+    memory = ctx.arena.allocate(DType::kI8,
+                                {int8_attention_bytes(k.rows(), options.heads, q.cols() / options.heads)});
   }
   ctx.backend.attention({.q = q,
                          .k = k,

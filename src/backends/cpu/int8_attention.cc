@@ -17,7 +17,7 @@ namespace darkroom::cpu {
 namespace {
 
 constexpr int64_t kQueries = 192;      // of a task: 128 columns of results are 96 KiB
-constexpr int64_t kGroupQueries = 96;  // scores of a group: 96 KiB
+constexpr int64_t kGroupQueries = 48;  // scores of a group: 48 KiB
 constexpr int64_t kMostCols = 64;      // of a strip
 constexpr int64_t kSumCols = 1024;     // of k or v that a task adds up
 constexpr int64_t kPackHeads = 4;      // of a task that packs: neighbours in memory
@@ -265,8 +265,8 @@ int64_t quantize_queries(const Task& t) {
     float scale = 1;
     if (r >= t.queries) {
       std::memset(row, 0, static_cast<std::size_t>(dim));
-    } else if (!c.table.quantize_row(c.args.q.dtype, element(c.args.q, t.first + r, t.head * dim), nullptr, dim, dim,
-                                     row, &scale)) {
+    } else if (!c.table.quantize_row(c.args.q.dtype, element(c.args.q, t.first + r, t.head * dim), nullptr,
+                                     dim, dim, row, &scale)) {
       return t.first + r;
     }
     t.scratch[c.layout.factor + r] = scale * c.args.scale * kLog2E;
@@ -338,8 +338,7 @@ void run_task(const Task& t) {
   }
   for (int64_t r = 0; r < t.queries; ++r) {
     c.table.scale_add_store(c.args.out.dtype, t.result(r), 1.0f / t.scratch[l.sum + r], t.memory.value_mean,
-                            c.shapes.dim,
-                            mutable_element(c.args.out, t.first + r, t.head * c.shapes.dim));
+                            c.shapes.dim, mutable_element(c.args.out, t.first + r, t.head * c.shapes.dim));
   }
 }
 

@@ -47,8 +47,8 @@ bool sum_columns(DType dtype, const void* x_any, int64_t stride, int64_t rows, i
   return hn::AllFalse(di, hn::Gt(largest, most));
 }
 
-void centre_rows(DType dtype, const void* x_any, int64_t stride, int64_t rows, int64_t cols, const float* mean,
-                 float* out, int64_t out_stride, float* largest) {
+void centre_rows(DType dtype, const void* x_any, int64_t stride, int64_t rows, int64_t cols,
+                 const float* mean, float* out, int64_t out_stride, float* largest) {
   with_activation_type(dtype, const_cast<void*>(x_any), [&](const auto* x) HWY_ATTR {
     const D d;
     const std::size_t next = static_cast<std::size_t>(cols) * sizeof(*x);  // of the same row: another head
@@ -206,9 +206,8 @@ void scale_add_store(DType dtype, const float* x, float factor, const float* mor
                      void* out_any) {
   const V f = hn::Set(D(), factor);
   with_activation_type(dtype, out_any, [&](auto* out) HWY_ATTR {
-    map(count, out, [&](int64_t i, auto read) HWY_ATTR {
-      return hn::Add(hn::Mul(read(x + i), f), read(more + i));
-    });
+    map(count, out,
+        [&](int64_t i, auto read) HWY_ATTR { return hn::Add(hn::Mul(read(x + i), f), read(more + i)); });
   });
 }
 

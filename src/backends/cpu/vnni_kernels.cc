@@ -157,8 +157,12 @@ Int8Kernels dot_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table) 
 Int8Kernels attention_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table) {
   const Int8Kernels kernels = dot_int8_kernels(isa, dot, table);
   if (kernels.micro != micro_512) return kernels;
-  return {kAttentionRows,  kAttentionVectors * 16, sum_512,
-          micro_attention, table.pack_int8_flipped[kAttentionVectors - 1], ceiling_512};
+  return {kAttentionRows,
+          kAttentionVectors * 16,
+          sum_512,
+          micro_attention,
+          table.pack_int8_flipped[kAttentionVectors - 1],
+          ceiling_512};
 }
 
 }  // namespace darkroom::cpu

@@ -92,7 +92,8 @@ struct Row {
     std::vector<int32_t> p;
     int32_t sum = 0;
     for (const float t : scores) {
-      p.push_back(static_cast<int32_t>(std::nearbyintf(power_of_two((t - of_block) * factor) * kMostInt8Weight)));
+      p.push_back(
+          static_cast<int32_t>(std::nearbyintf(power_of_two((t - of_block) * factor) * kMostInt8Weight)));
       sum += p.back();
     }
     total = total * keep + static_cast<float>(sum) * add;
