@@ -21,7 +21,6 @@ constexpr int64_t kGroupQueries = 48;  // scores of a group: 48 KiB
 constexpr int64_t kMostCols = 64;      // of a strip
 constexpr int64_t kSumCols = 1024;     // of k or v that a task adds up
 constexpr int64_t kPackHeads = 4;      // of a task that packs: neighbours in memory
-constexpr int64_t kRowsAhead = 8;      // that are asked for
 constexpr int64_t kUnit = 4;           // bytes
 static_assert(kInt8KeyBlock == kDepth && kMaxInt8HeadDim == kUnit * kDepth);
 
@@ -246,21 +245,12 @@ struct Task {
   int32_t* ints(int64_t at) const { return reinterpret_cast<int32_t*>(scratch + at); }
 };
 
-void ask_for_query(const Task& t, int64_t row) {
-  const Tensor& q = t.call.args.q;
-  const int64_t bytes = t.call.shapes.dim * static_cast<int64_t>(dtype_bytes(q.dtype));
-  const std::byte* from =
-      static_cast<const std::byte*>(element(q, t.first + row, t.head * t.call.shapes.dim));
-  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + at);
-}
-
 // Returns the first row that is not finite, or a negative number.
 int64_t quantize_queries(const Task& t) {
   const Call& c = t.call;
   const int64_t dim = c.shapes.dim, bytes = c.shapes.units * kUnit;
   for (int64_t r = 0; r < round_up(t.queries, c.kernels.mr); ++r) {
     int8_t* row = t.query(r);
-    if (r + kRowsAhead < t.queries) ask_for_query(t, r + kRowsAhead);
     std::memset(row + dim, 0, static_cast<std::size_t>(bytes - dim));
     float scale = 1;
     if (r >= t.queries) {
