@@ -210,6 +210,28 @@ void add_attention(Cases& cases) {
   }
 }
 
+// In 8 bits: all that is rounded is written down, so the tolerance is that of exact results. One key and a few,
+// edges of units, vectors, strips and blocks, heads of odd sizes and the largest.
+void add_int8_attention(Cases& cases) {
+  struct Size {
+    int64_t lq, lk, heads, dim;
+  };
+  for (const Size s :
+       {Size{1, 1, 1, 4}, Size{3, 5, 2, 1}, Size{13, 29, 2, 20}, Size{70, 70, 3, 64}, Size{100, 130, 2, 128},
+        Size{9, 600, 1, 7}, Size{5, 257, 2, 130}, Size{2, 40, 1, kMaxInt8HeadDim}}) {
+    cases.push_back({fmt::format("int8 attention {}x{} heads {}x{}", s.lq, s.lk, s.heads, s.dim), 1, false,
+                     [s](const Context& ctx, Operands& in) {
+                       const int64_t width = s.heads * s.dim;
+                       const Tensor q = in.strided({s.lq, width}, 3), k = in.strided({s.lk, width}, 3);
+                       const Tensor v = in.strided({s.lk, width}), out = in.strided({s.lq, width});
+                       const float scale = 1 / std::sqrt(static_cast<float>(s.dim));
+                       ops::attention_into(ctx, q, k, v, {.heads = s.heads, .scale = scale, .int8 = true},
+                                           out);
+                       return out;
+                     }});
+  }
+}
+
 void add_parts(Cases& cases) {
   cases.push_back(
       {"attention in parts", 20, false, [](const Context& ctx, Operands& in) {
@@ -321,6 +343,7 @@ std::vector<OpCase> op_cases() {
   add_int8(cases);
   add_norms(cases);
   add_attention(cases);
+  add_int8_attention(cases);
   add_parts(cases);
   add_convolutions(cases);
   add_elementwise(cases);

@@ -92,6 +92,25 @@ void measure_attention(Meter& meter, const AttentionShape& s, DType activation, 
   });
 }
 
+// The same in 8 bits, with what it makes of k and v: its products are bound by those of 8-bit linear layers.
+void measure_int8_attention(Meter& meter, const AttentionShape& s, Rows& rows) {
+  const Row row{"attention", DType::kI8, fmt::format("{}x{}x{}", s.tokens, s.heads, s.head_dim),
+                Work{.matmul_flops = attention_work(s).attention_flops}};
+  if (!rows.may_run(meter, row)) return;
+  Operands in;
+  const int64_t width = s.heads * s.head_dim;
+  const Tensor fused = in.random(DType::kBF16, {s.tokens, 3 * width});
+  const Tensor out = in.random(DType::kBF16, {s.tokens, width});
+  const ops::AttentionOptions options{.heads = s.heads, .scale = unit_gain(s.head_dim), .int8 = true};
+  const Buffer memory(static_cast<std::size_t>(int8_attention_bytes(s.tokens, s.heads, s.head_dim)));
+  Arena arena(memory);
+  const Context ctx = meter.context(DType::kBF16, arena);
+  rows.measure(meter, row, [&] {
+    ops::attention_into(ctx, fused.slice_cols(0, width), fused.slice_cols(width, width),
+                        fused.slice_cols(2 * width, width), options, out);
+  });
+}
+
 void measure_conv(Meter& meter, const ConvShape& s, DType activation, Rows& rows) {
   const std::string shape = fmt::format("{}->{} {}x{}{} @{}x{}", s.in, s.out, s.kernel, s.kernel,
                                         s.upsample == 2 ? " up2" : "", s.size, s.size);
@@ -177,6 +196,7 @@ void measure_ops(Meter& meter, const Plan& plan, Rows& rows) {
 
 void measure_int8_ops(Meter& meter, const Plan& plan, Rows& rows) {
   for (const MatmulShape& s : plan.matmuls) measure_int8_matmul(meter, s, rows);
+  for (const AttentionShape& s : plan.attentions) measure_int8_attention(meter, s, rows);
 }
 
 void measure_weights(Meter& meter, const Plan& plan, DType weights, Rows& rows) {

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "tensor/buffer.h"
 #include "tensor/tensor.h"
@@ -97,6 +98,22 @@ struct QkNormRopeArgs {
 // With `state` the keys come in parts, one call each, neither causal nor with a bias: f32 [Lq, heads·(D +
 // 2)], per head the D sums of e^(s − m)·v, the largest score m and the sum of e^(s − m). The first part
 // begins it; the last leaves it alone and writes `out`, which the others do not touch.
+//
+// With `int8_memory` both products are of 8 bits (arXiv 2410.02367, 2411.10958), neither causal, nor with a
+// bias, nor in parts. For each head, with K and V less the means of their columns over all keys, which change
+// no softmax and are added to its result:
+//   - q's and k's rows become i8 with scales sq and sk, as quantize_rows() makes them, and v's columns, for each
+//     block of kInt8KeyBlock keys by itself, with scales sv;
+//   - a row of q has with key j the score tⱼ = f32(Sⱼ)·sk, Sⱼ the exact sum of products; f = (sq·scale)·log₂e;
+//   - a block with the largest score M has pⱼ = kMostInt8Weight·2^((tⱼ − M)·f), to nearest, ties to even;
+//   - with m the largest score so far and m' that of this block too, x and the total, 0 at first, become
+//     x·2^((m − m')·f) + (f32(Σ pⱼ·vⱼ)·sv)·2^((M − m')·f) and total·2^((m − m')·f) + f32(Σ pⱼ)·2^((M − m')·f);
+//   - out = x·(1/total) + mean of v.
+// Means are summed in f64, each block's keys in their order, then the blocks; all else is f32, rounded after
+// each operation. 2^z is (((c₃·r + c₂)·r + c₁)·r + 1)·2ⁿ, n the integer nearest to z, at least −64, r = z − n
+// (1.02e-4 off at most). So all backends give the same bits, and values that are all the same stay so. Errors:
+// fail_attended() with the first row of k, v or q that holds NaN or infinity, or, in k and v, more than
+// kMostInt8Attended.
 struct AttentionArgs {
   Tensor q, k, v, out;
   int64_t heads = 1;
@@ -105,7 +122,17 @@ struct AttentionArgs {
   Tensor relative_bias;  // f32 [heads, Lq + Lk − 1] or absent: adds relative_bias[head][j − i + Lq − 1]
   Tensor state;          // or absent
   bool first = true, last = true;
+  Tensor int8_memory = {};  // i8 [int8_attention_bytes()], for what a backend likes; or absent
 };
+inline constexpr int64_t kInt8KeyBlock = 256, kMaxInt8HeadDim = 1024;
+inline constexpr float kMostInt8Attended = 0x1p100f, kMostInt8Weight = 252;
+// Throws kFailure; what x is to the op: "q", "k" or "v".
+[[noreturn]] void fail_attended(std::string_view what, const Tensor& x, int64_t row);
+inline constexpr float kPowerOfTwo[3] = {0x1.62f5fap-1f, 0x1.f00c4ep-3f, 0x1.c2a218p-5f};  // c₁, c₂, c₃
+inline constexpr float kLog2E = 0x1.715476p+0f;
+// Room for K and V in 8 bits in whole vectors and units, their scales, sums and means; and for sums in f64.
+int64_t int8_attention_head_bytes(int64_t keys, int64_t head_dim);
+int64_t int8_attention_bytes(int64_t keys, int64_t heads, int64_t head_dim);
 
 // out = gelu_tanh(gate) ⊙ up, all [M,N].
 struct GatedGeluArgs {

@@ -31,6 +31,7 @@ struct Context {
   // for whole rows (ops::quantize_rows). Absent: in `activation`.
   std::optional<int64_t> int8_group = {};
   InputWatcher* watcher = nullptr;  // or null
+  bool int8_attention = false;      // and its attention does (AttentionOptions::int8)
 
   // Errors: kCancelled once *cancel is true. Models call it between blocks, so a stop takes at most one
   // block.

@@ -13,6 +13,32 @@ void fail_not_finite(const Tensor& x, int64_t row) {
        row, x);
 }
 
+void fail_attended(std::string_view what, const Tensor& x, int64_t row) {
+  fail(ErrorCode::kFailure,
+       "attention: row {} of {} ({}) holds a number that is not finite or above 2^100; the model's values "
+       "overflow: try --precision f32, or --attention exact",
+       row, what, x);
+}
+
+namespace {
+
+constexpr int64_t kWide = 64;  // columns of the widest strip, and bytes of a vector
+
+int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+}  // namespace
+
+int64_t int8_attention_head_bytes(int64_t keys, int64_t head_dim) {
+  const int64_t width = up(head_dim, kWide), blocks = up(keys, kInt8KeyBlock) / kInt8KeyBlock;
+  const int64_t numbers = up(keys, kWide) * (up(head_dim, 4) + width);
+  return numbers + 4 * (up(keys, kWide) + 2 * (blocks + 1) * width);
+}
+
+int64_t int8_attention_bytes(int64_t keys, int64_t heads, int64_t head_dim) {
+  const int64_t blocks = up(keys, kInt8KeyBlock) / kInt8KeyBlock;
+  return heads * int8_attention_head_bytes(keys, head_dim) + 2 * 8 * blocks * up(heads * head_dim, kWide);
+}
+
 namespace ops {
 namespace {
 
@@ -247,6 +273,20 @@ void qk_norm_rope(const Context& ctx, const Tensor& x, const Tensor& weight, flo
   ctx.backend.qk_norm_rope({.x = x, .weight = weight, .cos = cos, .sin = sin, .epsilon = epsilon});
 }
 
+namespace {
+
+void check_int8_attention(const AttentionOptions& options, int64_t head_dim) {
+  require(!options.causal && !options.relative_bias.present() && !options.state.present(),
+          ErrorCode::kFailure,
+          "attention: 8 bits with a causal mask, a bias or keys in parts are not supported");
+  require(head_dim <= kMaxInt8HeadDim, ErrorCode::kFailure,
+          "attention: heads of {} columns, at most {} are supported in 8 bits", head_dim, kMaxInt8HeadDim);
+  require(options.scale >= 0x1p-16f && options.scale <= 1, ErrorCode::kFailure,
+          "attention: in 8 bits the scale may be 2^-16 to 1, not {}", options.scale);
+}
+
+}  // namespace
+
 Tensor attention(const Context& ctx, const Tensor& q, const Tensor& k, const Tensor& v,
                  const AttentionOptions& options) {
   const Tensor out = allocate_like(ctx, q, q.shape);
@@ -276,6 +316,13 @@ void attention_into(const Context& ctx, const Tensor& q, const Tensor& k, const 
             "attention: state is missing, the keys come in parts");
   }
   check_like(ctx, op, "out", out, q, q.shape);
+  const Arena::Scope scope(ctx.arena);
+  Tensor memory;
+  if (options.int8) {
+    check_int8_attention(options, q.cols() / options.heads);
+    memory = ctx.arena.allocate(DType::kI8,
+                                {int8_attention_bytes(k.rows(), options.heads, q.cols() / options.heads)});
+  }
   ctx.backend.attention({.q = q,
                          .k = k,
                          .v = v,
@@ -286,7 +333,8 @@ void attention_into(const Context& ctx, const Tensor& q, const Tensor& k, const 
                          .relative_bias = options.relative_bias,
                          .state = options.state,
                          .first = options.first,
-                         .last = options.last});
+                         .last = options.last,
+                         .int8_memory = memory});
 }
 
 Tensor gated_gelu(const Context& ctx, const Tensor& gate, const Tensor& up) {

@@ -91,6 +91,9 @@ struct AttentionOptions {
   static constexpr int64_t kKeyBlock = 256;
   Tensor state = {};  // f32 [Lq, heads·(D + 2)]
   bool first = true, last = true;
+  // Both products in 8 bits, see AttentionArgs: for heads of up to kMaxInt8HeadDim and scales from 2^-16 to 1.
+  // K and V in 8 bits lie in ctx.arena while it runs.
+  bool int8 = false;
 };
 // softmax(scale·q·kᵀ + bias)·v per head, q [Lq, heads·D], k, v [Lk, heads·D] -> [Lq, heads·D]; memory O(L)
 // (online softmax: arXiv 1805.02867, 2205.14135).

@@ -26,6 +26,7 @@ constexpr OptionChoice kMethods[] = {{"plain"}, {"rescale"}, {"zero-star"}, {"ap
 constexpr OptionChoice kOff[] = {{"off"}};
 constexpr OptionChoice kGenerators[] = {{"torch-cpu", "CPU"}, {"torch-cuda", "NV"}, {"torch-cuda:nv", "NV"}};
 constexpr OptionChoice kPrecisions[] = {{"auto"}, {"f32"}, {"bf16"}, {"int8"}};
+constexpr OptionChoice kAttentions[] = {{"exact"}, {"int8"}};
 constexpr OptionChoice kStorages[] = {{"auto"}, {"as-stored"}, {"bf16"}, {"fp8"},  {"fp8-scaled"}, {"int8"},
                                       {"q8_0"}, {"q6_k"},      {"q5_k"}, {"q4_k"}, {"q4_0"}};
 constexpr OptionChoice kAuto[] = {{"auto"}};
@@ -303,6 +304,17 @@ const Option kOptions[] = {
              "(the model's own, if it has some) or off",
      .otherwise = "auto",
      .a1111 = "Smooth"},
+    {.name = "attention",
+     .field = &Request::attention,
+     .flag = "--attention",
+     .value_name = "NAME",
+     .group = kCost,
+     .help =
+         "Products of the transformer's attention: exact (in f32), or int8 (in 8 bits, less time for large "
+         "pictures)",
+     .otherwise = "exact",
+     .choices = kAttentions,
+     .a1111 = "Attention"},
     {.name = "weights",
      .field = &Request::weights,
      .flag = "--weights",

@@ -45,6 +45,7 @@ struct Request {
   std::string precision = "auto";
   std::optional<int64_t> int8_group;  // columns
   std::optional<std::string> smooth;  // "auto", "off" or a file of factors
+  std::string attention = "exact";
   std::string weights = "as-stored";
   std::string budget = "auto";
   std::filesystem::path scratch_folder = "/var/tmp";

@@ -195,6 +195,7 @@ void DenoisePhase::run_blocks(Pass& pass, int64_t first, int64_t last, bool skip
     });
     ctx.watcher = &*watcher;
   }
+  ctx.int8_attention = job_.int8_attention;
   for (int64_t block = first; block < last; ++block) {
     const auto leased = take(lease, block);
     for (std::size_t i = 0; i < pass.hidden.size(); ++i) {

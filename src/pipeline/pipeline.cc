@@ -322,7 +322,7 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
       denoised.latents = denoiser.run(std::move(begin_with.latents), hooks, std::move(begin_with.options));
     } catch (const Error& e) {
       // What is not finite cannot be quantised.
-      if (e.code() == ErrorCode::kFailure && job_.int8_group && !explained) {
+      if (e.code() == ErrorCode::kFailure && (job_.int8_group || job_.int8_attention) && !explained) {
         check_weights(model_, Part::kTransformer, "what a block multiplies", cancel_);
       }
       throw;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "memory/budget.h"
+#include "ops/backend.h"
 #include "options/limits.h"
 #include "options/option.h"
 #include "pipeline/prompt_words.h"
@@ -274,6 +275,15 @@ void decide_smoothing(const Request& request, const Checkpoint& model, Job& job)
       *request.smooth, [&](const VisitFn& visit) { model.visit(Part::kTransformer, visit); });
 }
 
+void decide_attention(const Request& request, const Checkpoint& model, Job& job) {
+  const int64_t head_dim = model.config().transformer.head_dim;
+  job.int8_attention = request.attention == kInt8 && head_dim <= kMaxInt8HeadDim;
+  if (request.attention != kInt8 || job.int8_attention) return;
+  job.notes.push_back(
+      fmt::format("attention: int8 has no effect, the model's heads have {} columns and {} are the most",
+                  head_dim, kMaxInt8HeadDim));
+}
+
 void decide_weights(const std::string& name, Job& job) {
   if (name == "auto") return;
   job.weights = parse_storage(name).value();
@@ -342,6 +352,7 @@ Request settled(const Request& request, const Job& job) {
   out.int8_group = job.int8_group;
   if (!job.int8_group) out.smooth.reset();
   if (job.smoothing) out.smooth = std::filesystem::path(*request.smooth).filename().string();
+  out.attention = job.int8_attention ? kInt8 : Request().attention;
   out.rng = noise_source_text(job.noise);
   out.strength = job.starts_from_picture() ? std::optional(job.strength) : std::nullopt;
   out.seed = job.seed;
@@ -386,6 +397,7 @@ Job decide_values(const Request& request, const Checkpoint& model) {
   decide_sheet(request, job);
   decide_precision(request, model, job);
   decide_smoothing(request, model, job);
+  decide_attention(request, model, job);
   decide_weights(request.weights, job);
   job.budget_bytes = decide_budget(request.budget);
   job.scratch_folder = request.scratch_folder;

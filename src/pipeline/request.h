@@ -49,6 +49,7 @@ struct Job {
   // The transformer's blocks multiply in 8 bits, with a scale for so many columns of a row; 0: for the row.
   std::optional<int64_t> int8_group;
   std::shared_ptr<const Smoothing> smoothing;  // for them, from a file; or null
+  bool int8_attention = false;                 // and their attention does
   WeightStorage weights = WeightStorage::kAsStored;
   std::optional<std::size_t> budget_bytes;  // absent: what is free
   std::filesystem::path scratch_folder;

@@ -1,3 +1,3 @@
 darkroom_test(cpu_backend_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/cpu_products_test.cc
   ${CMAKE_CURRENT_LIST_DIR}/cpu_rows_test.cc ${CMAKE_CURRENT_LIST_DIR}/cpu_isa_test.cc
-  ${CMAKE_CURRENT_LIST_DIR}/cpu_int8_test.cc DEPS backends/cpu backends/reference SHARDS 4 LABELS sanitize)
+  ${CMAKE_CURRENT_LIST_DIR}/cpu_int8_test.cc ${CMAKE_CURRENT_LIST_DIR}/cpu_int8_attention_test.cc DEPS backends/cpu backends/reference SHARDS 4 LABELS sanitize)

@@ -74,7 +74,7 @@ TEST(Bench, ReportsEveryRowOfThePlan) {
   const std::map<std::string, std::set<std::string>> expected = {
       {"matmul", {"bf16 20x24x16", "f32 20x24x16", "i8 20x24x16"}},
       {"modulation", {"bf16 1x96x256", "f32 1x96x256", "bf16 28x96x256", "f32 28x96x256"}},
-      {"attention", {"bf16 40x2x16", "f32 40x2x16"}},
+      {"attention", {"bf16 40x2x16", "f32 40x2x16", "i8 40x2x16"}},
       {"conv2d",
        {"bf16 8->16 3x3 @12x12", "f32 8->16 3x3 @12x12", "bf16 8->8 3x3 up2 @6x6", "f32 8->8 3x3 up2 @6x6"}},
       {"norm_modulate", {"bf16 24x32", "f32 24x32"}},

@@ -27,6 +27,7 @@ TEST_F(CliArguments, EachCommandHasHelp) {
         "--max-text-tokens",
         "--precision",
         "--int8-group",
+        "--attention",
         "--sampler",
         "--cache",
         "--spacing",

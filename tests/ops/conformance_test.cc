@@ -299,6 +299,21 @@ TEST(DryRun, CountsQuantisedRows) {
   EXPECT_EQ(backend.work().weight_bytes, 32 * 300 + 32 * 4);
 }
 
+// K and V in 8 bits are there while it runs.
+TEST(DryRun, CountsAttentionIn8Bits) {
+  DryRunBackend backend;
+  Arena arena = Arena::counting();
+  const Context ctx{backend, arena, DType::kBF16};
+  const Tensor q(nullptr, DType::kBF16, {10, 256}, Device::kNone),
+      k(nullptr, DType::kBF16, {300, 256}, Device::kNone);
+  ops::attention(ctx, q, k, k, {.heads = 2, .scale = 0.1f, .int8 = true});
+  const std::size_t out = 10 * 256 * 2, rows = 2 * 320 * 256;
+  const std::size_t floats = 2 * 4 * (320 + 2 * 3 * 128), sums = 2 * 8 * 2 * 256;
+  EXPECT_EQ(arena.used(), out);
+  EXPECT_EQ(arena.peak(), out + rows + floats + sums);
+  EXPECT_EQ(backend.work().flops, 4 * 10 * 300 * 256);
+}
+
 TEST(DryRun, RefusesTensorsOfAnotherBackend) {
   DryRunBackend dry;
   Arena arena = Arena::counting();
@@ -350,6 +365,23 @@ TEST(Checks, NameTheTensorAndBothShapes) {
             "linear: weight is q4_0 [4, 40], expected rows of whole blocks of 32");
   EXPECT_THROW(ops::rms_norm(ctx, in.activation({3, 64}), blocks.weight({64}), 1e-6f), Error);
   EXPECT_THROW(ops::attention(ctx, x, x, x, {.heads = 2}), Error);
+  const auto refused = [&](ops::AttentionOptions options, int64_t cols = 4) {
+    options.int8 = true;
+    const Tensor y = in.activation({3, cols});
+    return message_of([&] { ops::attention(ctx, y, y, y, options); });
+  };
+  EXPECT_EQ(refused({}), "");
+  for (const ops::AttentionOptions& options :
+       {ops::AttentionOptions{.causal = true}, ops::AttentionOptions{.relative_bias = in.f32({1, 5})},
+        ops::AttentionOptions{.state = in.f32({3, 6})}}) {
+    EXPECT_EQ(refused(options),
+              "attention: 8 bits with a causal mask, a bias or keys in parts are not supported");
+  }
+  EXPECT_EQ(refused({}, 1025), "attention: heads of 1025 columns, at most 1024 are supported in 8 bits");
+  for (const float scale : {0.0f, -1.0f, 1.5f, NAN}) {
+    EXPECT_EQ(refused({.scale = scale}),
+              fmt::format("attention: in 8 bits the scale may be 2^-16 to 1, not {}", scale));
+  }
   const Tensor in_8_bits = ops::quantize_rows(ctx, x, 2);
   EXPECT_EQ(in_8_bits.scale_count, 9);
   EXPECT_EQ(message_of([&] {

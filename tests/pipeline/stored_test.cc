@@ -167,6 +167,53 @@ TEST(Int8Products, TheRecipeRepeatsThem) {
   EXPECT_EQ(plan.phase(Phase::kDenoise).staging_bytes, 0u);
 }
 
+Request int8_attention_request(const char* precision) {
+  Request request = small_request();
+  request.precision = precision;
+  request.attention = "int8";
+  return request;
+}
+
+// Alone and with the linear layers'.
+TEST(Int8Attention, DrawsNearlyTheSamePictureAndIsInTheRecipe) {
+  const TempFolder folder;
+  write_stored_model(folder / "bf16", WeightStorage::kBF16, true);
+  const Checkpoint model = Checkpoint::open(folder / "bf16");
+  for (const char* precision : {"f32", "bf16", "int8"}) {
+    SCOPED_TRACE(precision);
+    Request exact = int8_attention_request(precision);
+    exact.attention = "exact";
+    const Drawn want = draw(model, exact), got = draw(model, int8_attention_request(precision));
+    const double db = psnr(got.picture.image.rgb, want.picture.image.rgb);
+    RecordProperty(precision, std::to_string(db));
+    EXPECT_GE(db, 43);
+    EXPECT_NE(got.picture.latents, want.picture.latents);
+    EXPECT_EQ(got.picture.recipe.attention, "int8");
+    EXPECT_EQ(want.picture.recipe.attention, "exact");
+    Request again;
+    load_request(with_recipe(nlohmann::json::object(), nlohmann::json::parse(to_json(got.picture.recipe))),
+                 again, "recipe");
+    again.budget = least_budget(model, again);
+    EXPECT_EQ(draw(model, again).picture.latents, got.picture.latents);
+  }
+}
+
+TEST(Int8Attention, IsPlanned) {
+  const Checkpoint dev = Checkpoint::dummy("dev");
+  Request request;
+  request.width = request.height = 1024;
+  request.budget = "1T";
+  const auto bytes = [&](const char* attention) {
+    request.attention = attention;
+    const Job job = decide_values(request, dev);
+    EXPECT_TRUE(job.notes.empty());
+    return make_plan(dev, job, kMachine).phase(Phase::kDenoise).activation_bytes;
+  };
+  const std::size_t exact = bytes("exact"), int8 = bytes("int8");
+  EXPECT_GE(int8, exact + 4608 * 3072 * 2);
+  EXPECT_LE(int8, exact + 4608 * 3072 * 2 + (std::size_t{2} << 20));
+}
+
 TEST(Int8Products, AreDecidedWithTheWeights) {
   const Checkpoint dev = Checkpoint::dummy("dev");
   Request request;

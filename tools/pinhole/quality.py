@@ -87,6 +87,8 @@ GRIDS = {
         "bf16": ([], passes_of(STEPS, 1)),
         "int8": (["--precision", "int8"], passes_of(STEPS, 1)),
         "int8, groups of 64": (["--precision", "int8", "--int8-group", "64"], passes_of(STEPS, 1)),
+        "attention int8": (["--attention", "int8"], passes_of(STEPS, 1)),
+        "both int8": (["--precision", "int8", "--attention", "int8"], passes_of(STEPS, 1)),
         "int8, CFG 4, cache balanced": (["--precision", "int8", "--cfg", "4", "--cache", "balanced"], passes_of(STEPS, 1)),
         "bf16, CFG 4, cache balanced": (["--cfg", "4", "--cache", "balanced"], passes_of(STEPS, 1)),
     },

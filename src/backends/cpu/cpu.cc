@@ -18,7 +18,9 @@ class CpuBackendImpl final : public CpuBackend {
 
   void linear(const LinearArgs& args) override { cpu::linear(engine_, args); }
   void quantize_rows(const QuantizeRowsArgs& args) override { cpu::quantize_rows(engine_, args); }
-  void attention(const AttentionArgs& args) override { cpu::attention(engine_, args); }
+  void attention(const AttentionArgs& args) override {
+    args.int8_memory.present() ? cpu::int8_attention(engine_, args) : cpu::attention(engine_, args);
+  }
   void conv2d(const Conv2dArgs& args) override { cpu::conv2d(engine_, args); }
   void row_moments(const RowMomentsArgs& args) override { cpu::row_moments(engine_, args); }
   void group_statistics(const GroupStatisticsArgs& args) override { cpu::group_statistics(engine_, args); }

@@ -23,12 +23,14 @@ Engine::Engine(const CpuOptions& options)
       kernels_(make_kernel_table(isa_)),
       pairs_(kernels_.emulated_bf16),
       int8_(dot_int8_kernels(isa_, options.int8_dot, kernels_)),
+      attention_int8_(cpu::attention_int8_kernels(isa_, options.int8_dot, kernels_)),
       has_pairs_(options.emulate_bf16_dot || isa_ == CpuIsa::kAvx512Bf16) {
   if (has_pairs_ && !options.emulate_bf16_dot) pairs_ = avx512bf16_gemm(pairs_);
   scratch_.resize(static_cast<std::size_t>(pool_.size()));
   reserve_scratch(
       std::max({gemm_scratch_floats(kernels_.gemm), int8_gemm_scratch_floats(), small_m_scratch_floats(),
-                attention_scratch_floats(kernels_.gemm, kLargestPlannedHead)}));
+                attention_scratch_floats(kernels_.gemm, kLargestPlannedHead),
+                int8_attention_scratch_floats(attention_int8_, kLargestPlannedHead)}));
 }
 
 const GemmKernels& Engine::gemm_kernels(DType activation, DType weight) const {

@@ -23,6 +23,7 @@ class Engine {
   // they fit.
   const GemmKernels& gemm_kernels(DType activation, DType weight) const;
   const Int8Kernels& int8_kernels() const { return int8_; }
+  const Int8Kernels& attention_int8_kernels() const { return attention_int8_; }
   int threads() const { return pool_.size(); }
   Backend::Workspace workspace() const;
 
@@ -56,7 +57,7 @@ class Engine {
   CpuIsa isa_;
   KernelTable kernels_;
   GemmKernels pairs_;
-  Int8Kernels int8_;
+  Int8Kernels int8_, attention_int8_;
   bool has_pairs_;
   std::vector<Buffer> scratch_;
   Buffer shared_;
@@ -99,6 +100,8 @@ void linear(Engine& engine, const LinearArgs& args);
 void conv2d(Engine& engine, const Conv2dArgs& args);
 void attention(Engine& engine, const AttentionArgs& args);
 std::size_t attention_scratch_floats(const GemmKernels& kernels, int64_t head_dim);
+void int8_attention(Engine& engine, const AttentionArgs& args);
+std::size_t int8_attention_scratch_floats(const Int8Kernels& kernels, int64_t head_dim);
 void row_moments(Engine& engine, const RowMomentsArgs& args);
 void group_statistics(Engine& engine, const GroupStatisticsArgs& args);
 void group_norm(Engine& engine, const GroupNormArgs& args);

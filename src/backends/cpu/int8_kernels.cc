@@ -251,6 +251,7 @@ void set_int8_kernels(KernelTable& table) {
   table.pack_int8_flipped[0] = pack_int8<1, 0x80>;
   table.pack_int8_flipped[1] = pack_int8<2, 0x80>;
   table.pack_int8_flipped[2] = pack_int8<3, 0x80>;
+  table.pack_int8_flipped[3] = pack_int8<4, 0x80>;
   table.quantize_row = quantize_row;
   table.add_magnitudes = add_magnitudes;
   table.scale_sums = scale_sums;

@@ -87,6 +87,38 @@ struct SoftmaxArgs {
   float* correction = nullptr;  // [rows] out: what earlier results must be multiplied by
 };
 
+// Weights of attention in 8 bits are 0 to kMostInt8Weight. Where they are multiplied they are less half of it, so
+// that they are i8 in [−127, 127]; it is even, so that halves round as before.
+inline constexpr int32_t kWeightOffset = static_cast<int32_t>(kMostInt8Weight) / 2;
+static_assert(kWeightOffset % 2 == 0 && kWeightOffset <= 127);
+
+// One block of keys of attention in 8 bits, see AttentionArgs and int8_attention_kernels.cc.
+struct Int8SoftmaxArgs {
+  // [rows][kDepth], in: sums of products; out: weights less kWeightOffset, weight_units(cols) units at
+  // the front of each row.
+  int32_t* scores = nullptr;
+  int64_t rows = 0, cols = 0;
+  bool first = false;                // of the blocks
+  const float* key_scale = nullptr;  // [cols], readable to whole vectors
+  const float* factor = nullptr;     // [rows]
+  float* max = nullptr;              // [rows] running
+  float* sum = nullptr;              // [rows] running
+  float* keep = nullptr;             // [rows] out: what earlier results are multiplied by
+  float* add = nullptr;              // [rows] out: what this block's are
+  int32_t* start = nullptr;          // [rows] out: see Int8Kernels::sum
+};
+
+// result = result·keep + (products + offsets)·scale·add.
+struct Int8ValuesArgs {
+  const int32_t* products = nullptr;
+  int64_t stride = 0, rows = 0, cols = 0;  // cols a multiple of the vector
+  const int32_t* offsets = nullptr;        // [cols]
+  const float* scale = nullptr;            // [cols]
+  const float *keep = nullptr, *add = nullptr;
+  float* result = nullptr;
+  int64_t result_stride = 0;
+};
+
 // x as dot_blocks wants it: runs of 16 elements, each followed by its sum.
 inline constexpr int64_t kRun = 16;
 constexpr int64_t run_floats(int64_t elements) { return elements / kRun * (kRun + 1); }
@@ -99,7 +131,7 @@ struct KernelTable {
   GemmKernels gemm;               // f32
   GemmKernels emulated_bf16;      // pairs, portable
   Int8Kernels int8;               // without an instruction for dot products
-  PackInt8 pack_int8_flipped[3];  // in strips of one vector, two and three
+  PackInt8 pack_int8_flipped[4];  // in strips of one vector, two, three and four
 
   // QuantizeRowsArgs for one row; false where it holds NaN or infinity.
   bool (*quantize_row)(DType dtype, const void* x, const float* smooth, int64_t count, int64_t group,
@@ -121,6 +153,23 @@ struct KernelTable {
   // x[r][0, cols) *= factor[r]; cols a multiple of the vector.
   void (*scale_rows)(float* x, int64_t stride, int64_t rows, int64_t cols, const float* factor);
   void (*scale_store)(DType dtype, const float* x, float factor, int64_t count, void* out);
+
+  // Attention in 8 bits. Columns are padded to whole vectors, but those of x.
+  // Adds up columns in f64, in the order of the rows; false where |x| is NaN or above kMostInt8Attended.
+  bool (*sum_columns)(DType dtype, const void* x, int64_t stride, int64_t rows, int64_t cols, double* sums);
+  // out = x − mean; `largest`, if not null, becomes the larger of itself and the magnitudes of its column.
+  void (*centre_rows)(DType dtype, const void* x, int64_t stride, int64_t rows, int64_t cols,
+                      const float* mean, float* out, int64_t out_stride, float* largest);
+  // x·inverse as i8, weight_units(keys) units of four keys in strips [cols/nr][units][nr], each byte xor `flip`;
+  // adds the columns' sums to `sums`. cols a multiple of nr. Which keys share a unit is the set's own affair.
+  void (*pack_values)(const float* x, int64_t stride, int64_t keys, int64_t cols, const float* inverse,
+                      uint32_t flip, int64_t nr, void* out, int32_t* sums);
+  int64_t (*weight_units)(int64_t keys);
+  void (*int8_softmax_block)(const Int8SoftmaxArgs& args);
+  void (*add_int8_values)(const Int8ValuesArgs& args);
+  // out = x·factor + more.
+  void (*scale_add_store)(DType dtype, const float* x, float factor, const float* more, int64_t count,
+                          void* out);
 
   // Rows. dtype is that of x and out (f32 or bf16) unless two are given; count is in elements.
   void (*convert)(DType in_dtype, const void* in, DType out_dtype, void* out, int64_t count);
@@ -149,6 +198,7 @@ void add_gemm_kernels(CpuIsa isa, KernelTable& table);
 void add_int8_kernels(CpuIsa isa, KernelTable& table);
 void add_block_kernels(CpuIsa isa, KernelTable& table);  // after add_gemm_kernels
 void add_attention_kernels(CpuIsa isa, KernelTable& table);
+void add_int8_attention_kernels(CpuIsa isa, KernelTable& table);
 void add_row_kernels(CpuIsa isa, KernelTable& table);
 
 // In such a file, after Highway's loop: `return N_<set>::call` for the set that isa names.
@@ -189,6 +239,8 @@ GemmKernels avx512bf16_gemm(const GemmKernels& emulated);
 
 // The processor's dot product, if it has one that `dot` allows, else the set's own.
 Int8Kernels dot_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table);
+// The same for attention, whose operands have a power of two of columns: nr is one.
+Int8Kernels attention_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table);
 
 // Register-only loops for the bench: run `rounds` and return the operations done (2 per multiply-add).
 struct CeilingTable {

@@ -67,12 +67,17 @@ Int8Kernels dot_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table) 
   return {kRows, kVectors * kLanes, nullptr, micro_sdot, table.int8.pack_b, ceiling_sdot};
 }
 
+Int8Kernels attention_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table) {
+  return dot_int8_kernels(isa, dot, table);
+}
+
 }  // namespace darkroom::cpu
 
 #elif !defined(__x86_64__)
 
 namespace darkroom::cpu {
 Int8Kernels dot_int8_kernels(CpuIsa, Int8Dot, const KernelTable& table) { return table.int8; }
+Int8Kernels attention_int8_kernels(CpuIsa, Int8Dot, const KernelTable& table) { return table.int8; }
 }  // namespace darkroom::cpu
 
 #endif

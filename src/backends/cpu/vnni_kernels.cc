@@ -105,10 +105,14 @@ bool has_avxvnni() { return (leaf_7(1).eax & (1u << 4)) != 0; }
 
 #define DARKROOM_AVX512VNNI "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"
 constexpr int kWideRows = 8, kWideVectors = 3, kNarrowRows = 6, kNarrowVectors = 2;
+constexpr int kAttentionRows = 6, kAttentionVectors = 4;  // 29 of 32 registers
 
 DARKROOM_MICRO_VNNI(micro_512, DARKROOM_AVX512VNNI, __m512i, kWideRows, kWideVectors, 16, _mm512_set1_epi32,
                     _mm512_dpbusd_epi32, _mm512_load_si512, _mm512_loadu_si512, _mm512_add_epi32,
                     _mm512_storeu_si512)
+DARKROOM_MICRO_VNNI(micro_attention, DARKROOM_AVX512VNNI, __m512i, kAttentionRows, kAttentionVectors, 16,
+                    _mm512_set1_epi32, _mm512_dpbusd_epi32, _mm512_load_si512, _mm512_loadu_si512,
+                    _mm512_add_epi32, _mm512_storeu_si512)
 DARKROOM_MICRO_VNNI(micro_256, DARKROOM_AVX512VNNI, __m256i, kNarrowRows, kNarrowVectors, 8,
                     _mm256_set1_epi32, _mm256_dpbusd_epi32, _mm256_load_si256, _mm256_loadu_si256,
                     _mm256_add_epi32, _mm256_storeu_si256)
@@ -148,6 +152,17 @@ Int8Kernels dot_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table) 
     return {kNarrowRows, kNarrowVectors * 8, sum_256, micro_256, pack, ceiling_256};
   }
   return table.int8;
+}
+
+Int8Kernels attention_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table) {
+  const Int8Kernels kernels = dot_int8_kernels(isa, dot, table);
+  if (kernels.micro != micro_512) return kernels;
+  return {kAttentionRows,
+          kAttentionVectors * 16,
+          sum_512,
+          micro_attention,
+          table.pack_int8_flipped[kAttentionVectors - 1],
+          ceiling_512};
 }
 
 }  // namespace darkroom::cpu

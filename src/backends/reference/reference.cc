@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "backends/reference/int8_attention.h"
 #include "base/half.h"
 #include "tensor/blocks.h"
 
@@ -174,6 +175,8 @@ class ReferenceBackend final : public Backend {
   }
 
   void attention(const AttentionArgs& a) override {
+    if (a.int8_memory.present())
+      return store(reference::int8_attention(a, load(a.q), load(a.k), load(a.v)), a.out);
     const int64_t lq = a.q.rows(), lk = a.k.rows(), width = a.q.cols(), d = width / a.heads;
     const Floats q = load(a.q), k = load(a.k), v = load(a.v), bias = load(a.relative_bias);
     Floats out(static_cast<std::size_t>(lq * width)), scores(static_cast<std::size_t>(lk)),

@@ -49,8 +49,10 @@ void project_qkv(const Context& ctx, const LinearInput& n, const QkvWeights& w, 
   ops::qk_norm_rope(ctx, out.k, w.norm_k, kEpsilon, cos, sin);
 }
 
-ops::AttentionOptions attention_options(const Config& config) {
-  return {.heads = config.num_heads, .scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim))};
+ops::AttentionOptions attention_options(const Context& ctx, const Config& config) {
+  return {.heads = config.num_heads,
+          .scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim)),
+          .int8 = ctx.int8_attention};
 }
 
 void run_double_block(const Context& ctx, const Config& config, const DoubleBlock& block,
@@ -78,7 +80,7 @@ void run_double_block(const Context& ctx, const Config& config, const DoubleBloc
                   s.first);
     }
     const Qkv qkv(fused);
-    ops::attention_into(ctx, qkv.q, qkv.k, qkv.v, attention_options(config), attended);
+    ops::attention_into(ctx, qkv.q, qkv.k, qkv.v, attention_options(ctx, config), attended);
     for (const Stream& s : streams) {
       const Arena::Scope one(ctx.arena);
       const Tensor gate = part(modulation, s.modulation, 2, d);
@@ -110,7 +112,7 @@ void run_single_block(const Context& ctx, const Config& config, const SingleBloc
     const Tensor fused = ctx.allocate({tokens, 3 * d});
     project_qkv(ctx, input, {w.q, w.k, w.v, w.norm_q, w.norm_k}, rope, fused, 0);
     const Qkv qkv(fused);
-    ops::attention_into(ctx, qkv.q, qkv.k, qkv.v, attention_options(config), joined.slice_cols(0, d));
+    ops::attention_into(ctx, qkv.q, qkv.k, qkv.v, attention_options(ctx, config), joined.slice_cols(0, d));
   }
   // Attention and MLP have ranges of their own: with one scale the smaller one would lose digits.
   ops::linear_gate_residual(ctx, input_of(ctx, joined, w.out, d), w.out, part(modulation, offset, 2, d),
