@@ -267,7 +267,10 @@ void add_convolutions(Cases& cases) {
        {Size{8, 9, 16, 32, 3, 1, false}, Size{8, 9, 16, 32, 3, 1, true}, Size{5, 3, 7, 3, 3, 2, false},
         Size{1, 1, 4, 5, 3, 1, false}, Size{12, 10, 33, 20, 1, 1, true}, Size{20, 17, 130, 40, 3, 1, false},
         Size{6, 7, 24, 24, 3, 2, true}, Size{4, 6, 5, 6, 5, 1, false}, Size{6, 8, 16, 32, 3, 1, true, 2},
-        Size{7, 5, 5, 3, 3, 1, false, 2}, Size{20, 2, 130, 17, 3, 2, false, 2}}) {
+        Size{7, 5, 5, 3, 3, 1, false, 2}, Size{20, 2, 130, 17, 3, 2, false, 2},
+        Size{13, 14, 20, 33, 3, 1, true}, Size{1, 9, 16, 7, 3, 1, false}, Size{9, 1, 16, 7, 3, 1, true},
+        Size{12, 6, 8, 1, 3, 1, false}, Size{1, 7, 16, 7, 3, 2, true}, Size{7, 1, 16, 7, 3, 2, false},
+        Size{5, 13, 40, 33, 3, 2, true}}) {
     const std::string name = fmt::format("conv {}x{} {}->{} k{} up{} down{}{}", s.h, s.w, s.in, s.out,
                                          s.kernel, s.upsample, s.downsample, s.residual ? " residual" : "");
     cases.push_back({name, s.in * s.kernel * s.kernel, true, [s](const Context& ctx, Operands& in) {
