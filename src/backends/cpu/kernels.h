@@ -2,7 +2,8 @@
 // room.
 //
 // Kernels know nothing of threads, tensors or tiles: they get pointers and counts, and never allocate or
-// throw. The drivers (gemm.cc, int8_gemm.cc, small_m.cc, attention.cc, conv.cc, cpu.cc) are ordinary code, compiled once.
+// throw. The drivers (gemm.cc, int8_gemm.cc, small_m.cc, attention.cc, conv.cc, winograd.cc, cpu.cc) are
+// ordinary code, compiled once.
 #pragma once
 
 #include <cstddef>
