@@ -211,7 +211,8 @@ void write_merged(const fs::path& folder, const Checkpoint& base, WeightStorage 
                                                : Part::kT5;
     fs::create_directory(folder / name);
     fs::copy_file(entry.path() / "config.json", folder / name / "config.json");
-    const std::unique_ptr<WeightSource> source = base.open_weights(part, storage);
+    const std::unique_ptr<WeightSource> source =
+        base.open_weights(part, part == Part::kTransformer ? storage : WeightStorage::kAsStored);
     TensorList list;
     base.visit(part, [&](const Param& param, Tensor&) {
       const OwnedTensor values = load(*source, param);

@@ -16,8 +16,9 @@
 //   - A row has at least three runs, and more while they are short. Rows whose single run takes many seconds
 //     stop earlier (plan.h, Pace). What does not fit the whole bench's time is left out with a note.
 //   - Rows bound by memory go through several sets of operands in each run, more than caches hold.
-// FLOPs are two per multiply-add of matmuls, attention and convolutions; nothing else is counted. Bytes are
-// each input and output once, except that group_norm reads its input twice.
+// FLOPs are two per multiply-add of matmuls, attention and convolutions; nothing else is counted. Those of a
+// convolution are a direct one's, so that they compare; a backend that does fewer may pass the ceiling. Bytes
+// are each input and output once, except that group_norm reads its input twice.
 #pragma once
 
 #include <atomic>

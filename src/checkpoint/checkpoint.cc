@@ -71,11 +71,11 @@ ModelConfig tiny_config() {
   return c;
 }
 
-// With LoRAs, and the transformer's matrices in `storage`; all else as `source` has it.
+// With LoRAs, and matrices in `storage`.
 std::unique_ptr<WeightSource> in_storage(std::unique_ptr<WeightSource> plain, Part part, bool smoothed,
                                          StorageChoice storage, const LoraUses& loras) {
   std::unique_ptr<WeightSource> source = with_loras(std::move(plain), part, loras);
-  if (part != Part::kTransformer || (storage.changes_nothing() && !smoothed)) return source;
+  if (storage.changes_nothing() && !smoothed) return source;
   return std::make_unique<RequantizingSource>(std::move(source), storage);
 }
 
@@ -331,7 +331,7 @@ std::unique_ptr<WeightSource> Checkpoint::open_weights(Part part, StorageChoice 
   require(files->catalog != nullptr, ErrorCode::kModel, "{}", files->problem);
   return in_storage(
       std::make_unique<CatalogSource>(*files->catalog, spelling_of(part, files->names, spelling_sizes())),
-      part, smoothed_, storage, loras);
+      part, smoothed_ && part == Part::kTransformer, storage, loras);
 }
 
 std::unique_ptr<WeightSource> Checkpoint::weights_for_planning(Part part, StorageChoice storage,

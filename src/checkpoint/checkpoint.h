@@ -97,8 +97,8 @@ class Checkpoint {
   // What the user should know about the files.
   const std::vector<std::string>& notes() const { return notes_; }
 
-  // The weights of a part, with LoRAs on them, which are never quantised. The transformer's quantizable()
-  // matrices come in `storage`. Errors: kModel.
+  // The weights of a part, with LoRAs on them, which are never quantised. Its quantizable() matrices come in
+  // `storage`. Errors: kModel.
   std::unique_ptr<WeightSource> open_weights(Part part, StorageChoice storage = {},
                                              const LoraUses& loras = {}) const;
 

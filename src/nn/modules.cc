@@ -31,6 +31,12 @@ void ParamVisitor::table(const std::string& name, Tensor& field, int64_t rows, i
   visit_({name, {rows, cols}, Role::kTable, unit_, sensitive_}, field);
 }
 
+LinearInput input_of(const Context& ctx, const Tensor& x, const Linear& first, int64_t columns) {
+  if (ctx.watcher) ctx.watcher->on_input(first, x);
+  if (!ctx.int8_group) return x;
+  return {x, ops::quantize_rows(ctx, x, *ctx.int8_group == 0 ? columns : *ctx.int8_group, first.smooth)};
+}
+
 Tensor mlp(const Context& ctx, const Tensor& x, const Mlp& w, Activation activation) {
   return ops::linear(ctx, ops::linear(ctx, x, w.in, activation), w.out);
 }

@@ -197,7 +197,13 @@ struct GroupNormArgs {
 // out [R, W·u/d, Co]: cross-correlation with weight [Co,Ci,kh,kw], zero padding (kh−1)/2 and (kw−1)/2, after
 // nearest-neighbour upsampling by u. With d = 2 only the results at odd rows and columns are kept, which for
 // even sizes is stride 2 after a zero row below and a zero column on the right. All dense. `out` may be
-// `residual`. A row's bytes do not depend on which others are computed.
+// `residual`.
+//
+// Where kh = kw = 3 and d = 1 a backend may compute kConvTileRows rows at once, from first_row on: a row's
+// bytes then depend on all rows of x under its tile. Other than that they do not depend on which rows are
+// computed. So a result may come in strips of whole tiles, of an x that has a row more on either side if the
+// picture has one.
+inline constexpr int64_t kConvTileRows = 6;
 struct Conv2dArgs {
   Tensor x, weight;
   Tensor bias;      // [Co] or absent

@@ -139,8 +139,10 @@ struct ConvOptions {
   int64_t upsample = 1;    // nearest-neighbour upsampling of x first: 1 or 2
   int64_t downsample = 1;  // 2: only results at odd rows and columns (diffusers' Downsample2D for even sizes)
   Tensor residual = {};    // added to the result, if present
-  int64_t first_row =
-      0;  // conv2d_into only: `out` gets as many rows as it has, from this one of the result on
+  // conv2d_into only: `out` gets as many rows as it has, from this one of the result on.
+  int64_t first_row = 0;
+  // Whole tiles of so many rows of the result have the same bytes whichever others are computed.
+  static constexpr int64_t kTileRows = kConvTileRows;
 };
 Tensor conv2d(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOptions& options = {});
 void conv2d_into(const Context& ctx, const Tensor& x, const Conv2d& w, const ConvOptions& options,

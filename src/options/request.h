@@ -42,7 +42,7 @@ struct Request {
   bool sheet = false;  // all pictures in a grid
   std::optional<int64_t> sheet_columns;
   std::optional<int64_t> max_text_tokens;
-  std::string precision = "auto";
+  std::string precision = "auto", text_precision = "auto";
   std::optional<int64_t> int8_group;  // columns
   std::optional<std::string> smooth;  // "auto", "off" or a file of factors
   std::string attention = "exact";

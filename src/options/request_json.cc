@@ -219,15 +219,17 @@ json with_recipe(json settings, const json& recipe) {
   const double old_cfg = recipe.value("cfg", 1.0), cfg = given.value("cfg", old_cfg);
   const bool same_guide = (old_cfg > 1) == (cfg > 1);
   const bool own_steps = given.contains("steps") || given.contains("sigmas");
-  const bool still_int8 = given.value("precision", recipe.value("precision", "")) == "int8";
+  const auto in_8_bits = [&](const char* name) {
+    return given.value(name, recipe.value(name, "")) == "int8";
+  };
   const auto belongs = [&](const std::string& name) {
     if (name == "steps") return !own_steps && (given.contains("spacing") || !recipe.contains("sigmas"));
     if (name == "sigmas") return !own_steps && !given.contains("spacing");
     if (name == "spacing") return !given.contains("sigmas");
     if (name == "guidance_schedule" || name == "guidance_interval") return same_guide;
     if (name == "strength") return given.contains("init");
-    if (name == "int8_group") return still_int8;
-    if (name == "smooth") return recipe.value(name, json()) == "off" && still_int8;
+    if (name == "int8_group") return in_8_bits("precision") || in_8_bits("text_precision");
+    if (name == "smooth") return recipe.value(name, json()) == "off" && in_8_bits("precision");
     return name != "noise" && name != "init" &&
            name != "mask";  // files, of which a recipe has only the names
   };

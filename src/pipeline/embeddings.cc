@@ -107,8 +107,10 @@ EmbeddingCache::EmbeddingCache(const EmbedCacheOptions& options, const Checkpoin
     : model_(model), job_(job) {
   if (options.folder.empty()) return;
   try {
-    facts_ = fmt::format("darkroom embedding\ncode {}\nbackend {}\nprecision {}\n{}{}", kCodeDigest, backend,
-                         dtype_name(job.precision), encoder_identity(model), lora_identity(job));
+    facts_ = fmt::format("darkroom embedding\ncode {}\nbackend {}\nprecision {}{}\n{}{}", kCodeDigest,
+                         backend, dtype_name(job.text_precision),
+                         job.text_int8_group ? fmt::format(" int8 {}", *job.text_int8_group) : "",
+                         encoder_identity(model), lora_identity(job));
   } catch (const std::exception&) {
     return;  // reading the encoders will say what is wrong with their files
   }
@@ -129,11 +131,11 @@ std::optional<Conditioning> EmbeddingCache::find(const Tokens& tokens) const {
   const std::size_t pooled = static_cast<std::size_t>(config.pooled_projection_dim),
                     states = static_cast<std::size_t>(job_.max_text_tokens * config.joint_attention_dim);
   const std::optional<std::string> bytes =
-      entries_->find(key_of(tokens), (pooled + states) * dtype_bytes(job_.precision));
+      entries_->find(key_of(tokens), (pooled + states) * dtype_bytes(job_.text_precision));
   if (!bytes) return std::nullopt;
   const char* from = bytes->data();
   const auto next = [&](std::size_t count) {
-    return job_.precision == DType::kBF16 ? take<BFloat16>(from, count) : take<float>(from, count);
+    return job_.text_precision == DType::kBF16 ? take<BFloat16>(from, count) : take<float>(from, count);
   };
   Conditioning found;
   found.pooled = next(pooled);
@@ -145,7 +147,7 @@ void EmbeddingCache::store(const Tokens& tokens, const Conditioning& found) cons
   if (!entries_) return;
   std::vector<std::byte> bytes;
   for (const std::vector<float>* values : {&found.pooled, &found.states}) {
-    job_.precision == DType::kBF16 ? append<BFloat16>(bytes, *values) : append<float>(bytes, *values);
+    job_.text_precision == DType::kBF16 ? append<BFloat16>(bytes, *values) : append<float>(bytes, *values);
   }
   entries_->store(key_of(tokens), bytes);
 }

@@ -112,8 +112,11 @@ std::vector<std::vector<float>> encode_clip(const Context& ctx, const ModelConfi
   return pooled;
 }
 
-std::vector<std::vector<float>> encode_t5(const Context& ctx, const ModelConfig& config, WeightSource& source,
+std::vector<std::vector<float>> encode_t5(const Context& plain, const ModelConfig& config,
+                                          WeightSource& source, const Job& job,
                                           std::span<const std::vector<int32_t>> prompts) {
+  Context ctx = plain;
+  ctx.int8_group = job.text_int8_group;
   t5::Weights weights;
   std::vector<memory::WeightUnit> layers = t5_layer_units(weights, config.t5, source);
   const Loaded ends(ctx, source,

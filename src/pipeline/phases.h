@@ -47,7 +47,7 @@ std::vector<std::vector<float>> encode_clip(const Context& ctx, const ModelConfi
                                             std::span<const std::vector<int32_t>> prompts);
 // T5 states, one list of [tokens, d_model] values per list of ids.
 std::vector<std::vector<float>> encode_t5(const Context& ctx, const ModelConfig& config,
-                                          WeightSource& weights,
+                                          WeightSource& weights, const Job& job,
                                           std::span<const std::vector<int32_t>> prompts);
 
 // Pixels f32 [height, width, 3] of the job's size, -1 to 1 -> moments; empty ones on the dry-run backend.

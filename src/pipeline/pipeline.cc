@@ -84,13 +84,16 @@ class Run {
                       bool vae_encoder = false) const {
     if (all_finite(values)) return;
     check_weights(model_, part, what, cancel_, vae_encoder);
+    const bool text = part == Part::kClip || part == Part::kT5;
+    const char* hint = (text ? job_.text_precision : job_.precision) == DType::kF32 ? ""
+                       : text ? ": try --text-precision f32"
+                              : ": try --precision f32";
     fail(ErrorCode::kFailure,
          "{} is not finite, although the weights are; it may overflow in this precision{}{}", what,
-         job_.loras.empty() ? "" : ", or by the strength of a LoRA",
-         job_.precision == DType::kF32 ? "" : ": try --precision f32");
+         job_.loras.empty() ? "" : ", or by the strength of a LoRA", hint);
   }
   std::unique_ptr<WeightSource> weights_of(Part part) const {
-    return model_.open_weights(part, job_.storage(), uses_of(job_.loras));
+    return model_.open_weights(part, job_.storage(part), uses_of(job_.loras));
   }
 
   void begin(Phase phase) { begin(phase, {phase}); }
@@ -207,13 +210,21 @@ std::vector<Conditioning> Run::encode(const std::vector<Tokens>& texts) {
   const ModelConfig& config = model_.config();
   std::vector<std::vector<float>> pooled, states;
   {
-    Workspace space(backend_, plan_.phase(Phase::kEncodeClip).activation_bytes, job_.precision, cancel_);
+    Workspace space(backend_, plan_.phase(Phase::kEncodeClip).activation_bytes, job_.text_precision, cancel_);
     pooled = encode_clip(space.ctx, config, *weights_of(Part::kClip), clip_ids);
     peak_.look();
   }
   {
-    Workspace space(backend_, plan_.phase(Phase::kEncodeT5).activation_bytes, job_.precision, cancel_);
-    states = encode_t5(space.ctx, config, *weights_of(Part::kT5), t5_ids);
+    Workspace space(backend_, plan_.phase(Phase::kEncodeT5).activation_bytes, job_.text_precision, cancel_);
+    try {
+      states = encode_t5(space.ctx, config, *weights_of(Part::kT5), job_, t5_ids);
+    } catch (const Error& e) {
+      // What is not finite cannot be quantised.
+      if (e.code() == ErrorCode::kFailure && job_.text_int8_group) {
+        check_weights(model_, Part::kT5, "what a layer multiplies", cancel_);
+      }
+      throw;
+    }
     peak_.look();
   }
   for (const auto& values : pooled) require_finite(values, Part::kClip, "the output of CLIP");

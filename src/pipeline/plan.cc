@@ -60,7 +60,9 @@ struct Inputs {
 
 // A part whose weights are in memory as a whole.
 PlannedPhase plan_phase(const Inputs& in, Phase phase, Part part, std::size_t bytes, const PhaseWork& work) {
-  const DryRun run = dry_run(in.model.part_dtype(part), in.job.precision, work, part, uses_of(in.job.loras));
+  const bool text = part == Part::kClip || part == Part::kT5;
+  const DryRun run = dry_run(in.model.part_dtype(part), text ? in.job.text_precision : in.job.precision, work,
+                             part, uses_of(in.job.loras), in.job.storage(part).int8_blocks);
   return {.phase = phase,
           .weight_bytes = bytes,
           .resident_bytes = bytes,
@@ -94,12 +96,12 @@ PlannedPhase plan_t5(const Inputs& in) {
   const ModelConfig& config = in.model.config();
   const std::vector<std::vector<int32_t>> ids = any_ids(in.job, in.job.max_text_tokens);
   const std::unique_ptr<WeightSource> source =
-      in.model.weights_for_planning(Part::kT5, WeightStorage::kAsStored, uses_of(in.job.loras));
+      in.model.weights_for_planning(Part::kT5, in.job.storage(Part::kT5), uses_of(in.job.loras));
   const auto visit_all = [&](const VisitFn& visit) { in.model.visit(Part::kT5, visit); };
   const std::size_t bytes = bytes_as_read(*source, visit_all);
-  PlannedPhase t5 =
-      plan_phase(in, Phase::kEncodeT5, Part::kT5, bytes,
-                 [&](const Context& ctx, WeightSource& weights) { encode_t5(ctx, config, weights, ids); });
+  PlannedPhase t5 = plan_phase(
+      in, Phase::kEncodeT5, Part::kT5, bytes,
+      [&](const Context& ctx, WeightSource& weights) { encode_t5(ctx, config, weights, in.job, ids); });
   t5::Weights weights;
   const memory::Placement layers =
       memory::all_streamed(memory::sizes_of(t5_layer_units(weights, config.t5, *source)));
@@ -366,7 +368,7 @@ std::size_t Plan::peak_bytes() const {
 
 Plan make_plan(const Checkpoint& model, const Job& job, const Machine& machine) {
   const Inputs in{model, job, machine};
-  Plan plan = finish_plan(in, draft_plan(in), job.storage());
+  Plan plan = finish_plan(in, draft_plan(in), job.storage(Part::kTransformer));
   require_fits(in, plan);
   return plan;
 }

@@ -236,10 +236,12 @@ void decide_precision(const Request& request, const Checkpoint& model, Job& job)
   const std::string& name = request.precision;
   const bool stored_as_f32 = model.part_dtype(Part::kTransformer) == DType::kF32;
   job.precision = name == "f32" || (name == "auto" && stored_as_f32) ? DType::kF32 : DType::kBF16;
-  if (name == kInt8) {
-    job.int8_group = request.int8_group.value_or(0);
-  } else if (request.int8_group) {
-    job.notes.emplace_back("int8-group has no effect without --precision int8");
+  const std::string& text = request.text_precision;
+  job.text_precision = text == "auto" ? job.precision : text == "f32" ? DType::kF32 : DType::kBF16;
+  if (name == kInt8) job.int8_group = request.int8_group.value_or(0);
+  if (text == kInt8) job.text_int8_group = request.int8_group.value_or(0);
+  if (request.int8_group && !job.int8_group && !job.text_int8_group) {
+    job.notes.emplace_back("int8-group has no effect without --precision int8 or --text-precision int8");
   }
 }
 
@@ -349,7 +351,7 @@ Request settled(const Request& request, const Job& job) {
   out.cache = cache_text(job.cache);
   out.max_text_tokens = job.max_text_tokens;
   out.precision = job.int8_group ? kInt8 : dtype_name(job.precision);
-  out.int8_group = job.int8_group;
+  out.int8_group = job.int8_group ? job.int8_group : job.text_int8_group;
   if (!job.int8_group) out.smooth.reset();
   if (job.smoothing) out.smooth = std::filesystem::path(*request.smooth).filename().string();
   out.attention = job.int8_attention ? kInt8 : Request().attention;

@@ -45,11 +45,13 @@ struct Job {
   int64_t max_text_tokens = 0;
   uint64_t seed = 0;
   int64_t count = 1;
-  DType precision = DType::kF32;  // of hidden states: f32 or bf16
-  // The transformer's blocks multiply in 8 bits, with a scale for so many columns of a row; 0: for the row.
-  std::optional<int64_t> int8_group;
-  std::shared_ptr<const Smoothing> smoothing;  // for them, from a file; or null
-  bool int8_attention = false;                 // and their attention does
+  // Of hidden states, f32 or bf16: the transformer's and the VAE's, and the text encoders'.
+  DType precision = DType::kF32, text_precision = DType::kF32;
+  // The transformer's blocks, and T5's layers, multiply in 8 bits, with a scale for so many columns of a row; 0:
+  // for the row.
+  std::optional<int64_t> int8_group, text_int8_group;
+  std::shared_ptr<const Smoothing> smoothing;  // for the transformer's, from a file; or null
+  bool int8_attention = false;                 // the blocks' attention multiplies in 8 bits
   WeightStorage weights = WeightStorage::kAsStored;
   std::optional<std::size_t> budget_bytes;  // absent: what is free
   std::filesystem::path scratch_folder;
@@ -62,8 +64,11 @@ struct Job {
   std::vector<std::string> notes;  // options without effect, words that the model does not know
   Request settled;                 // what the recipe states: the request with every value decided
 
-  // How the transformer's matrices come into memory.
-  StorageChoice storage() const { return {weights, int8_group.has_value(), smoothing}; }
+  // How a part's matrices come into memory.
+  StorageChoice storage(Part part) const {
+    if (part == Part::kTransformer) return {weights, int8_group.has_value(), smoothing};
+    return {WeightStorage::kAsStored, part == Part::kT5 && text_int8_group.has_value()};
+  }
   // The image in tokens: rows × cols, and the latents that they pack.
   int64_t token_rows = 0, token_cols = 0;
   int64_t image_tokens() const { return token_rows * token_cols; }

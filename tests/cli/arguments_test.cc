@@ -26,6 +26,7 @@ TEST_F(CliArguments, EachCommandHasHelp) {
         "--sigmas",
         "--max-text-tokens",
         "--precision",
+        "--text-precision",
         "--int8-group",
         "--attention",
         "--sampler",

@@ -137,6 +137,7 @@ TEST_F(CliGenerate, LikeRepeatsThePictureAndFlagsWin) {
                                       {"-s", "1"},
                                       {"--rng", "torch-cpu"},
                                       {"--precision", "bf16"},
+                                      {"--text-precision", "int8"},
                                       {"-W", "32"},
                                       {"--max-text-tokens", "4"},
                                       {"--weights", "fp8"}};

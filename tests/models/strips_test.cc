@@ -200,9 +200,10 @@ TEST(StripsPlan, HoldsABlocksInputAndOutputOrAFewRows) {
   const std::size_t in_memory = planned_bytes(1024, 1024, {});
   EXPECT_GE(in_memory, 768 * kMebibyte);
   EXPECT_LE(in_memory, (768 + 20) * kMebibyte);
+  // Six rows of 16384 pixels of 256 channels, with one more on either side, are 64 MiB; of their result 48.
   for (const auto& [height, width] : {std::pair(1024, 1024), std::pair(2048, 2048), std::pair(4096, 4096),
                                       std::pair(16384, 1024), std::pair(1024, 16384)}) {
-    EXPECT_LE(planned_bytes(height, width, {4 * kMebibyte, true}), 80 * kMebibyte) << height << "x" << width;
+    EXPECT_LE(planned_bytes(height, width, {4 * kMebibyte, true}), 140 * kMebibyte) << height << "x" << width;
   }
 }
 

@@ -39,7 +39,8 @@ Request full_request() {
       "guidance_schedule": "cosine", "guidance_interval": "0.1,0.9", "cfg_method": "zero-star",
       "threshold": "99", "seed": 18446744073709551615, "width": 64, "height": 32, "rng": "torch-cuda",
       "noise": "n.safetensors", "strength": 0.5, "init": "i.png", "mask": "m.png", "max_text_tokens": 32,
-      "count": 4, "sheet": true, "columns": 2, "precision": "int8", "int8_group": 128, "attention": "int8", "smooth": "off", "weights": "int8", "budget": "1GiB",
+      "count": 4, "sheet": true, "columns": 2, "precision": "int8", "text_precision": "bf16",
+      "int8_group": 128, "attention": "int8", "smooth": "off", "weights": "int8", "budget": "1GiB",
       "scratch": "/tmp", "lora_dir": "l",
       "loras": [{"path": "f", "strength": 0.5, "sha256": ")" +
                            std::string(64, 'a') + R"("}]})"),
@@ -193,6 +194,9 @@ TEST(WithRecipe, StrengthNeedsAPictureAndASheetItsCount) {
   const char* int8 = R"({"precision": "int8", "int8_group": 64})";
   EXPECT_EQ(repeated("{}", int8).at("int8_group"), 64);
   EXPECT_FALSE(repeated(R"({"precision": "bf16"})", int8).contains("int8_group"));
+  const char* text = R"({"precision": "bf16", "text_precision": "int8", "int8_group": 64})";
+  EXPECT_EQ(repeated("{}", text).at("int8_group"), 64);
+  EXPECT_FALSE(repeated(R"({"text_precision": "auto"})", text).contains("int8_group"));
   // Of a file of factors only the name is known.
   EXPECT_FALSE(repeated("{}", R"({"precision": "int8", "smooth": "f.safetensors"})").contains("smooth"));
   EXPECT_EQ(repeated("{}", R"({"precision": "int8", "smooth": "off"})").at("smooth"), "off");

@@ -136,6 +136,10 @@ TEST_F(Pinhole, Int8DrawsThePictureOfBf16) {
     const double db = darkroom::psnr(drawn(R"({"precision": "int8"})"), bf16);
     EXPECT_GE(db, 42);
     EXPECT_LT(db, 60) << "nothing was quantised";
+    const double text = darkroom::psnr(drawn(R"({"precision": "bf16", "text_precision": "int8"})"), bf16);
+    RecordProperty(std::string("text") + variant, std::to_string(text));
+    EXPECT_GE(text, 40);
+    EXPECT_LT(text, 70) << "nothing was quantised";
   }
 }
 

@@ -87,6 +87,12 @@ TEST_F(Embeddings, TheSamePictureFromTheCacheAndWithoutOne) {
     EXPECT_EQ(first.rgb, without.rgb);
     EXPECT_EQ(second.rgb, without.rgb);
   }
+  request_.text_precision = "int8";
+  const Drawn first = draw(cache()), second = draw(cache());
+  EXPECT_EQ(first.cached, 0);
+  EXPECT_EQ(second.cached, 2);
+  EXPECT_EQ(second.rgb, first.rgb);
+  request_.text_precision = "auto";
   // Each text is an entry of its own.
   request_.prompt = "another";
   EXPECT_EQ(draw(cache()).cached, 1);
@@ -127,7 +133,17 @@ TEST_F(Embeddings, EverythingThatChangesTheBytesMakesAnotherKey) {
     request_.precision =
         Checkpoint::open(kCheckpoint).part_dtype(Part::kTransformer) == DType::kF32 ? "bf16" : "f32";
   });
+  misses([&] { request_.text_precision = "int8"; });
+  misses([&] {
+    request_.text_precision = "int8";
+    request_.int8_group = 16;
+  });
   EXPECT_EQ(draw(cache(), kCheckpoint, "reference").cached, 0);
+  request_.precision = "int8";  // the transformer's
+  request_.text_precision = "f32";
+  EXPECT_EQ(draw(cache()).cached, 1) << "encoded in f32 above";
+  request_.text_precision = "auto";
+  request_.precision = "auto";
   request_.seed = 4;
   request_.width = 48;
   request_.steps = 2;

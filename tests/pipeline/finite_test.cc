@@ -87,6 +87,17 @@ TEST_F(NotFinite, InEightBitsToo) {
                    "norm1.linear.weight': row 0, column 0 is nan, a weight must be finite; what a block "
                    "multiplies is not finite, either: the file is damaged, get it again");
   expect_in_8_bits("transformer_blocks.0.attn.to_q.weight", kInfinity, "row 0, column 0 is inf");
+  Request text = request();
+  text.text_precision = "int8";
+  const auto expect_in_text = [&](const std::string& tensor, float number, const std::string& message) {
+    const CheckpointPaths paths = with(Part::kT5, tensor, 0, number);
+    expect_error(ErrorCode::kModel, message, [&] { draw(Checkpoint::open(paths), text); });
+  };
+  expect_in_text(
+      "encoder.block.0.layer.0.layer_norm.weight", NAN,
+      "layer_norm.weight': row 0, column 0 is nan, a weight must be finite; what a layer multiplies is not "
+      "finite, either: the file is damaged, get it again");
+  expect_in_text("encoder.block.1.layer.1.DenseReluDense.wi_1.weight", kInfinity, "row 0, column 0 is inf");
 }
 
 // The first tensor of the transformer's blocks, in the types of files, with a number that is none.

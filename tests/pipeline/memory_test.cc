@@ -117,7 +117,7 @@ TEST_F(PlanIsReality, Int8ProductsAreWithinFivePercent) {
   job.token_rows = job.token_cols = 20;
   job.schedule = make_schedule({}, {.steps = 1, .image_tokens = job.image_tokens(), .sigmas = {}});
   const std::size_t process = kProgramBytes + backend_->workspace().bytes;
-  RequantizingSource source(std::make_unique<DummySource>(DType::kBF16), job.storage());
+  RequantizingSource source(std::make_unique<DummySource>(DType::kBF16), job.storage(Part::kTransformer));
   const TransformerPlan plan =
       plan_transformer(config, source, DType::kBF16, job, std::size_t{500} << 20, process);
   EXPECT_GT(plan.denoise.streamed_bytes, 0u);

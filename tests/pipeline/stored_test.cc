@@ -11,6 +11,7 @@
 #include "expected.h"
 #include "options/request_json.h"
 #include "pipeline/inspect.h"
+#include "pipeline/phases.h"
 #include "pipeline/plan.h"
 #include "stored_models.h"
 
@@ -143,6 +144,13 @@ std::string least_budget(const Checkpoint& model, Request request) {
   return "accepted";
 }
 
+Request repeated(const Recipe& recipe) {
+  Request again;
+  load_request(with_recipe(nlohmann::json::object(), nlohmann::json::parse(to_json(recipe))), again,
+               "recipe");
+  return again;
+}
+
 // What a recipe says draws the same bytes; of stored int8 nothing is quantised again.
 TEST(Int8Products, TheRecipeRepeatsThem) {
   const TempFolder folder;
@@ -152,9 +160,7 @@ TEST(Int8Products, TheRecipeRepeatsThem) {
     const Drawn first = draw(model, request);
     EXPECT_EQ(first.picture.recipe.precision, "int8");
     EXPECT_EQ(first.picture.recipe.int8_group, request.int8_group.value_or(0));
-    Request again;
-    load_request(with_recipe(nlohmann::json::object(), nlohmann::json::parse(to_json(first.picture.recipe))),
-                 again, "recipe");
+    const Request again = repeated(first.picture.recipe);
     EXPECT_EQ(draw(model, again).picture.latents, first.picture.latents);
     // Blocks that are streamed are quantised again each time.
     Request small = request;
@@ -234,7 +240,8 @@ TEST(Int8Products, AreDecidedWithTheWeights) {
   EXPECT_GT(denoise.activation_bytes, before.activation_bytes);
   EXPECT_EQ(to_json(dev, job, plan).at("precision"), "int8");
   request.int8_group = 128;
-  EXPECT_EQ(decide_values(request, dev).notes.back(), "int8-group has no effect without --precision int8");
+  EXPECT_EQ(decide_values(request, dev).notes.back(),
+            "int8-group has no effect without --precision int8 or --text-precision int8");
   EXPECT_FALSE(decide_values(request, dev).settled.int8_group);
   request.precision = "int8";
   request.weights = "fp8";
@@ -242,6 +249,102 @@ TEST(Int8Products, AreDecidedWithTheWeights) {
             "weights: the blocks' are int8, as --precision int8 multiplies; fp8 are the others");
   request.weights = "auto";
   EXPECT_TRUE(decide(request, dev, kMachine).job.notes.empty());
+}
+
+Request int8_text_request(std::optional<int64_t> group = std::nullopt) {
+  Request request = small_request();
+  request.precision = "bf16";
+  request.text_precision = "int8";
+  request.int8_group = group;
+  return request;
+}
+
+// Of a token list; of T5 alone, as the job has its weights.
+std::vector<float> t5_states(const Checkpoint& model, const Request& request) {
+  const Job job = decide_values(request, model);
+  const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 1});
+  Buffer memory(16 << 20);
+  Arena arena(memory);
+  const std::vector<std::vector<int32_t>> ids = {{3, 9, 4, 17, 25, 8, 1, 0, 0, 0, 0, 0}};
+  return encode_t5({*backend, arena, job.text_precision}, model.config(),
+                   *model.open_weights(Part::kT5, job.storage(Part::kT5)), job, ids)
+      .at(0);
+}
+
+double relative_l2(const std::vector<float>& got, const std::vector<float>& wanted) {
+  double error = 0, all = 0;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    error += std::pow(static_cast<double>(got[i]) - static_cast<double>(wanted[i]), 2);
+    all += std::pow(static_cast<double>(wanted[i]), 2);
+  }
+  return std::sqrt(error / all);
+}
+
+TEST(Int8Text, StatesAreNearlyThoseOfF32) {
+  const TempFolder folder;
+  for (const auto& [name, as] :
+       {std::pair("bf16", WeightStorage::kBF16), std::pair("int8", WeightStorage::kI8)}) {
+    SCOPED_TRACE(name);
+    write_stored_model(folder / name, as, true);
+    const Checkpoint model = Checkpoint::open(folder / name);
+    Request exact = small_request();
+    exact.text_precision = "f32";
+    const std::vector<float> f32 = t5_states(model, exact), rows = t5_states(model, int8_text_request()),
+                             groups = t5_states(model, int8_text_request(16));
+    EXPECT_NE(rows, groups);
+    exact.text_precision = "bf16";
+    RecordProperty(std::string(name) + "_bf16", std::to_string(relative_l2(t5_states(model, exact), f32)));
+    for (const auto& states : {rows, groups}) {
+      const double off = relative_l2(states, f32);
+      RecordProperty(std::string(name) + (states == rows ? "_rows" : "_groups"), std::to_string(off));
+      EXPECT_LT(off, 0.04);
+      EXPECT_GT(off, 0.003) << "nothing was quantised";
+    }
+  }
+}
+
+// Precisions are each part's own, and a recipe repeats them.
+TEST(Int8Text, TheTransformerStaysAsItIs) {
+  const TempFolder folder;
+  write_stored_model(folder / "bf16", WeightStorage::kBF16, true);
+  const Checkpoint model = Checkpoint::open(folder / "bf16");
+  Request bf16 = int8_text_request(), f32 = bf16;
+  bf16.text_precision = "auto";
+  f32.text_precision = "f32";
+  const Drawn plain = draw(model, bf16);
+  for (const Request& request : {int8_text_request(), int8_text_request(16), f32}) {
+    const Drawn drawn = draw(model, request);
+    EXPECT_NE(drawn.picture.latents, plain.picture.latents);
+    EXPECT_GE(psnr(drawn.picture.image.rgb, plain.picture.image.rgb), 40);
+    EXPECT_EQ(drawn.picture.recipe.precision, "bf16");
+    EXPECT_EQ(drawn.picture.recipe.text_precision, request.text_precision);
+    EXPECT_EQ(drawn.picture.recipe.int8_group, request.text_precision == "int8"
+                                                   ? std::optional(request.int8_group.value_or(0))
+                                                   : std::nullopt);
+    EXPECT_EQ(draw(model, repeated(drawn.picture.recipe)).picture.latents, drawn.picture.latents);
+  }
+}
+
+TEST(Int8Text, IsDecidedWithTheWeightsOfT5) {
+  const Checkpoint dev = Checkpoint::dummy("dev");
+  Request request;
+  request.budget = "1T";
+  const Plan bf16 = make_plan(dev, decide_values(request, dev), kMachine);
+  request.text_precision = "int8";
+  const Job job = decide_values(request, dev);
+  EXPECT_EQ(job.text_precision, DType::kBF16);
+  EXPECT_EQ(job.text_int8_group, 0);
+  EXPECT_FALSE(job.int8_group);
+  EXPECT_TRUE(job.notes.empty());
+  const Plan plan = make_plan(dev, job, kMachine);
+  const PlannedPhase &t5 = plan.phase(Phase::kEncodeT5), &before = bf16.phase(Phase::kEncodeT5);
+  EXPECT_NEAR(static_cast<double>(t5.streamed_bytes) / static_cast<double>(before.streamed_bytes), 0.5, 0.01);
+  EXPECT_EQ(t5.staging_bytes, std::size_t{4096 * 10240 * 2});  // a matrix of the MLP
+  EXPECT_GT(t5.activation_bytes, before.activation_bytes);
+  for (const Phase other : {Phase::kEncodeClip, Phase::kModulate, Phase::kDenoise, Phase::kDecode}) {
+    EXPECT_EQ(plan.phase(other).weight_bytes, bf16.phase(other).weight_bytes) << phase_name(other);
+    EXPECT_EQ(plan.phase(other).activation_bytes, bf16.phase(other).activation_bytes) << phase_name(other);
+  }
 }
 
 TEST(StoredWeights, ThePlanKnowsTheSmallerSizes) {

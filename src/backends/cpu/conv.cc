@@ -91,6 +91,7 @@ void conv2d(Engine& engine, const Conv2dArgs& args) {
   const int64_t co = args.weight.shape[0];
   const int64_t pixels = args.out.rows();
   if (pixels == 0 || co == 0) return;
+  if (takes_winograd(args)) return winograd_conv2d(engine, args);
   engine.reset_shared(Engine::shared_bytes(args.weight.shape.numel()) + Engine::shared_bytes(co));
   const Patches patches(args, engine.kernels());
   Gemm job;

@@ -27,10 +27,10 @@ Engine::Engine(const CpuOptions& options)
       has_pairs_(options.emulate_bf16_dot || isa_ == CpuIsa::kAvx512Bf16) {
   if (has_pairs_ && !options.emulate_bf16_dot) pairs_ = avx512bf16_gemm(pairs_);
   scratch_.resize(static_cast<std::size_t>(pool_.size()));
-  reserve_scratch(
-      std::max({gemm_scratch_floats(kernels_.gemm), int8_gemm_scratch_floats(), small_m_scratch_floats(),
-                attention_scratch_floats(kernels_.gemm, kLargestPlannedHead),
-                int8_attention_scratch_floats(attention_int8_, kLargestPlannedHead)}));
+  reserve_scratch(std::max({gemm_scratch_floats(kernels_.gemm), winograd_scratch_floats(kernels_),
+                            int8_gemm_scratch_floats(), small_m_scratch_floats(),
+                            attention_scratch_floats(kernels_.gemm, kLargestPlannedHead),
+                            int8_attention_scratch_floats(attention_int8_, kLargestPlannedHead)}));
 }
 
 const GemmKernels& Engine::gemm_kernels(DType activation, DType weight) const {

@@ -98,6 +98,10 @@ std::size_t small_m_shared_bytes(const LinearArgs& args);
 
 void linear(Engine& engine, const LinearArgs& args);
 void conv2d(Engine& engine, const Conv2dArgs& args);
+// Those of 3×3 by Winograd's tiles.
+bool takes_winograd(const Conv2dArgs& args);
+void winograd_conv2d(Engine& engine, const Conv2dArgs& args);
+std::size_t winograd_scratch_floats(const KernelTable& kernels);
 void attention(Engine& engine, const AttentionArgs& args);
 std::size_t attention_scratch_floats(const GemmKernels& kernels, int64_t head_dim);
 void int8_attention(Engine& engine, const AttentionArgs& args);

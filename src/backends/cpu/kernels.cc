@@ -7,6 +7,7 @@ KernelTable make_kernel_table(CpuIsa isa) {
   add_gemm_kernels(isa, table);
   add_int8_kernels(isa, table);
   add_block_kernels(isa, table);
+  add_winograd_kernels(isa, table);
   add_attention_kernels(isa, table);
   add_int8_attention_kernels(isa, table);
   add_row_kernels(isa, table);

@@ -2,7 +2,8 @@
 // room.
 //
 // Kernels know nothing of threads, tensors or tiles: they get pointers and counts, and never allocate or
-// throw. The drivers (gemm.cc, int8_gemm.cc, small_m.cc, attention.cc, conv.cc, cpu.cc) are ordinary code, compiled once.
+// throw. The drivers (gemm.cc, int8_gemm.cc, small_m.cc, attention.cc, conv.cc, winograd.cc, cpu.cc) are
+// ordinary code, compiled once.
 #pragma once
 
 #include <cstddef>
@@ -127,11 +128,43 @@ using Dot = void (*)(DType dtype, const void* w, int64_t w_stride, int64_t rows,
                      int64_t x_stride, int64_t m, int64_t depth, float* out, int64_t out_stride,
                      bool accumulate);
 
+// A tile of a Winograd convolution's result, from the sums of its products.
+struct WinogradResults {
+  const float* sums = nullptr;                   // of the tile's first product and channel
+  int64_t sums_stride = 0;                       // from a product to the next
+  int64_t channels = 0;                          // there are sums of more, up to whole vectors
+  const float* bias = nullptr;                   // may be null
+  DType dtype = DType::kF32;                     // of residual and out
+  const void* residual = nullptr;                // may be null
+  void* out = nullptr;                           // the tile's first pixel, which need not exist
+  int64_t row_stride = 0, pixel_stride = 0;      // of both, in elements
+  int64_t first_row = 0, end_row = 0, cols = 0;  // what of the tile exists
+};
+
+// Results of a tile, each way.
+inline constexpr int64_t kWinogradTile = kConvTileRows;
+
+// A convolution of 3×3 by tiles. `inputs` squared pixels become `data` squared numbers for each channel, and
+// 3×3 weights become `products` squared ones. What is multiplied, and summed over channels, becomes the
+// results.
+struct WinogradKernels {
+  int64_t inputs, data, products;
+  const uint8_t* data_of;  // [products] which row, and which column, of the data goes into each
+  // pixels [inputs][inputs], null where there is none: zeros. Data point i of channel c goes to out[i·stride +
+  // c]; channels are rounded up to whole vectors.
+  void (*transform_data)(DType dtype, const void* const* pixels, int64_t channels, float* out,
+                         int64_t stride);
+  // taps [channels][9][nr] -> [channels][nr] for each product, the first at out, the next `stride` floats on.
+  void (*transform_weights)(const float* taps, int64_t channels, float* out, int64_t stride);
+  void (*transform_results)(const WinogradResults& results);
+};
+
 struct KernelTable {
-  GemmKernels gemm;               // f32
-  GemmKernels emulated_bf16;      // pairs, portable
-  Int8Kernels int8;               // without an instruction for dot products
-  PackInt8 pack_int8_flipped[4];  // in strips of one vector, two, three and four
+  GemmKernels gemm;                              // f32
+  WinogradKernels winograd, winograd_upsampled;  // for products by `gemm`
+  GemmKernels emulated_bf16;                     // pairs, portable
+  Int8Kernels int8;                              // without an instruction for dot products
+  PackInt8 pack_int8_flipped[4];                 // in strips of one vector, two, three and four
 
   // QuantizeRowsArgs for one row; false where it holds NaN or infinity.
   bool (*quantize_row)(DType dtype, const void* x, const float* smooth, int64_t count, int64_t group,
@@ -197,6 +230,7 @@ struct KernelTable {
 void add_gemm_kernels(CpuIsa isa, KernelTable& table);
 void add_int8_kernels(CpuIsa isa, KernelTable& table);
 void add_block_kernels(CpuIsa isa, KernelTable& table);  // after add_gemm_kernels
+void add_winograd_kernels(CpuIsa isa, KernelTable& table);
 void add_attention_kernels(CpuIsa isa, KernelTable& table);
 void add_int8_attention_kernels(CpuIsa isa, KernelTable& table);
 void add_row_kernels(CpuIsa isa, KernelTable& table);

@@ -4,9 +4,9 @@
 # EMU128 is marked broken as Highway itself does for GCC < 12.3, so that all compilers have the same sets.
 darkroom_room(backends/cpu
   SOURCES cpu.cc isa.cc kernels.cc engine.cc gemm.cc int8_gemm.cc small_m.cc attention.cc int8_attention.cc conv.cc
-    group_norm.cc ceiling.cc
+    winograd.cc group_norm.cc ceiling.cc
     gemm_kernels.cc block_kernels.cc attention_kernels.cc row_kernels.cc ceiling_kernels.cc avx512bf16_kernels.cc
-    int8_kernels.cc int8_attention_kernels.cc vnni_kernels.cc sdot_kernels.cc
+    winograd_kernels.cc int8_kernels.cc int8_attention_kernels.cc vnni_kernels.cc sdot_kernels.cc
   DEPS ops LIBS PkgConfig::HIGHWAY)
 target_compile_definitions(darkroom_backends_cpu PRIVATE HWY_COMPILE_ALL_ATTAINABLE
   "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_AVX3_DL|HWY_SVE|HWY_SVE2|HWY_SVE_256|HWY_SVE2_128)" HWY_BROKEN_EMU128=1)
@@ -22,7 +22,7 @@ if(DARKROOM_SANITIZE)
     endif()
   endforeach()
 endif()
-foreach(kernels gemm int8 int8_attention vnni sdot block attention row ceiling avx512bf16)
+foreach(kernels gemm winograd int8 int8_attention vnni sdot block attention row ceiling avx512bf16)
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/backends/cpu/${kernels}_kernels.cc
     PROPERTIES COMPILE_OPTIONS "${kernel_options}" SKIP_PRECOMPILE_HEADERS ON)
 endforeach()

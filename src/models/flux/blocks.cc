@@ -28,14 +28,6 @@ struct QkvWeights {
   const Tensor &norm_q, &norm_k;
 };
 
-// x for linear layers, of which `first` is the first; in 8 bits, if that is asked for, with a scale for `columns`
-// of a row where the context does not say how many (0: all).
-LinearInput input_of(const Context& ctx, const Tensor& x, const Linear& first, int64_t columns = 0) {
-  if (ctx.watcher) ctx.watcher->on_input(first, x);
-  if (!ctx.int8_group) return x;
-  return {x, ops::quantize_rows(ctx, x, *ctx.int8_group == 0 ? columns : *ctx.int8_group, first.smooth)};
-}
-
 // Projects n [rows, D] into rows [first, first + rows) of qkv, with QK-norm and rotary positions.
 void project_qkv(const Context& ctx, const LinearInput& n, const QkvWeights& w, const Rope& rope,
                  const Tensor& fused, int64_t first) {

@@ -91,20 +91,24 @@ Tensor bias_by_distance(const Context& ctx, const Config& config, const Tensor& 
   return ops::upload(ctx, values, DType::kF32, {config.num_heads, distances});
 }
 
+// That share a scale in 8 bits: the product of two layers has outliers, beside which the other values of a
+// row would vanish.
+constexpr int64_t kGatedColumns = 64;
+
 void run_layer(const Context& ctx, const Config& config, const Layer& w, const Tensor& bias,
                const Tensor& x) {
   {
     const Arena::Scope scope(ctx.arena);
-    const Tensor n = ops::rms_norm(ctx, x, w.attention_norm, config.layer_norm_eps);
+    const LinearInput n = input_of(ctx, ops::rms_norm(ctx, x, w.attention_norm, config.layer_norm_eps), w.q);
     const Tensor q = ops::linear(ctx, n, w.q), k = ops::linear(ctx, n, w.k), v = ops::linear(ctx, n, w.v);
     const Tensor a =
         ops::attention(ctx, q, k, v, {.heads = config.num_heads, .scale = 1.0f, .relative_bias = bias});
-    ops::linear_residual(ctx, a, w.o, x);
+    ops::linear_residual(ctx, input_of(ctx, a, w.o), w.o, x);
   }
   const Arena::Scope scope(ctx.arena);
-  const Tensor n = ops::rms_norm(ctx, x, w.ff_norm, config.layer_norm_eps);
+  const LinearInput n = input_of(ctx, ops::rms_norm(ctx, x, w.ff_norm, config.layer_norm_eps), w.wi_0);
   const Tensor gated = ops::gated_gelu(ctx, ops::linear(ctx, n, w.wi_0), ops::linear(ctx, n, w.wi_1));
-  ops::linear_residual(ctx, gated, w.wo, x);
+  ops::linear_residual(ctx, input_of(ctx, gated, w.wo, kGatedColumns), w.wo, x);
 }
 
 }  // namespace

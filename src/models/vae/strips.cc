@@ -20,6 +20,15 @@ Conv2d as_convolution(const Linear& w) {
   return {w.weight.reshape({w.out_features(), w.in_features(), 1, 1}), w.bias};
 }
 
+// So many rows in whole tiles of what a convolution computes at once, or one tile, within the picture's
+// height. They are even, as downsampling wants.
+int64_t whole_tiles(int64_t rows, int64_t height) {
+  constexpr int64_t kTile = ops::ConvOptions::kTileRows;
+  static_assert(kTile % 2 == 0);
+  const int64_t even_height = (height + 1) / 2 * 2;
+  return rows >= height ? even_height : std::min(std::max(rows / kTile, int64_t{1}) * kTile, even_height);
+}
+
 // Calls work(first, count) for strips of `rows` rows. Where only work is counted one strip stands for all of
 // its size, and what is left over, if any, comes right after it. Errors: kCancelled between strips.
 template <typename Work>
@@ -181,7 +190,7 @@ void Strips::convolve(const Plane& in, const Stage& stage, const Plane& out) con
   const Plane* detour = stage.shortcut ? stage.residual : nullptr;
   const std::size_t row_bytes = in.row_bytes() + static_cast<std::size_t>(u) * out.buffered_row_bytes() +
                                 (detour ? detour->buffered_row_bytes() : 0);
-  const int64_t rows = (strip_rows(in, row_bytes) + d - 1) / d * d;
+  const int64_t rows = whole_tiles(strip_rows(in, row_bytes), in.height());
   const Norm norm = norm_of(in, stage.norm, true);
   Window window(*this, in, norm, rows);
   const Tensor buffer = buffer_for(out, rows * u / d),

@@ -86,8 +86,8 @@ void scale_latents(const Config& config, std::span<float> latents);
 
 // How a decode or an encode spends memory. No byte of the result depends on it.
 struct StripPlan {
-  // Of the rows that a stage works on at a time, about: at least one row is needed. Taller strips are no
-  // faster.
+  // Of the rows that a stage works on at a time, about: at least six rows are needed. Taller strips are
+  // hardly faster.
   std::size_t strip_bytes = std::size_t{16} << 20;
   // The pictures between stages lie in a scratch file instead of in ctx.arena.
   bool in_file = false;
