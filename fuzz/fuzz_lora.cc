@@ -122,7 +122,7 @@ std::vector<std::byte> made_file(std::span<const uint8_t> in) {
 }
 
 void read_all(WeightSource& source, const Param& given, Tensor& given_field) {
-  visit_with_lora(source, given, given_field, [&](const Param& param, Tensor&) {
+  visit_with_extras(source, given, given_field, [&](const Param& param, Tensor&) {
     const Tensor tensor = source.describe(param);
     check(tensor.shape == param.shape);
     const std::size_t bytes = tensor.bytes_with_scales();
