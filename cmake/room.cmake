@@ -18,3 +18,13 @@ function(darkroom_room name)
   list(TRANSFORM deps PREPEND darkroom_)
   target_link_libraries(${target} PUBLIC ${deps} ${ROOM_LIBS})
 endfunction()
+
+# -O3 for files of a room, src/ROOM/FILE, whose loops become vectors by it; with sanitizers nothing is gained.
+function(darkroom_vectorise room)
+  if(DARKROOM_SANITIZE)
+    return()
+  endif()
+  foreach(file ${ARGN})
+    set_source_files_properties(${PROJECT_SOURCE_DIR}/src/${room}/${file} PROPERTIES COMPILE_OPTIONS -O3)
+  endforeach()
+endfunction()

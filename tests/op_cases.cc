@@ -232,11 +232,11 @@ void add_int8_attention(Cases& cases) {
   }
 }
 
-// For the tolerance. In tiles of 6×6 (3×3 without downsampling) rounding errors are of larger numbers, and may
-// be four times those of a sum of the products.
+// For the tolerance. In tiles of 6×6 (3×3 without downsampling, of 8 channels and more) rounding errors are of larger
+// numbers, and may be four times those of a sum of the products.
 int64_t conv_terms(int64_t in, int64_t kernel, int64_t downsample = 1) {
   const int64_t products = in * kernel * kernel;
-  return kernel == 3 && downsample == 1 ? 16 * products : products;
+  return kernel == 3 && downsample == 1 && in >= 8 ? 16 * products : products;
 }
 
 void add_parts(Cases& cases) {

@@ -85,19 +85,6 @@ void show(Screen& screen, const darkroom_progress& event) {
                                    event.step, event.steps));
 }
 
-int on_progress(const darkroom_progress* event, void* user) {
-  Screen& screen = *static_cast<Screen*>(user);
-  return screen.problem.guard([&] {
-    show(screen, *event);
-    return 0;
-  });
-}
-
-void on_note(const char* text, void* user) {
-  Screen& screen = *static_cast<Screen*>(user);
-  screen.problem.guard([&] { return screen.progress.note(text), 0; });
-}
-
 }  // namespace
 
 void run_calibrate(const Command& self, const std::vector<std::string>& arguments) {
@@ -113,8 +100,8 @@ void run_calibrate(const Command& self, const std::vector<std::string>& argument
   const ModelHandle model = open_model(engine, options.model);
   Screen screen{.progress = Progress(progress_style(options.quiet))};
   OwnedRequest request(options.settings);
-  request.c.on_progress = on_progress;
-  request.c.on_note = on_note;
+  request.c.on_progress = show_event<darkroom_progress, Screen, show>;
+  request.c.on_note = show_note<Screen>;
   request.c.user = &screen;
   darkroom_calibration calibration;
   darkroom_calibration_init(&calibration);

@@ -100,19 +100,6 @@ void show(Screen& screen, const darkroom_convert_progress& event) {
                                    bytes_text(event.bytes_all), clock_text(left)));
 }
 
-int on_progress(const darkroom_convert_progress* event, void* user) {
-  Screen& screen = *static_cast<Screen*>(user);
-  return screen.problem.guard([&] {
-    show(screen, *event);
-    return 0;
-  });
-}
-
-void on_note(const char* text, void* user) {
-  Screen& screen = *static_cast<Screen*>(user);
-  screen.problem.guard([&] { return screen.progress.note(text), 0; });
-}
-
 }  // namespace
 
 void run_convert(const Command& self, const std::vector<std::string>& arguments) {
@@ -137,8 +124,8 @@ void run_convert(const Command& self, const std::vector<std::string>& arguments)
   if (options.text_weights) conversion.text_weights = options.text_weights->c_str();
   if (options.smooth) conversion.smooth = options.smooth->c_str();
   if (options.shard_size) conversion.shard_size = options.shard_size->c_str();
-  conversion.on_progress = on_progress;
-  conversion.on_note = on_note;
+  conversion.on_progress = show_event<darkroom_convert_progress, Screen, show>;
+  conversion.on_note = show_note<Screen>;
   conversion.user = &screen;
   const darkroom_status status =
       cancellable(engine.get(), [&] { return darkroom_convert(engine.get(), model.get(), &conversion); });

@@ -50,4 +50,19 @@ class CallbackProblem {
   std::exception_ptr thrown_;
 };
 
+// What the library calls back for a Screen, which has `progress` and `problem`: its user pointer.
+template <typename Event, typename Screen, void (*show)(Screen& screen, const Event& event)>
+int show_event(const Event* event, void* user) {
+  Screen& screen = *static_cast<Screen*>(user);
+  return screen.problem.guard([&] {
+    show(screen, *event);
+    return 0;
+  });
+}
+template <typename Screen>
+void show_note(const char* text, void* user) {
+  Screen& screen = *static_cast<Screen*>(user);
+  screen.problem.guard([&] { return screen.progress.note(text), 0; });
+}
+
 }  // namespace cli

@@ -15,6 +15,28 @@ namespace {
 
 using nlohmann::json;
 
+// What weights become as they are read, and what that takes.
+std::string staging_lines(const json& plan) {
+  uint64_t text = 0, blocks = 0;
+  for (const json& phase : plan.at("phases")) {
+    const std::string name = phase.at("name").get<std::string>();
+    uint64_t& most = name == "clip" || name == "t5" ? text : blocks;
+    most = std::max(most, phase.at("staging_bytes").get<uint64_t>());
+  }
+  std::string out;
+  if (text > 0)
+    out +=
+        fmt::format("\nText encoders' weights change as they are read, which counts {}.", bytes_text(text));
+  if (blocks == 0) return out;
+  const std::string kind = plan.at("weights").get<std::string>();
+  const bool as_stored = kind == "as-stored";  // then the precision asks for something
+  const std::string becomes = !as_stored                                          ? kind
+                              : plan.at("precision").get<std::string>() == "int8" ? "int8"
+                                                                                  : "bf16";
+  return out + fmt::format("\n{} become {} as they are read: modulation and denoise count {} for that.",
+                           as_stored ? "The blocks' weights" : "Weights", becomes, bytes_text(blocks));
+}
+
 std::string phase_table(const json& plan) {
   const auto bytes = [](const json& object, const char* field) {
     return bytes_text(object.at(field).get<uint64_t>());
@@ -39,17 +61,7 @@ std::string phase_table(const json& plan) {
   out += budget.is_null() ? std::string("No budget: the system does not say what is free.")
                           : fmt::format("Budget: {}{}.", bytes_text(budget.get<uint64_t>()),
                                         plan.at("budget") == "auto" ? ", what is free" : "");
-  uint64_t staging = 0;
-  for (const json& phase : plan.at("phases")) {
-    staging = std::max(staging, phase.at("staging_bytes").get<uint64_t>());
-  }
-  if (staging > 0) {
-    const std::string kind = plan.at("weights").get<std::string>();
-    const bool as_stored = kind == "as-stored";  // the precision asks for int8
-    out += fmt::format("\n{} become {} as they are read: modulation and denoise count {} for that.",
-                       as_stored ? "The blocks' weights" : "Weights", as_stored ? "int8" : kind,
-                       bytes_text(staging));
-  }
+  out += staging_lines(plan);
   const int64_t kept = plan.at("resident_blocks").get<int64_t>(),
                 streamed = plan.at("streamed_blocks").get<int64_t>();
   if (streamed > 0) {

@@ -28,8 +28,8 @@
  * in the middle of its call, a callback may use darkroom_save_png(), darkroom_save_latents(),
  * darkroom_plan(), darkroom_tokenize(), darkroom_model_settings(), darkroom_info(), darkroom_read_recipe(),
  * darkroom_describe_cpu(), darkroom_open(), darkroom_open_dummy() and every call that returns no status
- * except darkroom_destroy(). It must not close the model in use. darkroom_generate(), darkroom_convert() and
- * darkroom_bench() return DARKROOM_USAGE there. Other engines are free. If such a call fails, read the error
+ * except darkroom_destroy(). It must not close the model in use. darkroom_generate(), darkroom_convert(),
+ * darkroom_calibrate() and darkroom_bench() return DARKROOM_USAGE there. Other engines are free. If such a call fails, read the error
  * inside the callback: the outer call replaces it when it returns. */
 #ifndef DARKROOM_DARKROOM_H_
 #define DARKROOM_DARKROOM_H_
@@ -121,8 +121,8 @@ DARKROOM_API void darkroom_destroy(darkroom_engine* engine);
  * the engine. */
 DARKROOM_API const char* darkroom_last_error(const darkroom_engine* engine);
 
-/* Stops darkroom_generate(), darkroom_convert(), darkroom_calibrate() or darkroom_bench(): the call in progress returns
- * DARKROOM_CANCELLED, after at most one block of the model. Async-signal-safe.
+/* Stops darkroom_generate(), darkroom_convert(), darkroom_calibrate() or darkroom_bench(): the call in
+ * progress returns DARKROOM_CANCELLED, after at most one block of the model. Async-signal-safe.
  *
  * A cancel is never lost. If none of these calls is in progress, or if the one in progress is already past
  * its last check, the cancel waits, and the next of these calls returns DARKROOM_CANCELLED at once. A call

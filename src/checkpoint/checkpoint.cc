@@ -79,6 +79,29 @@ std::unique_ptr<WeightSource> in_storage(std::unique_ptr<WeightSource> plain, Pa
   return std::make_unique<RequantizingSource>(std::move(source), storage);
 }
 
+// Whether smoothing factors lie beside the transformer's weights, for all or some of its inputs. Errors: kModel for
+// factors that cannot be.
+bool has_factors(const Checkpoint& model) {
+  const std::vector<std::string_view> names = model.part_files(Part::kTransformer)->catalog->names();
+  if (std::ranges::none_of(names, [](std::string_view name) { return name.ends_with(kSmoothEnding); }))
+    return false;
+  const std::unique_ptr<WeightSource> source = model.open_weights(Part::kTransformer);
+  bool any = false;
+  model.visit(Part::kTransformer, [&](const Param& param, Tensor&) {
+    const std::optional<Param> smooth = param.smooth ? source->smooth_of(param) : std::nullopt;
+    if (!smooth) return;
+    any = true;
+    const std::string place = model.place_of(Part::kTransformer, *smooth);
+    const Tensor stored = source->describe(*smooth);
+    require(stored.dtype == DType::kF32, ErrorCode::kModel, "{} is {}, smoothing factors are F32", place,
+            stored);
+    std::vector<float> factors(static_cast<std::size_t>(param.cols()));
+    source->read(*smooth, std::as_writable_bytes(std::span(factors)));
+    require_factors(factors, place);
+  });
+  return any;
+}
+
 bool is_folder(const fs::path& path) {
   std::error_code ignored;
   return fs::is_directory(path, ignored);
@@ -289,10 +312,7 @@ Checkpoint Checkpoint::open(const CheckpointPaths& paths) {
     int64_t parameters = 0;
     out.visit(part, [&](const Param& param, Tensor&) { parameters += param.shape.numel(); });
     out.dtypes_[index(part)] = stored_dtype(*files, parameters);
-    if (part == Part::kTransformer && files->catalog) {
-      out.smoothed_ = std::ranges::any_of(
-          files->catalog->names(), [](std::string_view name) { return name.ends_with(kSmoothEnding); });
-    }
+    if (part == Part::kTransformer && files->catalog) out.smoothed_ = has_factors(out);
     if (!files->note.empty()) out.notes_.push_back(files->where.filename().string() + ": " + files->note);
     if (files->catalog && std::ranges::any_of(files->catalog->names(), is_input_scale_name)) {
       out.notes_.push_back(

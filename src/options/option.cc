@@ -310,8 +310,7 @@ const Option kOptions[] = {
      .value_name = "FILE",
      .group = kCost,
      .help = "With --precision int8: smoothing factors, a file that 'darkroom calibrate' made for the model; "
-             "auto "
-             "(the model's own, if it has some) or off",
+             "auto (the model's own, if it has some) or off",
      .otherwise = "auto",
      .a1111 = "Smooth"},
     {.name = "attention",

@@ -262,6 +262,13 @@ void require_low_rank_loras(const Checkpoint& model, const Job& job) {
 // "auto" means the factors that the model has, which come with its weights.
 void decide_smoothing(const Request& request, const Checkpoint& model, Job& job) {
   if (model.is_smoothed()) require_low_rank_loras(model, job);
+  if (model.is_smoothed() && !job.int8_group) {
+    job.notes.push_back(fmt::format(
+        "the model's weights are made for --precision int8; in {} its factors are multiplied back, and its "
+        "blocks "
+        "are {} in memory",
+        dtype_name(job.precision), job.weights == WeightStorage::kAsStored ? "bf16" : "what --weights says"));
+  }
   if (!request.smooth) return;
   if (!job.int8_group) {
     job.notes.emplace_back("smooth has no effect without --precision int8");
@@ -398,9 +405,9 @@ Job decide_values(const Request& request, const Checkpoint& model) {
   job.count = request.count.value_or(1);
   decide_sheet(request, job);
   decide_precision(request, model, job);
-  decide_smoothing(request, model, job);
   decide_attention(request, model, job);
   decide_weights(request.weights, job);
+  decide_smoothing(request, model, job);
   job.budget_bytes = decide_budget(request.budget);
   job.scratch_folder = request.scratch_folder;
   job.noise = parse_noise_source(request.rng);

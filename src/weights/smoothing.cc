@@ -7,17 +7,12 @@
 #include "weights/source.h"
 
 namespace darkroom {
-namespace {
-
-void check_factors(const TensorFile& file, const StoredTensor& stored, std::span<const float> factors) {
+void require_factors(std::span<const float> factors, const std::string& place) {
   for (std::size_t i = 0; i < factors.size(); ++i) {
     require(std::isnormal(factors[i]) && factors[i] > 0, ErrorCode::kModel,
-            "{}: '{}' is {} at {}, a smoothing factor must be finite and above 0", file.where(),
-            printable(stored.name), factors[i], i);
+            "{} is {} at {}, a smoothing factor must be finite and above 0", place, factors[i], i);
   }
 }
-
-}  // namespace
 
 Smoothing::Smoothing(const std::filesystem::path& path, const std::function<void(const VisitFn&)>& visit)
     : file_(path) {
@@ -32,7 +27,7 @@ Smoothing::Smoothing(const std::filesystem::path& path, const std::function<void
     std::vector<float> factors(static_cast<std::size_t>(param.cols()));
     const std::string name = smooth_param(param).name;
     read(name, std::as_writable_bytes(std::span(factors)));
-    check_factors(file_, *file_.find(name), factors);
+    require_factors(factors, fmt::format("{}: '{}'", file_.where(), name));
   });
 }
 

@@ -28,6 +28,10 @@ inline bool has_smoothed_input(const Param& param) {
   return param.quantizable() && param.unit.stage == Stage::kBlock && !param.fed_by.empty();
 }
 
+// Errors: kModel, with `place` ("FILE: 'X.smooth'") and the number, for factors that are not finite, not above 0 or
+// subnormal.
+void require_factors(std::span<const float> factors, const std::string& place);
+
 // An open file of factors. Any number of threads may use the const functions at once.
 class Smoothing {
  public:

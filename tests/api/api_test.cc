@@ -130,6 +130,9 @@ TEST_F(Api, ACallbackMaySaveAndAskButNotDraw) {
     darkroom_conversion conversion;
     darkroom_conversion_init(&conversion);
     EXPECT_EQ(darkroom_convert(s.engine, s.model, &conversion), DARKROOM_USAGE);
+    darkroom_calibration calibration;
+    darkroom_calibration_init(&calibration);
+    EXPECT_EQ(darkroom_calibrate(s.engine, s.model, &calibration), DARKROOM_USAGE);
     EXPECT_EQ(darkroom_save_png(s.engine, p, s.png().c_str(), 1, 0), DARKROOM_OUTPUT) << "it exists";
     EXPECT_NE(std::string(darkroom_last_error(s.engine)).find("picture.png"), std::string::npos);
 
@@ -258,6 +261,45 @@ TEST_F(Api, PeaksAreOfTheRunAndTheProcesssOwnMarkIsLeftAlone) {
   EXPECT_GT(seen.run, uint64_t{1} << 20);
   EXPECT_LT(seen.run, kHeld);
   EXPECT_EQ(darkroom::peak_bytes(), mark);
+}
+
+// Pictures are counted by prompts; the factors then serve a request.
+TEST_F(Api, CalibratesForRequestsIn8Bits) {
+  const darkroom::TempFolder folder;
+  const std::string out = folder / "factors.safetensors";
+  struct Seen {
+    int picture = -1, pictures = 0, drawn = 0;
+  } seen;
+  darkroom_request request = request_;
+  request.prompt = nullptr;
+  request.user = &seen;
+  request.on_picture = [](const darkroom_picture*, void* user) { return ++static_cast<Seen*>(user)->drawn; };
+  request.on_progress = [](const darkroom_progress* p, void* user) {
+    static_cast<Seen*>(user)->picture = p->picture;
+    static_cast<Seen*>(user)->pictures = p->pictures;
+    return 0;
+  };
+  darkroom_calibration calibration;
+  darkroom_calibration_init(&calibration);
+  EXPECT_EQ(darkroom_calibrate(engine_, model_, &calibration), DARKROOM_USAGE);
+  calibration.request = &request;
+  calibration.out = out.c_str();
+  for (const char* prompts : {"[1]", "\"a\"", "["}) {
+    calibration.prompts = prompts;
+    EXPECT_EQ(darkroom_calibrate(engine_, model_, &calibration), DARKROOM_USAGE) << prompts;
+    EXPECT_NE(error().find("prompts"), std::string::npos) << error();
+  }
+  calibration.prompts = R"(["a red star", "a blue ring"])";
+  calibration.method = "guess";
+  EXPECT_EQ(darkroom_calibrate(engine_, model_, &calibration), DARKROOM_USAGE);
+  calibration.method = nullptr;
+  ASSERT_EQ(darkroom_calibrate(engine_, model_, &calibration), DARKROOM_OK) << error();
+  EXPECT_EQ(seen.picture, 1);
+  EXPECT_EQ(seen.pictures, 2);
+  EXPECT_EQ(seen.drawn, 0);
+  const std::string settings = R"({"precision": "int8", "smooth": ")" + out + "\"}";
+  request_.settings = settings.c_str();
+  EXPECT_EQ(darkroom_generate(engine_, model_, &request_), DARKROOM_OK) << error();
 }
 
 TEST_F(Api, TheVersionIsOneNumber) {

@@ -50,6 +50,7 @@ TEST(Structs, InitFillsTheCallersSizeAndNotOneByteMore) {
   expect_every_size_is_filled(darkroom_options_init_sized);
   expect_every_size_is_filled(darkroom_request_init_sized);
   expect_every_size_is_filled(darkroom_conversion_init_sized);
+  expect_every_size_is_filled(darkroom_calibration_init_sized);
   expect_every_size_is_filled(darkroom_bench_options_init_sized);
 }
 
@@ -67,6 +68,9 @@ TEST(Structs, TheInlineFunctionsPassTheCallersSize) {
   darkroom_conversion conversion;
   darkroom_conversion_init(&conversion);
   EXPECT_EQ(conversion.struct_size, sizeof(conversion));
+  darkroom_calibration calibration;
+  darkroom_calibration_init(&calibration);
+  EXPECT_EQ(calibration.struct_size, sizeof(calibration));
   darkroom_bench_options bench;
   darkroom_bench_options_init(&bench);
   EXPECT_EQ(bench.struct_size, sizeof(bench));

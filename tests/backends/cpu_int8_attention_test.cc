@@ -48,17 +48,8 @@ double relative_l2(const OwnedTensor& got, const OwnedTensor& want) {
   return std::sqrt(difference / size);
 }
 
-class CpuInt8Attention : public EveryIsa {
+class CpuInt8Attention : public EveryInt8 {
  protected:
-  // One for each instruction that the set may multiply with.
-  std::vector<std::unique_ptr<Backend>> all(int threads = 2) const {
-    std::vector<std::unique_ptr<Backend>> backends;
-    for (const Int8Dot dot : {Int8Dot::kBest, Int8Dot::kPortable, Int8Dot::kNarrow}) {
-      backends.push_back(make_cpu_backend({.threads = threads, .isa = GetParam(), .int8_dot = dot}));
-    }
-    return backends;
-  }
-
   void expect_reference(const Inputs& in) const {
     const std::vector<std::byte> want = attend(*make_reference_backend(), in).bytes();
     for (const auto& backend : all()) ASSERT_EQ(attend(*backend, in).bytes(), want);

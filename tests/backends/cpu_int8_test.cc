@@ -10,17 +10,7 @@ namespace {
 
 constexpr std::size_t kArenaBytes = 8 << 20;
 
-class CpuInt8 : public EveryIsa {
- protected:
-  // One for each instruction that the set may multiply with.
-  std::vector<std::unique_ptr<Backend>> all(int threads = 2) const {
-    std::vector<std::unique_ptr<Backend>> backends;
-    for (const Int8Dot dot : {Int8Dot::kBest, Int8Dot::kPortable, Int8Dot::kNarrow}) {
-      backends.push_back(make_cpu_backend({.threads = threads, .isa = GetParam(), .int8_dot = dot}));
-    }
-    return backends;
-  }
-};
+class CpuInt8 : public EveryInt8 {};
 
 // i8 weights with a scale for each row.
 struct OwnedMatrix {

@@ -116,4 +116,16 @@ class EveryIsa : public testing::TestWithParam<CpuIsa> {
   }
 };
 
+// With one backend for each instruction that the set may multiply 8 bits with.
+class EveryInt8 : public EveryIsa {
+ protected:
+  std::vector<std::unique_ptr<Backend>> all(int threads = 2) const {
+    std::vector<std::unique_ptr<Backend>> backends;
+    for (const Int8Dot dot : {Int8Dot::kBest, Int8Dot::kPortable, Int8Dot::kNarrow}) {
+      backends.push_back(make_cpu_backend({.threads = threads, .isa = GetParam(), .int8_dot = dot}));
+    }
+    return backends;
+  }
+};
+
 }  // namespace darkroom

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <list>
 
 #include "base/expect_error.h"
 #include "base/file_map.h"
@@ -217,7 +218,11 @@ TEST_F(Salient, SmoothingKeepsWhatASalientChannelDrowns) {
   by_itself.precision = "int8";
   in_8_bits.weights = "int8";
   EXPECT_EQ(drawn(kPrompts[0], by_itself, "smoothed"), drawn(kPrompts[0], in_8_bits));
-  // In bf16 its weights are what they were, to within int8.
+  // In bf16 its weights are what they were, to within int8, and a note says what that takes.
+  const std::vector<std::string> notes = draw(Checkpoint::open(folder_ / "smoothed"), small_request()).notes;
+  EXPECT_TRUE(std::ranges::any_of(notes, [](const std::string& text) {
+    return text.find("made for --precision int8; in f32 its factors are multiplied back") != text.npos;
+  }));
   EXPECT_GT(decibels({}, "smoothed"), plain);
 
   expect_error(ErrorCode::kUsage, "smoothed already", [&] { drawn(kPrompts[0], in_8_bits, "smoothed"); });
@@ -266,6 +271,39 @@ TEST_F(Salient, FilesThatAreNotForThisModel) {
   expect("the model's layer has 640 inputs", [&](auto& all) { all[name].resize(639, 0.5f); });
   for (const float bad : {0.0f, -1.0f, NAN, INFINITY, 1e-40f})
     expect("at 17, a smoothing factor must be finite and above 0", [&](auto& all) { all[name][17] = bad; });
+}
+
+// Factors in a model's own files are a stranger's, too.
+TEST_F(Salient, AModelsOwnFactorsAreChecked) {
+  const fs::path transformer = folder_ / "salient" / "transformer" / "diffusion_pytorch_model.safetensors";
+  const TensorFile file(transformer);
+  std::list<OwnedTensor> loaded;
+  std::vector<NamedTensor> tensors;
+  for (const StoredTensor& stored : file.tensors())
+    tensors.push_back({stored.name, loaded.emplace_back(file.load(stored)).tensor});
+  const std::string name = "transformer_blocks.0.attn.to_q.smooth";
+  std::vector<float> factors(128, 2.0f);
+  const Tensor good(factors.data(), DType::kF32, {128});
+  const auto opened = [&](const std::string& as, const Tensor& tensor) {
+    tensors.push_back({as, tensor});
+    const fs::path model = folder_ / "own";
+    fs::remove_all(model);
+    fs::copy(folder_ / "salient", model, fs::copy_options::recursive);
+    write_safetensors(model / "transformer" / transformer.filename(), tensors, {.overwrite = true});
+    tensors.pop_back();
+    return Checkpoint::open(model);
+  };
+  EXPECT_TRUE(opened(name, good).is_smoothed());
+  EXPECT_FALSE(opened("other.smooth", good).is_smoothed());  // of no input
+  expect_error(ErrorCode::kModel, "the config asks for [128]",
+               [&] { opened(name, Tensor(factors.data(), DType::kF32, {64})); });
+  expect_error(ErrorCode::kModel, "smoothing factors are F32",
+               [&] { opened(name, Tensor(factors.data(), DType::kBF16, {128})); });
+  for (const float bad : {0.0f, -2.0f, NAN, INFINITY}) {
+    factors[100] = bad;
+    expect_error(ErrorCode::kModel, "at 100, a smoothing factor must be finite and above 0",
+                 [&] { opened(name, good); });
+  }
 }
 
 }  // namespace

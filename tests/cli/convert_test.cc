@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <fstream>
 #include <thread>
 
 #include "cli/program.h"
@@ -32,6 +33,34 @@ class CliConvert : public ProgramTest {
 };
 
 using darkroom::psnr;
+
+// Factors from some prompts, in a picture and in a model.
+TEST_F(CliConvert, CalibratedFactorsServeBoth) {
+  std::filesystem::create_directory_symlink(fixture_model(), folder() / "in");
+  std::ofstream(folder() / "prompts.txt") << "a red star\n\n  a blue ring\r\n";
+  const Words calibrate = {
+      "calibrate", "-m", "in", "-o", "f.safetensors",     "--prompts", "prompts.txt", "--steps", "2",
+      "-W",        "32", "-H", "32", "--max-text-tokens", "16"};
+  const Result first = run(calibrate), again = run(calibrate);
+  EXPECT_EQ(first.code, 0) << first.err;
+  EXPECT_EQ(first.out, "f.safetensors\n");
+  EXPECT_NE(first.err.find("picture 2 of 2: 2 steps"), std::string::npos) << first.err;
+  EXPECT_NE(again.err.find("2 of 2 pictures were drawn before"), std::string::npos) << again.err;
+  expect_refusal({"calibrate", "-m", "in"}, 2, "pass -o FILE.safetensors");
+  convert({"in", "smoothed", "--weights", "int8", "--smooth", "f.safetensors"});
+  convert({"in", "int8", "--weights", "int8"});
+  EXPECT_GE(psnr(draw("smoothed"), draw("in")), 25);
+  expect_refusal({"convert", "in", "x", "--weights", "bf16", "--smooth", "f.safetensors"}, 2,
+                 "go with int8 weights in the layout diffusers");
+  const Words generate = {
+      "generate", "a red star",        "-m", "in", "-W", "32",          "-H",  "32", "--steps",
+      "2",        "--max-text-tokens", "16", "-s", "1",  "--precision", "int8"};
+  Words with = generate;
+  with.insert(with.end(), {"--smooth", "f.safetensors", "-o", "p.png"});
+  EXPECT_EQ(run(with).code, 0);
+  const Result like = run({"generate", "--like", "p.png", "-m", "in", "-o", "q.png"});
+  EXPECT_NE(like.err.find("the smoothing factors in 'f.safetensors'"), std::string::npos) << like.err;
+}
 
 TEST_F(CliConvert, AConvertedModelDraws) {
   std::filesystem::create_directory_symlink(fixture_model(), folder() / "in");

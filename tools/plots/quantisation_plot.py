@@ -6,7 +6,8 @@ Needs Python alone.
 """
 
 import pathlib
-from xml.sax.saxutils import escape
+
+from svg import dot, text, write
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 WIDTH, TOP, LINE = 860, 84, 24
@@ -21,15 +22,6 @@ def table():
     block = section.split("\n\n| scheme |")[1].split("\n\n")[0]
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in block.splitlines()[2:]]
     return [(row[0], row) for row in rows if row[9] != "–"]
-
-
-def text(x, y, words, size=13, colour="#222", anchor="start", weight="normal"):
-    return (f'<text x="{x}" y="{y}" font-size="{size}" fill="{colour}" text-anchor="{anchor}" '
-            f'font-weight="{weight}">{escape(words)}</text>')
-
-
-def dot(x, y, colour):
-    return f'<circle cx="{x}" cy="{y}" r="5.5" fill="{colour}" stroke="#fff" stroke-width="1"/>'
 
 
 def panel(rows, title, plain, salient, axis, begin):
@@ -50,16 +42,13 @@ def main():
     rows = table()
     height = TOP + LINE * len(rows) + 36
     title = "8-bit products: what saves salient channels"
-    body = [text(16, 26, title, 16, weight="bold"), text(WIDTH - 16, 26, "dB; higher is closer", 12, "#555", "end")]
+    body = []
     body += [text(316, TOP + LINE * i + 8, name, 13, anchor="end") for i, (name, _) in enumerate(rows)]
     for one in PANELS:
         body += panel(rows, *one)
     for x, colour, words in ((330, PLAIN, "Pinhole"), (440, SALIENT, "the same function, salient channels")):
         body += [dot(x + 5, height - 16, colour), text(x + 16, height - 12, words, 12, "#555")]
-    (DOCS / "quality-quantisation.svg").write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
-        f'font-family="sans-serif">\n<title>{escape(title)}</title>\n'
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>\n' + "\n".join(body) + "\n</svg>\n", encoding="utf-8")
+    write(DOCS / "quality-quantisation.svg", WIDTH, height, title, body)
 
 
 main()

@@ -7,7 +7,8 @@ Needs Python alone.
 
 import pathlib
 import re
-from xml.sax.saxutils import escape
+
+from svg import dot, text, write
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 WIDTH, HEIGHT = 760, 400
@@ -26,8 +27,8 @@ def tables():
     kind = lambda name: name.split(",")[0]
     wide = [(kind(row[0]), float(row[1]), float(row[2])) for row in rows if len(row) == 3 and re.match(r"[\d.]+$", row[1])]
     bits = {name: value for name, value, _ in wide}
-    pinhole = [(kind(row[0]), bits[kind(row[0])], float(row[2]))
-               for row in rows if len(row) > 3 and kind(row[0]) in bits]
+    first = section.split("\n\n|")[1].split("\n\n")[0].count("\n") + 1  # rows of the first table; the others are of products
+    pinhole = [(kind(row[0]), bits[kind(row[0])], float(row[2])) for row in rows[:first] if kind(row[0]) in bits]
     return dict(zip(PANELS, (pinhole, wide)))
 
 
@@ -37,15 +38,6 @@ def x_of(begin, bits):
 
 def y_of(decibel):
     return round(BOTTOM - (BOTTOM - TOP) * (decibel - DECIBEL[0]) / (DECIBEL[1] - DECIBEL[0]), 1)
-
-
-def text(x, y, words, size=13, colour="#222", anchor="start", weight="normal"):
-    return (f'<text x="{x}" y="{y}" font-size="{size}" fill="{colour}" text-anchor="{anchor}" '
-            f'font-weight="{weight}">{escape(words)}</text>')
-
-
-def dot(x, y, colour):
-    return f'<circle cx="{x}" cy="{y}" r="5.5" fill="{colour}" stroke="#fff" stroke-width="1"/>'
 
 
 def axes(title, begin):
@@ -77,15 +69,12 @@ def points(begin, rows):
 
 def main():
     title = "What a kind of weights costs: PSNR against bf16 over its size"
-    body = [text(16, 26, title, 16, weight="bold"), text(WIDTH - 16, 26, "dB; higher is closer", 12, "#555", "end")]
+    body = []
     for name, rows in tables().items():
         body += axes(name, PANELS[name]) + points(PANELS[name], rows)
     for x, colour, words in ((62, BLOCKS, "GGUF's blocks"), (190, SAFETENSORS, "in safetensors files")):
         body += [dot(x + 5, HEIGHT - 16, colour), text(x + 16, HEIGHT - 12, words, 12, "#555")]
-    (DOCS / "quality-weights.svg").write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'font-family="sans-serif">\n<title>{escape(title)}</title>\n'
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>\n' + "\n".join(body) + "\n</svg>\n", encoding="utf-8")
+    write(DOCS / "quality-weights.svg", WIDTH, HEIGHT, title, body)
 
 
 main()

@@ -123,16 +123,15 @@ Hidden embed(const Context& ctx, const Config& config, const Weights& weights, c
 
 void run_blocks(const Context& ctx, const Config& config, const Weights& weights, const Tensor& modulation,
                 const Rope& rope, const Hidden& hidden, int64_t first, int64_t last) {
-  const int64_t d = config.inner_dim();
   for (int64_t i = first; i < last; ++i) {
     ctx.throw_if_cancelled();
     if (i < config.num_layers) {
       run_double_block(ctx, config, weights.double_blocks[static_cast<std::size_t>(i)], modulation,
-                       i * 12 * d, rope, hidden);
+                       modulation_offset(config, i), rope, hidden);
     } else {
       const int64_t single = i - config.num_layers;
       run_single_block(ctx, config, weights.single_blocks[static_cast<std::size_t>(single)], modulation,
-                       (config.num_layers * 12 + single * 3) * d, rope, hidden);
+                       modulation_offset(config, i), rope, hidden);
     }
   }
 }

@@ -1,4 +1,5 @@
 // What depends on time, guidance, the pooled text and positions, but not on the tokens.
+#include <algorithm>
 #include <cmath>
 
 #include "models/flux/flux.h"
@@ -80,7 +81,12 @@ std::vector<float> timestep_embedding(float t, int64_t dim) {
 }
 
 int64_t modulation_width(const Config& config) {
-  return (12 * config.num_layers + 3 * config.num_single_layers + 2) * config.inner_dim();
+  return modulation_offset(config, config.num_blocks()) + 2 * config.inner_dim();
+}
+
+int64_t modulation_offset(const Config& config, int64_t block) {
+  const int64_t doubles = std::min(block, config.num_layers);
+  return (12 * doubles + 3 * (block - doubles)) * config.inner_dim();
 }
 
 Tensor modulation_vectors(const Context& ctx, const Config& config, const Weights& weights,

@@ -122,7 +122,7 @@ std::vector<ModulatedInput> modulated_inputs(const Config& config) {
   std::vector<ModulatedInput> out;
   for (int64_t i = 0; i < config.num_layers; ++i) {
     const std::string block = "transformer_blocks." + std::to_string(i) + ".";
-    int64_t offset = 12 * i * d;
+    int64_t offset = modulation_offset(config, i);
     for (const StreamNames* names : {&kImage, &kText}) {
       out.push_back(
           {block + names->q, offset, offset + d, block + names->v, {block + kImage.out, block + kText.out}});
@@ -132,7 +132,7 @@ std::vector<ModulatedInput> modulated_inputs(const Config& config) {
   }
   for (int64_t i = 0; i < config.num_single_layers; ++i) {
     const std::string block = "single_transformer_blocks." + std::to_string(i) + ".";
-    const int64_t offset = (12 * config.num_layers + 3 * i) * d;
+    const int64_t offset = modulation_offset(config, config.num_layers + i);
     out.push_back({block + "attn.to_q", offset, offset + d, block + "attn.to_v", {block + "proj_out"}});
   }
   return out;

@@ -77,6 +77,10 @@ std::vector<float> timestep_embedding(float t, int64_t dim);
 // Values of modulation_vectors() per step: 12·D a double block, 3·D a single block, 2·D at the end.
 int64_t modulation_width(const Config& config);
 
+// Where a block's vectors begin among the columns of modulation_vectors(): of a double block the image's 6·D, then
+// the text's.
+int64_t modulation_offset(const Config& config, int64_t block);
+
 // An input of a block's linear layers that a norm modulates: its name (Param::fed_by), and where its shift and
 // its scale begin among the columns of modulation_vectors(). Of attention's: the layer that makes its values, and
 // the names of the inputs that are means of them.
