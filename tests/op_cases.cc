@@ -340,9 +340,7 @@ void add_elementwise(Cases& cases) {
                      return ops::convert(ctx, in.strided({7, 45}), DType::kBF16);
                    }});
   cases.push_back({"upload", 1, false, [](const Context& ctx, Operands& in) {
-                     const Tensor x = in.f32({5, 33});
-                     const std::span<const float> host(x.row<float>(0), 5 * 33);
-                     return ops::upload(ctx, host, ctx.activation, {5, 33});
+                     return ops::upload(ctx, in.numbers(5 * 33), ctx.activation, {5, 33});
                    }});
 }
 

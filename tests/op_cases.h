@@ -4,8 +4,10 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <list>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,50 +22,67 @@ class Operands {
  public:
   enum class Scales { kNone, kOne, kPerRow };  // of the matrices of linear layers
   // round_to_bf16: the weights of products that are f16 or of a block type become bf16, as backends may round
-  // them.
-  Operands(DType activation, DType weight, Scales scales = Scales::kNone, bool round_to_bf16 = false)
-      : activation_(activation), weight_(weight), scales_(scales), round_to_bf16_(round_to_bf16) {}
+  // them. home: the backend in whose memory the tensors lie, which must outlive them; null: the host's.
+  Operands(DType activation, DType weight, Scales scales = Scales::kNone, bool round_to_bf16 = false,
+           Backend* home = nullptr)
+      : activation_(activation),
+        weight_(weight),
+        scales_(scales),
+        round_to_bf16_(round_to_bf16),
+        home_(home) {}
 
   // A dense activation, uniform in [−scale, scale].
-  Tensor activation(const Shape& shape, float scale = 1) { return fill(activation_, shape, 0, scale, 0); }
+  Tensor activation(const Shape& shape, float scale = 1) {
+    return placed(fill(activation_, shape, 0, scale, 0));
+  }
   // The same as a column slice of a wider tensor (rank 2 only).
-  Tensor strided(const Shape& shape, float scale = 1) { return fill(activation_, shape, 0, scale, 24); }
+  Tensor strided(const Shape& shape, float scale = 1) {
+    return placed(fill(activation_, shape, 0, scale, 24));
+  }
   // A weight that is no matrix of a linear layer: i8 and block types would mean nothing there.
   Tensor vector(const Shape& shape, float scale) {
-    return fill(is_float(weight_) ? weight_ : DType::kF32, shape, 0, scale, 0);
+    return placed(fill(is_float(weight_) ? weight_ : DType::kF32, shape, 0, scale, 0));
   }
   // A weight, uniform around `middle`.
   Tensor weight(const Shape& shape, float scale = 1, float middle = 0) {
-    return fill(weight_, shape, middle, scale, 0);
+    return placed(fill(weight_, shape, middle, scale, 0));
   }
-  Tensor f32(const Shape& shape, float scale = 1) { return fill(DType::kF32, shape, 0, scale, 0); }
+  Tensor f32(const Shape& shape, float scale = 1) { return placed(fill(DType::kF32, shape, 0, scale, 0)); }
+  // Numbers on the host, whatever the backend.
+  std::vector<float> numbers(int64_t count) {
+    std::vector<float> out(static_cast<std::size_t>(count));
+    for (float& value : out) value = next();
+    return out;
+  }
   Linear linear(int64_t in, int64_t out) {
     return {matrix({out, in}, 1 / std::sqrt(static_cast<float>(in))), vector({out}, 0.5f)};
   }
   // With a LoRA whose down matrix has a scale for each row.
   Linear linear_with_lora(int64_t in, int64_t out, int64_t rank, DType lora) {
     Linear w = linear(in, out);
-    w.lora_down = maybe_rounded(fill(lora, {rank, in}, 0, 1 / std::sqrt(static_cast<float>(in)), 0));
-    w.lora_up = fill(lora, {out, rank}, 0, 1 / std::sqrt(static_cast<float>(rank)), 0);
-    const Tensor scales = fill(DType::kF32, {rank}, 0.5f, 0.4f, 0);
+    w.lora_down = placed(maybe_rounded(fill(lora, {rank, in}, 0, 1 / std::sqrt(static_cast<float>(in)), 0)));
+    w.lora_up = placed(fill(lora, {out, rank}, 0, 1 / std::sqrt(static_cast<float>(rank)), 0));
+    const Tensor scales = placed(fill(DType::kF32, {rank}, 0.5f, 0.4f, 0));
     w.lora_down.scale_count = rank;
     w.lora_down.scales = scales.row<float>(0);
     return w;
   }
   // The layer in i8, whatever the weights of the case: for quantised inputs.
   Linear int8_linear(int64_t in, int64_t out, Scales scales = Scales::kPerRow) {
-    Operands as_int8(activation_, DType::kI8, scales);
+    Operands as_int8(activation_, DType::kI8, scales, false, home_);
     Linear w = as_int8.linear(in, out);
     buffers_.splice(buffers_.end(), as_int8.buffers_);
+    memories_.splice(memories_.end(), as_int8.memories_);
     return w;
   }
   // The weight of a linear layer: of the kinds that are stored with scales, with scales.
   Tensor matrix(const Shape& shape, float scale) {
-    if (scales_ == Scales::kNone) return maybe_rounded(weight(shape, scale));
+    if (scales_ == Scales::kNone) return placed(maybe_rounded(fill(weight_, shape, 0, scale, 0)));
     // Rows of different magnitude, or a power of two would not show that each has its own scale.
-    const Tensor scales = fill(DType::kF32, {scales_ == Scales::kOne ? 1 : shape.rows()}, 1.1f, 0.7f, 0);
+    Tensor scales = fill(DType::kF32, {scales_ == Scales::kOne ? 1 : shape.rows()}, 1.1f, 0.7f, 0);
     const float largest = weight_ == DType::kI8 ? 127.0f : 3.0f;
     for (int64_t i = 0; i < scales.cols(); ++i) scales.row<float>(0)[i] *= scale / largest;
+    scales = placed(scales);
     Tensor out = weight(shape, largest);
     out.scale_count = scales.cols();
     out.scales = scales.row<float>(0);
@@ -71,10 +90,24 @@ class Operands {
   }
   Conv2d conv(int64_t in, int64_t out, int64_t kernel) {
     const float scale = 1 / std::sqrt(static_cast<float>(in * kernel * kernel));
-    return {maybe_rounded(weight({out, in, kernel, kernel}, scale)), weight({out}, 0.5f)};
+    const Tensor filter = placed(maybe_rounded(fill(weight_, {out, in, kernel, kernel}, 0, scale, 0)));
+    return {filter, weight({out}, 0.5f)};
   }
 
  private:
+  // The same in the memory of `home_`, with what lies between the rows.
+  Tensor placed(const Tensor& t) {
+    if (!home_ || home_->device() == Device::kHost) return t;
+    const std::size_t bytes = row_bytes(t.dtype, t.rows() * t.row_stride);
+    memories_.push_back(home_->allocate(bytes));
+    Tensor out = t;
+    out.data = memories_.back()->data();
+    out.device = memories_.back()->device();
+    home_->fill(memories_.back()->data(), bytes,
+                [&](std::span<std::byte> to) { std::memcpy(to.data(), t.data, bytes); });
+    return out;
+  }
+
   Tensor make(DType dtype, const Shape& shape, int64_t stride) {
     buffers_.emplace_back(row_bytes(dtype, shape.rows() * stride));
     Tensor out(buffers_.back().data(), dtype, shape);
@@ -168,7 +201,9 @@ class Operands {
   DType activation_, weight_;
   Scales scales_;
   bool round_to_bf16_;
+  Backend* home_;
   std::list<Buffer> buffers_;
+  std::list<std::unique_ptr<Memory>> memories_;
   uint64_t state_ = 88172645463325252u;
 };
 

@@ -46,9 +46,10 @@ std::vector<std::size_t> sizes_of(const std::vector<WeightUnit>& units) {
   return sizes;
 }
 
-Residency::Residency(WeightSource& source, std::vector<WeightUnit> units, Placement placement,
-                     uint64_t passes)
-    : source_(source),
+Residency::Residency(Backend& backend, WeightSource& source, std::vector<WeightUnit> units,
+                     Placement placement, uint64_t passes)
+    : backend_(backend),
+      source_(source),
       units_(std::move(units)),
       placement_(std::move(placement)),
       resident_(units_.size()),
@@ -57,7 +58,7 @@ Residency::Residency(WeightSource& source, std::vector<WeightUnit> units, Placem
       end_(passes * units_.size()) {
   require(placement_.streamed.size() == units_.size(), ErrorCode::kFailure, "{} units and a placement for {}",
           units_.size(), placement_.streamed.size());
-  for (Slot& slot : slots_) slot.memory = Buffer(placement_.slot_bytes / slots_.size());
+  for (Slot& slot : slots_) slot.memory = backend_.allocate(placement_.slot_bytes / slots_.size());
   reader_ = std::thread([this] { read_ahead(); });
 }
 
@@ -89,10 +90,10 @@ Residency::Lease Residency::lease(std::size_t unit) {
   if (error_) std::rethrow_exception(error_);
   ++next_lease_;
   if (Slot* slot = slot_of(unit)) slot->leased = true;
-  std::byte* const memory = memory_of(unit);
+  const Memory& memory = memory_of(unit);
   for (const WeightUnit::Entry& entry : units_[unit].entries) {
-    entry.field->lay_into(memory + entry.offset);
-    entry.field->device = Device::kHost;
+    entry.field->lay_into(memory.data() + entry.offset);
+    entry.field->device = memory.device();
   }
   return Lease(this, unit);
 }
@@ -103,6 +104,7 @@ void Residency::give_back(std::size_t unit) {
     if (Slot* slot = slot_of(unit)) {
       slot->unit = kNoUnit;
       slot->leased = false;
+      slot->last_use = backend_.mark();
       ready_[unit] = false;
       for (const WeightUnit::Entry& entry : units_[unit].entries) entry.field->lay_into(nullptr);
     }
@@ -141,14 +143,15 @@ Residency::Slot* Residency::slot_of(std::size_t unit) {
   return it == slots_.end() ? nullptr : &*it;
 }
 
-std::byte* Residency::memory_of(std::size_t unit) {
+const Memory& Residency::memory_of(std::size_t unit) {
   const Slot* slot = slot_of(unit);
-  return slot ? slot->memory.data() : resident_[unit].data();
+  return slot ? *slot->memory : *resident_[unit];
 }
 
-void Residency::read_unit(std::size_t unit, std::byte* memory) {
+void Residency::read_unit(std::size_t unit, const Memory& memory) {
   for (const WeightUnit::Entry& entry : units_[unit].entries) {
-    source_.read(entry.param, {memory + entry.offset, entry.field->bytes_with_scales()});
+    backend_.fill(memory.data() + entry.offset, entry.field->bytes_with_scales(),
+                  [&](std::span<std::byte> out) { source_.read(entry.param, out); });
   }
 }
 
@@ -160,23 +163,26 @@ bool Residency::step(std::unique_lock<std::mutex>& lock) {
     ++next_read_;
     return true;
   }
-  std::byte* memory = nullptr;
+  const Memory* memory = nullptr;
+  Backend::Ticket last_use = 0;
   if (placement_.streamed[unit]) {
     // A unit that still lies in a slot (a model of fewer units than slots, or one leased out of order) waits
     // for its end.
     Slot* const slot = ready_[unit] ? nullptr : free_slot();
     if (!slot) return false;
     slot->unit = unit;
-    memory = slot->memory.data();
+    memory = slot->memory.get();
+    last_use = slot->last_use;
   } else {
-    if (resident_[unit].size() < units_[unit].bytes) resident_[unit] = Buffer(units_[unit].bytes);
-    memory = resident_[unit].data();
+    if (!resident_[unit]) resident_[unit] = backend_.allocate(units_[unit].bytes);
+    memory = resident_[unit].get();
   }
   const uint64_t generation = generation_;
   ++next_read_;
   lock.unlock();
+  backend_.wait(last_use);
   const auto start = std::chrono::steady_clock::now();
-  read_unit(unit, memory);
+  read_unit(unit, *memory);
   const double seconds = seconds_since(start);
   lock.lock();
   totals_.read_seconds += seconds;

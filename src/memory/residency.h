@@ -2,8 +2,8 @@
 // ahead by a thread.
 //
 // A phase groups its weights into units (group_units), says which stay (Placement) and takes a lease on each
-// unit while it computes with it. Units are read from where they lie into buffers, never mapped, so that the
-// resident set is what the plan says and a file that changes is an error instead of a signal.
+// unit while it asks for ops with it. Units are read from where they lie into memory of the backend, never
+// mapped, so that the resident set is what the plan says and a file that changes is an error instead of a signal.
 #pragma once
 
 #include <condition_variable>
@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "memory/placement.h"
-#include "tensor/buffer.h"
+#include "ops/backend.h"
 #include "weights/source.h"
 
 namespace darkroom::memory {
@@ -48,7 +48,8 @@ std::vector<std::size_t> sizes_of(const std::vector<WeightUnit>& units);
 // Owns the memory of a phase's weights and the thread that fills it. One thread takes leases, one at a time.
 //
 // Units are read in their order, again and again, `passes` times in all, as far ahead as slots allow. A lease
-// out of this order is correct and costs what was read in vain.
+// out of this order is correct and costs what was read in vain. A slot is filled anew when the ops that were
+// asked for during its lease have run.
 class Residency {
  public:
   // While it lives, the unit's fields have data. Movable.
@@ -67,9 +68,10 @@ class Residency {
     std::size_t unit_;
   };
 
-  // `source` must outlive this and is read from another thread. `placement` has as many entries
+  // `backend` and `source` must outlive this and are used from another thread. `placement` has as many entries
   // as there are units.
-  Residency(WeightSource& source, std::vector<WeightUnit> units, Placement placement, uint64_t passes = 1);
+  Residency(Backend& backend, WeightSource& source, std::vector<WeightUnit> units, Placement placement,
+            uint64_t passes = 1);
   ~Residency();
   Residency(const Residency&) = delete;
   Residency& operator=(const Residency&) = delete;
@@ -86,27 +88,29 @@ class Residency {
 
  private:
   struct Slot {
-    Buffer memory;
+    std::unique_ptr<Memory> memory;
     std::size_t unit = kNoUnit;
     bool leased = false;
+    Backend::Ticket last_use = 0;
   };
   void give_back(std::size_t unit);
   void read_ahead();
   bool step(std::unique_lock<std::mutex>& lock);
   Slot* free_slot();
   Slot* slot_of(std::size_t unit);
-  std::byte* memory_of(std::size_t unit);
-  void read_unit(std::size_t unit, std::byte* memory);
+  const Memory& memory_of(std::size_t unit);
+  void read_unit(std::size_t unit, const Memory& memory);
   void redirect(std::size_t unit);
 
+  Backend& backend_;
   WeightSource& source_;
   const std::vector<WeightUnit> units_;
   const Placement placement_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<Buffer> resident_;  // per unit; empty for streamed ones
-  std::vector<bool> ready_;       // per unit: its fields may get data
+  std::vector<std::unique_ptr<Memory>> resident_;  // per unit; none for streamed ones
+  std::vector<bool> ready_;                        // per unit: its fields may get data
   std::vector<Slot> slots_;
   std::size_t next_slot_ = 0;
   uint64_t next_read_ = 0;  // positions in the endless sequence 0 … units−1, 0 …

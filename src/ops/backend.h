@@ -13,6 +13,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -226,6 +228,26 @@ class Backend {
 
   virtual std::string name() const = 0;  // "reference", "dry_run", "cpu avx2"
   virtual Device device() const = 0;
+  // A dry run: its tensors have no data, so no values need to be made for them.
+  virtual bool counts_only() const { return false; }
+
+  // Memory for this backend's tensors, with anything in it. Errors: kOutOfMemory with the bytes asked for.
+  virtual std::unique_ptr<Memory> allocate(std::size_t bytes);
+  // Calls `write` once with `bytes` of the host's memory; what it puts there lies at `place`, in memory of this
+  // backend, for all ops asked for after this returns. From any thread, beside ops, none of which may still use
+  // the place (wait()). Errors: kOutOfMemory, those of `write`.
+  using Write = std::function<void(std::span<std::byte>)>;
+  virtual void fill(std::byte* place, std::size_t bytes, const Write& write);
+  // Calls `look` once with the bytes at `place`, as the ops asked for so far have left them.
+  using Look = std::function<void(std::span<const std::byte>)>;
+  virtual void look_at(const std::byte* place, std::size_t bytes, const Look& look);
+
+  // Ops may return before they have run, and run in the order asked for. A ticket stands for all asked for so
+  // far on the thread of ops; wait() returns when they have run, on any thread. Errors: kFailure when the
+  // device is lost, and what an op found out about its values only then.
+  using Ticket = uint64_t;
+  virtual Ticket mark() { return 0; }
+  virtual void wait(Ticket) {}
 
   virtual void linear(const LinearArgs& args) = 0;
   virtual void quantize_rows(const QuantizeRowsArgs& args) = 0;
@@ -246,8 +268,8 @@ class Backend {
   virtual void conv2d(const Conv2dArgs& args) = 0;
   virtual void convert(const ConvertArgs& args) = 0;
 
-  // Between the host and tensors of this backend; `host` holds exactly tensor.shape.numel() values, row by
-  // row.
+  // Between the host and tensors of this backend, in the order of ops; `host` holds exactly
+  // tensor.shape.numel() values, row by row.
   virtual void upload(std::span<const float> host, const Tensor& out) = 0;
   virtual void download(const Tensor& x, std::span<float> host) = 0;
 

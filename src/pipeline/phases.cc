@@ -25,7 +25,7 @@ class Loaded {
   Loaded(const Context& ctx, WeightSource& source, std::vector<memory::WeightUnit> units) {
     if (ctx.counts_only()) return;
     memory::Placement all = memory::all_resident(memory::sizes_of(units));
-    residency_ = std::make_unique<memory::Residency>(source, std::move(units), std::move(all));
+    residency_ = std::make_unique<memory::Residency>(ctx.backend, source, std::move(units), std::move(all));
     lease_ = std::make_unique<memory::Residency::Lease>(residency_->lease(0));
   }
 
@@ -39,7 +39,7 @@ std::unique_ptr<memory::Residency> pass_through(const Context& ctx, WeightSource
                                                 std::vector<memory::WeightUnit> units) {
   if (ctx.counts_only()) return nullptr;
   memory::Placement once = memory::all_streamed(memory::sizes_of(units));
-  return std::make_unique<memory::Residency>(source, std::move(units), std::move(once));
+  return std::make_unique<memory::Residency>(ctx.backend, source, std::move(units), std::move(once));
 }
 
 LeaseFn leases_of(memory::Residency* residency) {
@@ -141,9 +141,9 @@ DenoisePhase::DenoisePhase(const Context& ctx, const ModelConfig& config, Weight
   std::vector<memory::WeightUnit> units = transformer_units(weights_, config_, source, Stage::kBlock);
   if (ctx.counts_only()) return;
   memory::Placement all = memory::all_resident(memory::sizes_of(ends));
-  ends_ = std::make_unique<memory::Residency>(source, std::move(ends), std::move(all));
+  ends_ = std::make_unique<memory::Residency>(ctx.backend, source, std::move(ends), std::move(all));
   const uint64_t passes = static_cast<uint64_t>(job.passes() * job.count);
-  blocks_ = std::make_unique<memory::Residency>(source, std::move(units), *blocks, passes);
+  blocks_ = std::make_unique<memory::Residency>(ctx.backend, source, std::move(units), *blocks, passes);
 }
 
 DenoisePhase::~DenoisePhase() = default;

@@ -22,8 +22,8 @@ namespace {
 // Memory of the size that a plan asks for, and a context over it.
 struct Workspace {
   Workspace(Backend& backend, std::size_t bytes, DType precision, const std::atomic<bool>& cancel)
-      : memory(bytes), arena(memory), ctx{backend, arena, precision, &cancel} {}
-  Buffer memory;
+      : memory(backend.allocate(bytes)), arena(*memory), ctx{backend, arena, precision, &cancel} {}
+  std::unique_ptr<Memory> memory;
   Arena arena;
   Context ctx;
 };

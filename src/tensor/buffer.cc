@@ -3,13 +3,12 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "base/error.h"
 
 namespace darkroom {
 
-Buffer::Buffer(std::size_t bytes) : size_(bytes) {
+Buffer::Buffer(std::size_t bytes) : Memory(Device::kHost, nullptr, bytes) {
   if (bytes == 0) return;
   void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (address == MAP_FAILED) fail(ErrorCode::kOutOfMemory, "the system refused {} bytes of memory", bytes);
@@ -22,19 +21,17 @@ Buffer::~Buffer() {
   if (data_) ::munmap(data_, size_);
 }
 
-Buffer::Buffer(Buffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+Buffer::Buffer(Buffer&& other) noexcept : Buffer() { swap(other); }
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(size_, other.size_);
+  swap(other);
   return *this;
 }
 
 Tensor Arena::allocate(DType dtype, const Shape& shape) {
-  Tensor out(nullptr, dtype, shape, counting_ ? Device::kNone : Device::kHost);
+  Tensor out(nullptr, dtype, shape, device_);
   const std::size_t bytes = (out.bytes() + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
-  if (!counting_) {
+  if (device_ != Device::kNone) {
     require(bytes <= capacity_ - used_, ErrorCode::kFailure,
             "activation memory: {} bytes planned, {} needed for {}; please report this", capacity_,
             used_ + bytes, out);

@@ -1,33 +1,24 @@
-// Owners of memory: Buffer (one block) and Arena (a bump allocator over a block, or over nothing for
+// Buffer (one piece of the host's memory), and Arena (a bump allocator over any memory, or over nothing for
 // planning).
 #pragma once
 
 #include <cstddef>
-#include <memory>
 
+#include "tensor/memory.h"
 #include "tensor/tensor.h"
 
 namespace darkroom {
 
-inline constexpr std::size_t kBufferAlignment = 64;  // a cache line, and the widest vector
-
 // Owns anonymous zeroed pages of host memory; they enter the resident set when touched. Movable, not
 // copyable.
-class Buffer {
+class Buffer final : public Memory {
  public:
-  Buffer() = default;
+  Buffer() : Memory(Device::kHost) {}
   // Errors: kOutOfMemory with the size asked for.
   explicit Buffer(std::size_t bytes);
-  ~Buffer();
+  ~Buffer() override;
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
-
-  std::byte* data() const { return data_; }
-  std::size_t size() const { return size_; }
-
- private:
-  std::byte* data_ = nullptr;
-  std::size_t size_ = 0;
 };
 
 // Hands out tensors one behind the other and takes them back in scopes. Not thread-safe: one arena per run.
@@ -37,9 +28,9 @@ class Buffer {
 // will run.
 class Arena {
  public:
-  static Arena counting() { return Arena(nullptr, 0, true); }
+  static Arena counting() { return Arena(nullptr, 0, Device::kNone); }
   // Uses `memory`, which must outlive the arena.
-  explicit Arena(const Buffer& memory) : Arena(memory.data(), memory.size(), false) {}
+  explicit Arena(const Memory& memory) : Arena(memory.data(), memory.size(), memory.device()) {}
 
   // Uninitialised, dense, aligned to kBufferAlignment. Errors: kFailure when the capacity is exceeded, which
   // means that the plan did not cover the run.
@@ -62,11 +53,11 @@ class Arena {
   };
 
  private:
-  Arena(std::byte* base, std::size_t capacity, bool counting)
-      : base_(base), capacity_(capacity), counting_(counting) {}
+  Arena(std::byte* base, std::size_t capacity, Device device)
+      : base_(base), capacity_(capacity), device_(device) {}
   std::byte* base_;
   std::size_t capacity_;
-  bool counting_;
+  Device device_;  // kNone: it counts
   std::size_t used_ = 0;
   std::size_t peak_ = 0;
 };

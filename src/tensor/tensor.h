@@ -46,6 +46,7 @@ class Shape {
 
 enum class Device : uint8_t {
   kHost,  // data points into this process's memory
+  kGpu,   // data is an address that the GPU's backend understands (tensor/memory.h)
   kNone,  // no data: the dry-run backend's tensors
 };
 

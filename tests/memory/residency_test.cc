@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "backends/dry_run/dry_run.h"
 #include "base/expect_error.h"
 #include "base/temp_folder.h"
 #include "weights/loaded.h"
@@ -17,6 +18,33 @@ namespace darkroom::memory {
 namespace {
 
 constexpr std::size_t kUnits = 7;
+
+// Holds real bytes; nothing is computed. Ops that were asked for have run when finish() says so.
+class LateBackend final : public DryRunBackend {
+ public:
+  Device device() const override { return Device::kHost; }
+  bool counts_only() const override { return false; }
+  Ticket mark() override { return ++marked_; }
+  void wait(Ticket ticket) override {
+    awaited_ = std::max(awaited_.load(), ticket);
+    awaited_.notify_all();
+    for (Ticket done = finished_; done < ticket; done = finished_) finished_.wait(done);
+  }
+  void finish(Ticket ticket) {
+    finished_ = ticket;
+    finished_.notify_all();
+  }
+  // Returns once somebody waits for this ticket or has.
+  void see_awaited(Ticket ticket) {
+    for (Ticket seen = awaited_; seen < ticket; seen = awaited_) awaited_.wait(seen);
+  }
+
+ private:
+  Ticket marked_ = 0;
+  std::atomic<Ticket> finished_ = 0, awaited_ = 0;
+};
+
+DryRunBackend backend;  // only its memory is used
 
 Param param_of(std::size_t unit, const std::string& name, const Shape& shape) {
   return {"layer." + std::to_string(unit) + name,
@@ -97,7 +125,7 @@ TEST(Residency, GivesEveryUnitInEveryPassUnderEveryPlacement) {
     CountingSource source;
     constexpr int kPasses = 3;
     {
-      Residency residency(source, layers_of(model, source), placement, kPasses);
+      Residency residency(backend, source, layers_of(model, source), placement, kPasses);
       for (int pass = 0; pass < kPasses; ++pass) {
         for (std::size_t unit = 0; unit < kUnits; ++unit) {
           const Residency::Lease lease = residency.lease(unit);
@@ -118,7 +146,7 @@ TEST(Residency, AnyOrderIsRightAndOnlyCostsReading) {
   for (const Placement& placement : placements(layers_of(layout, first))) {
     Model model;
     CountingSource source;
-    Residency residency(source, layers_of(model, source), placement, 2);
+    Residency residency(backend, source, layers_of(model, source), placement, 2);
     for (const std::size_t unit : {3u, 3u, 0u, 6u, 5u, 4u, 1u, 2u, 3u, 4u, 0u, 1u, 6u, 0u}) {
       const Residency::Lease lease = residency.lease(unit);
       expect_right_values(model, unit);
@@ -131,7 +159,7 @@ TEST(Residency, MorePassesThanAnnouncedAreServed) {
   CountingSource source;
   std::vector<WeightUnit> units = layers_of(model, source);
   const Placement placement = all_streamed(sizes_of(units));
-  Residency residency(source, std::move(units), placement, 1);
+  Residency residency(backend, source, std::move(units), placement, 1);
   for (std::size_t i = 0; i < 3 * kUnits; ++i) {
     const Residency::Lease lease = residency.lease(i % kUnits);
     expect_right_values(model, i % kUnits);
@@ -144,9 +172,29 @@ TEST(Residency, StreamedUnitsHaveNoDataOutsideTheirLease) {
   const std::vector<std::size_t> sizes(kUnits, 1);
   std::vector<WeightUnit> units = layers_of(model, source);
   const Placement placement = all_streamed(sizes_of(units));
-  Residency residency(source, std::move(units), placement);
+  Residency residency(backend, source, std::move(units), placement);
   { const Residency::Lease lease = residency.lease(0); }
   EXPECT_EQ(model.matrices[0].data, nullptr);
+}
+
+// On a device that lags behind, a slot is not filled anew before the ops of its lease have run.
+TEST(Residency, ASlotWaitsForTheOpsThatReadIt) {
+  Model model;
+  CountingSource source;
+  LateBackend late;
+  std::vector<WeightUnit> units = layers_of(model, source);
+  const Placement one_slot = least(sizes_of(units));
+  Residency residency(late, source, std::move(units), one_slot);
+  for (std::size_t unit = 0; unit + 1 < kUnits; ++unit) {
+    Model read_later;
+    {
+      const Residency::Lease lease = residency.lease(unit);
+      read_later = model;
+    }
+    late.see_awaited(unit + 1);
+    expect_right_values(read_later, unit);
+    late.finish(unit + 1);
+  }
 }
 
 TEST(Residency, AFailedReadReachesTheLease) {
@@ -156,7 +204,8 @@ TEST(Residency, AFailedReadReachesTheLease) {
     source.failing = "layer.4.bias";
     std::vector<WeightUnit> units = layers_of(model, source);
     const std::vector<std::size_t> sizes = sizes_of(units);
-    Residency residency(source, std::move(units), streamed ? all_streamed(sizes) : all_resident(sizes));
+    Residency residency(backend, source, std::move(units),
+                        streamed ? all_streamed(sizes) : all_resident(sizes));
     expect_error(ErrorCode::kModel, "layer.4.bias: cut short", [&] {
       for (std::size_t unit = 0; unit < kUnits; ++unit) residency.lease(unit);
     });
@@ -169,7 +218,7 @@ TEST(Residency, CanBeLeftAtAnyMoment) {
     CountingSource source;
     std::vector<WeightUnit> units = layers_of(model, source);
     const Placement placement = all_streamed(sizes_of(units));
-    Residency residency(source, std::move(units), placement, 1000);
+    Residency residency(backend, source, std::move(units), placement, 1000);
     for (std::size_t unit = 0; unit < leases; ++unit) residency.lease(unit);
   }
 }
@@ -200,7 +249,7 @@ TEST(Residency, AFileThatShrinksOrChangesIsAnErrorNotASignal) {
       file.seekp(6 << 20);
       file << "x";
     }
-    Residency residency(source, std::move(units), placement);
+    Residency residency(backend, source, std::move(units), placement);
     expect_error(ErrorCode::kModel, shrink ? "while in use" : "written to while in use", [&] {
       residency.lease(0);
       residency.lease(1);

@@ -16,12 +16,13 @@ struct Work {
   int64_t ops = 0;          // that were called; one that stands for several counts once
 };
 
-class DryRunBackend final : public Backend {
+class DryRunBackend : public Backend {
  public:
   const Work& work() const { return work_; }
 
   std::string name() const override { return "dry_run"; }
   Device device() const override { return Device::kNone; }
+  bool counts_only() const override { return true; }
   void linear(const LinearArgs& args) override;
   void quantize_rows(const QuantizeRowsArgs& args) override;
   void layer_norm(const LayerNormArgs& args) override;

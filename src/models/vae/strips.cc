@@ -57,11 +57,13 @@ Plane plane_of(const Tensor& picture) {
   return plane;
 }
 
-Tensor Plane::read(int64_t first, int64_t count, const Tensor& buffer) const {
+Tensor Plane::read(const Context& ctx, int64_t first, int64_t count, const Tensor& buffer) const {
   const Tensor rows = place(first, count, buffer);
-  if (!memory.present() && rows.data) {
-    file->read(offset + static_cast<std::size_t>(first) * row_bytes(),
-               {static_cast<std::byte*>(rows.data), rows.bytes()});
+  if (!memory.present() && !ctx.counts_only()) {
+    ctx.backend.wait(ctx.backend.mark());  // what was there may still be read
+    ctx.backend.fill(rows.row_data(0), rows.bytes(), [&](std::span<std::byte> bytes) {
+      file->read(offset + static_cast<std::size_t>(first) * row_bytes(), bytes);
+    });
   }
   return rows;
 }
@@ -76,9 +78,10 @@ void Plane::keep(const Context& ctx, int64_t first, const Tensor& rows) const {
   }
   if (taker) {
     (*taker)(first, rows);
-  } else if (!memory.present() && rows.data) {
-    file->write(offset + static_cast<std::size_t>(first) * row_bytes(),
-                {static_cast<const std::byte*>(rows.data), rows.bytes()});
+  } else if (!memory.present() && !ctx.counts_only()) {
+    ctx.backend.look_at(rows.row_data(0), rows.bytes(), [&](std::span<const std::byte> bytes) {
+      file->write(offset + static_cast<std::size_t>(first) * row_bytes(), bytes);
+    });
   }
 }
 
@@ -163,7 +166,7 @@ Strips::Norm Strips::norm_of(const Plane& picture, const NormWeights* weights, b
 // Rows as the norm leaves them, in `to`.
 Tensor Strips::load(const Plane& from, const Norm& norm, int64_t first, int64_t count,
                     const Tensor& to) const {
-  const Tensor rows = from.read(first, count, to);
+  const Tensor rows = from.read(ctx_, first, count, to);
   if (norm.weights) {
     ops::group_norm_into(ctx_, rows, norm.statistics, norm.weights->weight, norm.weights->bias, norm.silu,
                          to);
@@ -202,8 +205,10 @@ void Strips::convolve(const Plane& in, const Stage& stage, const Plane& out) con
     const bool has_above = first > 0 && d == 1;
     if (first > 0 && !has_above) x = rows_of(x, 1, x.shape[0] - 1);
     const bool adds = stage.residual && !detour;
-    const Tensor y = adds ? out.read(first, count, buffer) : out.place(first * u / d, count * u / d, buffer);
-    if (detour) ops::conv2d_into(ctx_, detour->read(first, count, detour_buffer), *stage.shortcut, {}, y);
+    const Tensor y =
+        adds ? out.read(ctx_, first, count, buffer) : out.place(first * u / d, count * u / d, buffer);
+    if (detour)
+      ops::conv2d_into(ctx_, detour->read(ctx_, first, count, detour_buffer), *stage.shortcut, {}, y);
     ops::ConvOptions options{.upsample = u, .downsample = d, .first_row = has_above ? u : 0};
     if (stage.residual) options.residual = y;
     ops::conv2d_into(ctx_, x, stage.conv, options, y);
@@ -238,8 +243,8 @@ void Strips::attend_to_parts(const Tensor& q, const Plane& keys_values, const Te
   for_each_strip(ctx_, pixels, part, [&](int64_t first, int64_t keys) {
     const Tensor k_room = buffer.present() ? rows_of(buffer, 0, part) : Tensor();
     const Tensor v_room = buffer.present() ? rows_of(buffer, part, part) : Tensor();
-    const Tensor k = keys_values.read(first, keys, k_room),
-                 v = keys_values.read(pixels + first, keys, v_room);
+    const Tensor k = keys_values.read(ctx_, first, keys, k_room),
+                 v = keys_values.read(ctx_, pixels + first, keys, v_room);
     options.first = first == 0;
     options.last = first + keys == pixels;
     ops::attention_into(ctx_, q, k.reshape({keys, channels}), v.reshape({keys, channels}), options, out);
@@ -268,7 +273,7 @@ void Strips::attend(const AttentionBlock& w, const Plane& x, const Plane& keys_v
       part < pixels ? ctx_.arena.allocate(DType::kF32, {rows * width, channels + 2}) : Tensor();
   for_each_strip(ctx_, x.height(), rows, [&](int64_t first, int64_t count) {
     const Tensor n = load(x, norm, first, count, rows_of(normed, 0, count)), q = rows_of(queries, 0, count),
-                 a = rows_of(attended, 0, count), y = x.read(first, count, buffer);
+                 a = rows_of(attended, 0, count), y = x.read(ctx_, first, count, buffer);
     ops::conv2d_into(ctx_, n, as_convolution(w.q), {}, q);
     const Shape matrix{count * width, channels};
     attend_to_parts(q.reshape(matrix), keys_values, part_buffer,

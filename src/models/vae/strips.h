@@ -28,7 +28,7 @@ struct Plane {
   std::size_t buffered_row_bytes() const { return memory.present() ? 0 : row_bytes(); }
 
   // Rows [first, first + count): as they lie in memory, or read from the file into `buffer`.
-  Tensor read(int64_t first, int64_t count, const Tensor& buffer) const;
+  Tensor read(const Context& ctx, int64_t first, int64_t count, const Tensor& buffer) const;
   // Where those rows are to be put, in memory or in `buffer`; keep() then follows.
   Tensor place(int64_t first, int64_t count, const Tensor& buffer) const;
   // Takes the rows from `first` on that were put there.
