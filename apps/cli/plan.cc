@@ -37,6 +37,29 @@ std::string staging_lines(const json& plan) {
                            as_stored ? "The blocks' weights" : "Weights", becomes, bytes_text(blocks));
 }
 
+std::string budget_text(const json& plan, const std::string& field) {
+  const json& budget = plan.at(field + "_bytes");
+  if (budget.is_null()) return "the system does not say what is free";
+  return bytes_text(budget.get<uint64_t>()) + (plan.at(field) == "auto" ? ", what is free" : "");
+}
+
+// What of which memory.
+std::string memory_lines(const json& plan) {
+  const std::string process = bytes_text(plan.at("process_bytes").get<uint64_t>());
+  if (!plan.at("on_device").get<bool>()) {
+    return fmt::format(
+        "\nThe peak of all counts {} for the program itself: code, tokenizers, the threads' scratch memory. "
+        "Budget: {}.",
+        process, budget_text(plan, "budget"));
+  }
+  return fmt::format(
+      "\nWeights and activations lie on the device. Budget there: {}.\nThe host holds {} at most, {} of it "
+      "for "
+      "the program itself. Budget: {}.",
+      budget_text(plan, "budget"), bytes_text(plan.at("ram_bytes").get<uint64_t>()), process,
+      budget_text(plan, "ram_budget"));
+}
+
 std::string phase_table(const json& plan) {
   const auto bytes = [](const json& object, const char* field) {
     return bytes_text(object.at(field).get<uint64_t>());
@@ -54,14 +77,7 @@ std::string phase_table(const json& plan) {
   }
   table.add({"all", "", "", "", "", "", "", bytes(plan, "peak_bytes"), fmt::format("{:.3f}", flops / 1e12)});
   std::string out = table.text();
-  out += fmt::format(
-      "\nThe peak of all counts {} for the program itself: code, tokenizers, the threads' scratch memory. ",
-      bytes(plan, "process_bytes"));
-  const json& budget = plan.at("budget_bytes");
-  out += budget.is_null() ? std::string("No budget: the system does not say what is free.")
-                          : fmt::format("Budget: {}{}.", bytes_text(budget.get<uint64_t>()),
-                                        plan.at("budget") == "auto" ? ", what is free" : "");
-  out += staging_lines(plan);
+  out += memory_lines(plan) + staging_lines(plan);
   const int64_t kept = plan.at("resident_blocks").get<int64_t>(),
                 streamed = plan.at("streamed_blocks").get<int64_t>();
   if (streamed > 0) {

@@ -122,11 +122,23 @@ std::optional<std::size_t> available_bytes(const fs::path& root) {
   return system ? system : group;
 }
 
+namespace {
+
+// Less a sixteenth, at least `least`, at most half.
+std::size_t without_margin(std::size_t bytes, std::size_t least) {
+  return bytes - std::min(bytes / 2, std::max(bytes / 16, least));
+}
+
+}  // namespace
+
+std::size_t automatic_device_budget(std::size_t free_bytes) {
+  return without_margin(free_bytes, std::size_t{400} << 20);
+}
+
 std::optional<std::size_t> automatic_budget(std::size_t process_bytes, const fs::path& root) {
   const std::optional<std::size_t> available = available_bytes(root);
   if (!available) return std::nullopt;
-  const std::size_t margin = std::min(*available / 2, std::max<std::size_t>(*available / 16, 256u << 20));
-  return *available - margin + std::min(resident_bytes(), process_bytes);
+  return without_margin(*available, std::size_t{256} << 20) + std::min(resident_bytes(), process_bytes);
 }
 
 std::size_t resident_bytes() { return resident().now; }

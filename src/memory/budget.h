@@ -28,6 +28,10 @@ std::optional<std::size_t> available_bytes(const std::filesystem::path& root = "
 std::optional<std::size_t> automatic_budget(std::size_t process_bytes,
                                             const std::filesystem::path& root = "/");
 
+// What is free of a device's memory without a margin for the driver and what others draw: a sixteenth, at least
+// 400 MiB, at most half.
+std::size_t automatic_device_budget(std::size_t free_bytes);
+
 // The resident set of this process now. peak.h has the largest.
 std::size_t resident_bytes();
 

@@ -47,7 +47,7 @@ struct Request {
   std::optional<std::string> smooth;  // "auto", "off" or a file of factors
   std::string attention = "exact";
   std::string weights = "as-stored";
-  std::string budget = "auto";
+  std::string budget = "auto", ram_budget = "auto";
   std::filesystem::path scratch_folder = "/var/tmp";
 
   bool operator==(const Request&) const = default;

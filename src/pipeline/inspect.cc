@@ -254,7 +254,7 @@ json to_json(const Checkpoint& model, const Job& job, const Plan& plan) {
                       {"staging_bytes", phase.staging_bytes},
                       {"activation_bytes", phase.activation_bytes},
                       {"host_bytes", phase.host_bytes},
-                      {"peak_bytes", phase.peak_bytes()},
+                      {"peak_bytes", plan.on_device ? phase.tensor_bytes() : phase.peak_bytes()},
                       {"flops", whole_number(phase.flops)},
                       {"assumed", phase.assumed}});
   }
@@ -279,6 +279,10 @@ json to_json(const Checkpoint& model, const Job& job, const Plan& plan) {
           {"process_bytes", plan.process_bytes},
           {"budget_bytes", plan.budget_bytes ? json(*plan.budget_bytes) : json()},
           {"budget", plan.automatic ? "auto" : "given"},
+          {"on_device", plan.on_device},
+          {"ram_bytes", plan.on_device ? json(plan.ram_bytes(plan.largest_beside())) : json()},
+          {"ram_budget_bytes", plan.ram_budget_bytes ? json(*plan.ram_budget_bytes) : json()},
+          {"ram_budget", plan.ram_automatic ? "auto" : "given"},
           {"resident_blocks", std::ranges::count(plan.blocks.streamed, false)},
           {"streamed_blocks", std::ranges::count(plan.blocks.streamed, true)},
           {"slots", plan.blocks.slots},

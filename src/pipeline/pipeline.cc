@@ -133,6 +133,7 @@ void Run::begin(Phase phase, std::initializer_list<Phase> planned) {
     progress_.planned_bytes = std::max(progress_.planned_bytes, plan_.phase_bytes(plan_.phase(each)));
   }
   peak_.begin();
+  backend_.begin_peak();
   phase_start_ = std::chrono::steady_clock::now();
   report(false);
 }
@@ -142,7 +143,8 @@ void Run::report(bool finished) {
   progress_.phase_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - phase_start_).count();
   peak_.look();
-  progress_.phase_peak_bytes = peak_.bytes();
+  const std::optional<Backend::DeviceMemory> device = backend_.device_memory();
+  progress_.phase_peak_bytes = device ? device->peak_bytes : peak_.bytes();
   progress_.peak_bytes = std::max(progress_.peak_bytes, progress_.phase_peak_bytes);
   if (listeners_.on_progress) listeners_.on_progress(progress_);
 }

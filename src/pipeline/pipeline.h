@@ -30,8 +30,9 @@ struct Progress {
   // Under all prompts, and those of them that a step cache forecast; known at a picture's end.
   int passes = 0, skipped_passes = 0;
   double phase_seconds = 0;
-  std::size_t peak_bytes = 0;           // the largest resident set of this process during the run so far
-  std::size_t phase_peak_bytes = 0;     // and during the phase so far; both as memory::PeakWatch sees them
+  // The largest resident set of this process during the run so far, and during the phase so far, both as
+  // memory::PeakWatch sees them; on a device with memory of its own, what of that was held.
+  std::size_t peak_bytes = 0, phase_peak_bytes = 0;
   std::size_t planned_bytes = 0;        // what the plan says of the phase
   uint64_t bytes_read = 0;              // of weights in this phase, known at its end
   double wait_seconds = 0;              // of which time was spent waiting for them

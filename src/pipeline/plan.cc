@@ -23,12 +23,20 @@ std::size_t bytes_as_read(WeightSource& source, const std::function<void(const V
   return bytes;
 }
 
+// What reading this one takes beside it: its form in the file where it changes, and its own where it then goes
+// on to a device.
+std::size_t staging_of(WeightSource& source, const Param& param, const Machine& machine) {
+  const bool goes_on = machine.device && machine.device->staged;
+  return source.staging_bytes(param) + (goes_on ? source.describe(param).bytes_with_scales() : 0);
+}
+
 // What reading any one of them takes beside it.
-std::size_t most_staging(WeightSource& source, const std::function<void(const VisitFn&)>& visit) {
+std::size_t most_staging(WeightSource& source, const Machine& machine,
+                         const std::function<void(const VisitFn&)>& visit) {
   std::size_t bytes = 0;
   visit([&](const Param& given, Tensor& given_field) {
     visit_with_extras(source, given, given_field, [&](const Param& param, Tensor&) {
-      bytes = std::max(bytes, source.staging_bytes(param));
+      bytes = std::max(bytes, staging_of(source, param, machine));
     });
   });
   return bytes;
@@ -72,6 +80,13 @@ PlannedPhase plan_phase(const Inputs& in, Phase phase, Part part, std::size_t by
           .assumed = !in.model.has_part(part)};
 }
 
+PlannedPhase plan_vae(const Inputs& in, Phase phase, std::size_t bytes, const PhaseWork& work) {
+  PlannedPhase vae = plan_phase(in, phase, Part::kVae, bytes, work);
+  vae.staging_bytes = most_staging(*in.model.weights_for_planning(Part::kVae), in.machine,
+                                   [&](const VisitFn& visit) { in.model.visit(Part::kVae, visit); });
+  return vae;
+}
+
 // Ids of as many prompts as the job has.
 std::vector<std::vector<int32_t>> any_ids(const Job& job, int64_t tokens) {
   return std::vector<std::vector<int32_t>>(job.true_cfg ? 2 : 1,
@@ -87,7 +102,7 @@ PlannedPhase plan_clip(const Inputs& in) {
   PlannedPhase clip =
       plan_phase(in, Phase::kEncodeClip, Part::kClip, bytes_as_read(*source, visit_all),
                  [&](const Context& ctx, WeightSource& weights) { encode_clip(ctx, config, weights, ids); });
-  clip.staging_bytes = most_staging(*source, visit_all);
+  clip.staging_bytes = most_staging(*source, in.machine, visit_all);
   return clip;
 }
 
@@ -106,30 +121,32 @@ PlannedPhase plan_t5(const Inputs& in) {
   const memory::Placement layers =
       memory::all_streamed(memory::sizes_of(t5_layer_units(weights, config.t5, *source)));
   set_placement(t5, layers, t5.weight_bytes - layers.streamed_bytes);
-  t5.staging_bytes = most_staging(*source, visit_all);
+  t5.staging_bytes = most_staging(*source, in.machine, visit_all);
   return t5;
 }
 
-// Ways to decode or encode, the fastest first; the last needs the least memory.
-std::vector<vae::StripPlan> ways_to_strip() {
+// Ways to decode or encode, the fastest first; the last needs the least memory. A device wants more work at
+// once than the caches of a processor hold.
+std::vector<vae::StripPlan> ways_to_strip(const Machine& machine) {
   std::vector<vae::StripPlan> ways;
   for (const bool in_file : {false, true}) {
-    for (const std::size_t mebibytes : {16, 8, 4}) ways.push_back({mebibytes << 20, in_file});
+    for (const std::size_t mebibytes : {256, 64, 16, 8, 4}) {
+      if (mebibytes <= 16 || machine.device) ways.push_back({mebibytes << 20, in_file});
+    }
   }
   return ways;
 }
 
 PlannedPhase plan_decode(const Inputs& in, std::size_t bytes, const vae::StripPlan& strips) {
-  return plan_phase(in, Phase::kDecode, Part::kVae, bytes, [&](const Context& ctx, WeightSource& weights) {
+  return plan_vae(in, Phase::kDecode, bytes, [&](const Context& ctx, WeightSource& weights) {
     decode(ctx, in.model.config(), weights, in.job, {}, strips, nullptr);
   });
 }
 
 PlannedPhase plan_encode(const Inputs& in, std::size_t bytes, const vae::StripPlan& strips) {
-  return plan_phase(in, Phase::kEncodePicture, Part::kVae, bytes,
-                    [&](const Context& ctx, WeightSource& weights) {
-                      encode_picture(ctx, in.model.config(), weights, in.job, {}, strips, nullptr);
-                    });
+  return plan_vae(in, Phase::kEncodePicture, bytes, [&](const Context& ctx, WeightSource& weights) {
+    encode_picture(ctx, in.model.config(), weights, in.job, {}, strips, nullptr);
+  });
 }
 
 using PlanInStrips = PlannedPhase (*)(const Inputs&, std::size_t bytes, const vae::StripPlan&);
@@ -138,10 +155,10 @@ using PlanInStrips = PlannedPhase (*)(const Inputs&, std::size_t bytes, const va
 PlannedPhase plan_strips(const Inputs& in, std::size_t bytes, PlanInStrips plan_one, const Plan& plan,
                          vae::StripPlan& chosen) {
   PlannedPhase phase;
-  for (const vae::StripPlan& way : ways_to_strip()) {
+  for (const vae::StripPlan& way : ways_to_strip(in.machine)) {
     chosen = way;
     phase = plan_one(in, bytes, way);
-    if (!plan.budget_bytes || phase.peak_bytes() + plan.process_bytes <= *plan.budget_bytes) break;
+    if (!plan.budget_bytes || plan.own_bytes(phase) <= *plan.budget_bytes) break;
   }
   return phase;
 }
@@ -158,45 +175,55 @@ void plan_scratch(const Inputs& in, Plan& plan) {
 
 // What `phase` needs when as little as possible is in memory.
 std::size_t least_bytes(const Inputs& in, const Plan& plan, const PlannedPhase& phase) {
-  const vae::StripPlan last = ways_to_strip().back();
+  const vae::StripPlan last = ways_to_strip(in.machine).back();
   switch (phase.phase) {
     case Phase::kEncodePicture:
-      return plan_encode(in, phase.weight_bytes, last).peak_bytes();
+      return plan.own_bytes(plan_encode(in, phase.weight_bytes, last));
     case Phase::kDenoise:
-      return phase.peak_bytes() - (plan.blocks.bytes() - plan.least_block_bytes);
+      return plan.own_bytes(phase) - (plan.blocks.bytes() - plan.least_block_bytes);
     case Phase::kDecode:
-      return plan_decode(in, phase.weight_bytes, last).peak_bytes();
+      return plan.own_bytes(plan_decode(in, phase.weight_bytes, last));
     case Phase::kEncodeClip:
     case Phase::kEncodeT5:
     case Phase::kModulate:
       break;
   }
-  return phase.peak_bytes();
+  return plan.own_bytes(phase);
 }
 
 // The first phase that the budget is too little for; null when there is none.
 const PlannedPhase* too_large(const Plan& plan) {
   if (!plan.budget_bytes) return nullptr;
-  const auto it = std::ranges::find_if(plan.phases, [&](const PlannedPhase& phase) {
-    return phase.peak_bytes() + plan.process_bytes > *plan.budget_bytes;
-  });
+  const auto it = std::ranges::find_if(
+      plan.phases, [&](const PlannedPhase& phase) { return plan.own_bytes(phase) > *plan.budget_bytes; });
   return it == plan.phases.end() ? nullptr : &*it;
 }
 
+// On a device the host's memory must hold what passes through it.
+void require_ram_fits(const Plan& plan) {
+  if (!plan.on_device || !plan.ram_budget_bytes) return;
+  const PlannedPhase& phase = plan.largest_beside();
+  require(plan.ram_bytes(phase) <= *plan.ram_budget_bytes, ErrorCode::kOutOfMemory,
+          "{} {} of the host's memory is too little: '{}' needs {} of it beside the device's",
+          plan.ram_automatic ? "the free memory of" : "a budget of",
+          memory::byte_text(*plan.ram_budget_bytes), phase_name(phase.phase),
+          memory::byte_text(plan.ram_bytes(phase)));
+}
+
 void require_fits(const Inputs& in, const Plan& plan) {
+  require_ram_fits(plan);
   const PlannedPhase* phase = too_large(plan);
   if (!phase) return;
   std::size_t smallest = 0;
-  for (const PlannedPhase& each : plan.phases) {
-    smallest = std::max(smallest, least_bytes(in, plan, each) + plan.process_bytes);
-  }
+  for (const PlannedPhase& each : plan.phases) smallest = std::max(smallest, least_bytes(in, plan, each));
   const bool by_size = phase->phase != Phase::kEncodeClip && phase->phase != Phase::kEncodeT5 &&
                        phase->phase != Phase::kModulate;
   fail(ErrorCode::kOutOfMemory,
-       "{} {} is too little: '{}' needs {}; the smallest budget for this request is {} bytes ({}){}",
+       "{} {}{} is too little: '{}' needs {}; the smallest budget for this request is {} bytes ({}){}",
        plan.automatic ? "the free memory of" : "a budget of", memory::byte_text(*plan.budget_bytes),
-       phase_name(phase->phase), memory::byte_text(phase->peak_bytes() + plan.process_bytes), smallest,
-       memory::byte_text(smallest), by_size ? ", less for a smaller picture" : "");
+       plan.on_device ? " on the device" : "", phase_name(phase->phase),
+       memory::byte_text(plan.own_bytes(*phase)), smallest, memory::byte_text(smallest),
+       by_size ? ", less for a smaller picture" : "");
 }
 
 // The transformer's two phases without their weights. Passes differ only in how many prompts they are under,
@@ -231,10 +258,12 @@ struct TransformerHost {
   std::size_t modulation = 0, denoise = 0;
 };
 
-// The walked work with weights from `source`, as plan_transformer() says.
+// The walked work with weights from `source`, as plan_transformer() says; on a device with memory of its own the
+// limit is of that.
 TransformerPlan place_transformer(const flux::Config& config, WeightSource& source,
                                   const TransformerWork& work, const TransformerHost& host,
-                                  std::optional<std::size_t> limit, std::size_t process_bytes) {
+                                  std::optional<std::size_t> limit, std::size_t process_bytes,
+                                  const Machine& machine) {
   flux::Weights weights;
   const auto sizes = [&](Stage stage) {
     return memory::sizes_of(transformer_units(weights, config, source, stage));
@@ -254,7 +283,7 @@ TransformerPlan place_transformer(const flux::Config& config, WeightSource& sour
     visit_with_extras(source, given, given_field, [&](const Param& param, Tensor&) {
       PlannedPhase& phase = param.unit.stage == Stage::kModulation ? plan.modulation : plan.denoise;
       phase.weight_bytes += source.describe(param).bytes_with_scales();
-      staging = std::max(staging, source.staging_bytes(param));
+      staging = std::max(staging, staging_of(source, param, machine));
     });
   });
   plan.modulation.staging_bytes = plan.denoise.staging_bytes = staging;
@@ -264,8 +293,8 @@ TransformerPlan place_transformer(const flux::Config& config, WeightSource& sour
   plan.blocks = memory::all_resident(blocks);
   plan.least_block_bytes = memory::least(blocks).bytes();
   if (limit) {
-    const std::size_t beside =
-        process_bytes + ends + staging + plan.denoise.activation_bytes + plan.denoise.host_bytes;
+    const std::size_t of_host = machine.device ? 0 : process_bytes + staging + plan.denoise.host_bytes;
+    const std::size_t beside = of_host + ends + plan.denoise.activation_bytes;
     const std::optional<memory::Placement> placed = memory::place(blocks, *limit - std::min(*limit, beside));
     plan.blocks = placed ? *placed : memory::least(blocks);
   }
@@ -275,6 +304,19 @@ TransformerPlan place_transformer(const flux::Config& config, WeightSource& sour
 
 TransformerHost transformer_host(const ModelConfig& config, const Job& job) {
   return {host_bytes(Phase::kModulate, config, job, {}), host_bytes(Phase::kDenoise, config, job, {})};
+}
+
+void set_budgets(const Inputs& in, Plan& plan) {
+  const std::optional<Backend::DeviceMemory>& device = in.machine.device;
+  const auto free_of_host = [&] { return memory::automatic_budget(plan.process_bytes, in.machine.root); };
+  plan.on_device = device.has_value();
+  plan.automatic = !in.job.budget_bytes;
+  plan.budget_bytes = !plan.automatic ? in.job.budget_bytes
+                      : device ? memory::automatic_device_budget(device->free_bytes + device->held_bytes)
+                               : free_of_host();
+  if (!device) return;
+  plan.ram_automatic = !in.job.ram_budget_bytes;
+  plan.ram_budget_bytes = plan.ram_automatic ? free_of_host() : in.job.ram_budget_bytes;
 }
 
 // All of a plan that the storage of the transformer's weights does not change.
@@ -290,9 +332,7 @@ Draft draft_plan(const Inputs& in) {
   plan.process_bytes =
       kProgramBytes + tokenizer_bytes(model) + in.machine.workspace.bytes + in.machine.held_bytes;
   for (const JobLora& lora : in.job.loras) plan.process_bytes += lora.use.lora->header_bytes();
-  plan.automatic = !in.job.budget_bytes;
-  plan.budget_bytes =
-      plan.automatic ? memory::automatic_budget(plan.process_bytes, in.machine.root) : in.job.budget_bytes;
+  set_budgets(in, plan);
   if (in.job.starts_from_picture())
     plan.phases.push_back(plan_strips(in, encoder_bytes(model), plan_encode, plan, plan.encode_strips));
   plan.phases.push_back(plan_clip(in));
@@ -309,7 +349,7 @@ Plan finish_plan(const Inputs& in, const Draft& draft, StorageChoice storage) {
   TransformerPlan transformer = place_transformer(
       in.model.config().transformer,
       *in.model.weights_for_planning(Part::kTransformer, storage, uses_of(in.job.loras)), draft.transformer,
-      transformer_host(in.model.config(), in.job), plan.budget_bytes, plan.process_bytes);
+      transformer_host(in.model.config(), in.job), plan.budget_bytes, plan.process_bytes, in.machine);
   plan.blocks = std::move(transformer.blocks);
   plan.least_block_bytes = transformer.least_block_bytes;
   transformer.modulation.assumed = transformer.denoise.assumed = !in.model.has_part(Part::kTransformer);
@@ -344,10 +384,12 @@ TransformerPlan plan_transformer(const ModelConfig& config, WeightSource& source
                                  const Job& job, std::optional<std::size_t> limit,
                                  std::size_t process_bytes) {
   return place_transformer(config.transformer, source, walk_transformer(config, stored, job),
-                           transformer_host(config, job), limit, process_bytes);
+                           transformer_host(config, job), limit, process_bytes, {});
 }
 
-Machine machine_of(const Backend& backend) { return {.workspace = backend.workspace()}; }
+Machine machine_of(const Backend& backend) {
+  return {.device = backend.device_memory(), .workspace = backend.workspace()};
+}
 
 const PlannedPhase& Plan::phase(Phase which) const {
   const auto it = std::ranges::find(phases, which, &PlannedPhase::phase);
@@ -355,9 +397,18 @@ const PlannedPhase& Plan::phase(Phase which) const {
   return *it;
 }
 
+std::size_t Plan::own_bytes(const PlannedPhase& planned) const {
+  return on_device ? planned.tensor_bytes() : planned.peak_bytes() + process_bytes;
+}
+
 std::size_t Plan::phase_bytes(const PlannedPhase& planned) const {
-  const bool beside = decode_beside_denoise && planned.phase == Phase::kDecode;
-  return planned.peak_bytes() + (beside ? phase(Phase::kDenoise).peak_bytes() : 0) + process_bytes;
+  if (!decode_beside_denoise || planned.phase != Phase::kDecode) return own_bytes(planned);
+  const PlannedPhase& denoise = phase(Phase::kDenoise);
+  return own_bytes(planned) + (on_device ? denoise.tensor_bytes() : denoise.peak_bytes());
+}
+
+const PlannedPhase& Plan::largest_beside() const {
+  return *std::ranges::max_element(phases, {}, &PlannedPhase::beside_bytes);
 }
 
 std::size_t Plan::peak_bytes() const {

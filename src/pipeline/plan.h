@@ -42,10 +42,11 @@ struct PlannedPhase {
   std::size_t host_bytes = 0;        // beside them: embeddings, latents and pictures, scratch of convolutions
   double flops = 0;
   bool assumed = false;  // the part's config is missing: FLUX.1's own sizes were taken
+  // Where tensors lie, and what the host holds beside them; one memory or two.
+  std::size_t tensor_bytes() const { return resident_bytes + slot_bytes + activation_bytes; }
+  std::size_t beside_bytes() const { return staging_bytes + host_bytes; }
   // The process itself comes on top.
-  std::size_t peak_bytes() const {
-    return resident_bytes + slot_bytes + staging_bytes + activation_bytes + host_bytes;
-  }
+  std::size_t peak_bytes() const { return tensor_bytes() + beside_bytes(); }
 };
 
 // What the program holds before it has read anything: code, libraries, configs, stacks. Measured: 6 to 7 MiB.
@@ -64,28 +65,38 @@ TransformerPlan plan_transformer(const ModelConfig& config, WeightSource& weight
 
 // What a plan must know of the machine that will run it.
 struct Machine {
-  Backend::Workspace workspace = {};  // of the backend
-  std::filesystem::path root = "/";   // where the system says what is free: memory::available_bytes()
-  std::size_t held_bytes = 0;         // by whoever draws, all the time
+  std::optional<Backend::DeviceMemory> device = {};  // of a backend with memory of its own
+  Backend::Workspace workspace = {};                 // of the backend
+  std::filesystem::path root = "/";  // where the system says what is free: memory::available_bytes()
+  std::size_t held_bytes = 0;        // by whoever draws, all the time
 };
 Machine machine_of(const Backend& backend);
 
 struct Plan {
   std::vector<PlannedPhase> phases;  // in the order of the run
   std::size_t process_bytes = 0;  // of the program itself, in every phase: code, tokenizers, scratch memory
+  // On a device with memory of its own the budget is of that memory, and the other one of the host's.
+  bool on_device = false;
   std::optional<std::size_t> budget_bytes;  // given, or what is free; nothing where the system does not tell
   bool automatic = false;                   // the budget was not given
-  memory::Placement blocks;                 // of the transformer, for denoise
-  std::size_t least_block_bytes = 0;        // of its blocks in memory, when every one passes through one slot
-  vae::StripPlan strips, encode_strips;     // of the decoder, and of the encoder of a source picture
+  std::optional<std::size_t> ram_budget_bytes;  // on_device only; given, or what is free
+  bool ram_automatic = false;
+  memory::Placement blocks;              // of the transformer, for denoise
+  std::size_t least_block_bytes = 0;     // of its blocks in memory, when every one passes through one slot
+  vae::StripPlan strips, encode_strips;  // of the decoder, and of the encoder of a source picture
   std::size_t scratch_bytes = 0;       // of the file that their pictures between stages lie in; 0: in memory
   bool decode_beside_denoise = false;  // of several pictures: the transformer stays while one is decoded
 
   const PlannedPhase& phase(Phase which) const;
-  // What a phase needs with all that is in memory meanwhile: the process, and the transformer that stays.
+  // What a phase by itself needs of the memory that the budget is of.
+  std::size_t own_bytes(const PlannedPhase& phase) const;
+  // With all that is there meanwhile: the process, and the transformer that stays.
   std::size_t phase_bytes(const PlannedPhase& phase) const;
   // The same of the largest phase.
   std::size_t peak_bytes() const;
+  // On a device: what the largest phase needs of the host's memory, and which that is.
+  std::size_t ram_bytes(const PlannedPhase& phase) const { return phase.beside_bytes() + process_bytes; }
+  const PlannedPhase& largest_beside() const;
 };
 
 // Decides what stays in memory and what is streamed. Errors: those of the models for impossible shapes;

@@ -372,11 +372,11 @@ Request settled(const Request& request, const Job& job) {
 
 }  // namespace
 
-std::optional<std::size_t> decide_budget(const std::string& text) {
+std::optional<std::size_t> decide_budget(const std::string& text, const char* name) {
   if (text == "auto") return std::nullopt;
   const std::optional<std::size_t> bytes = memory::parse_bytes(text);
   require(bytes.has_value(), ErrorCode::kUsage,
-          "budget is '{}'; expected auto or an amount of memory such as 12GiB, 8G or 6000MiB", text);
+          "{} is '{}'; expected auto or an amount of memory such as 12GiB, 8G or 6000MiB", name, text);
   return bytes;
 }
 
@@ -409,6 +409,7 @@ Job decide_values(const Request& request, const Checkpoint& model) {
   decide_weights(request.weights, job);
   decide_smoothing(request, model, job);
   job.budget_bytes = decide_budget(request.budget);
+  job.ram_budget_bytes = decide_budget(request.ram_budget, "ram_budget");
   job.scratch_folder = request.scratch_folder;
   job.noise = parse_noise_source(request.rng);
   job.noise_path = request.noise_path;

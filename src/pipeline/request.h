@@ -53,7 +53,7 @@ struct Job {
   std::shared_ptr<const Smoothing> smoothing;  // for the transformer's, from a file; or null
   bool int8_attention = false;                 // the blocks' attention multiplies in 8 bits
   WeightStorage weights = WeightStorage::kAsStored;
-  std::optional<std::size_t> budget_bytes;  // absent: what is free
+  std::optional<std::size_t> budget_bytes, ram_budget_bytes;  // absent: what is free
   std::filesystem::path scratch_folder;
   NoiseSource noise;
   std::filesystem::path noise_path;
@@ -79,7 +79,7 @@ struct Job {
 };
 
 // Bytes; nothing for "auto". Errors: kUsage.
-std::optional<std::size_t> decide_budget(const std::string& text);
+std::optional<std::size_t> decide_budget(const std::string& text, const char* name = "budget");
 
 // Decides every value that the machine has no say in: weights "auto" are as stored here (decide.h settles
 // them). Of a picture to start from only the header is read. A seed that was not given is drawn from the

@@ -40,7 +40,7 @@ Request full_request() {
       "threshold": "99", "seed": 18446744073709551615, "width": 64, "height": 32, "rng": "torch-cuda",
       "noise": "n.safetensors", "strength": 0.5, "init": "i.png", "mask": "m.png", "max_text_tokens": 32,
       "count": 4, "sheet": true, "columns": 2, "precision": "int8", "text_precision": "bf16",
-      "int8_group": 128, "attention": "int8", "smooth": "off", "weights": "int8", "budget": "1GiB",
+      "int8_group": 128, "attention": "int8", "smooth": "off", "weights": "int8", "budget": "1GiB", "ram_budget": "2GiB",
       "scratch": "/tmp", "lora_dir": "l",
       "loras": [{"path": "f", "strength": 0.5, "sha256": ")" +
                            std::string(64, 'a') + R"("}]})"),

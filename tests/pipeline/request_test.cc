@@ -289,14 +289,76 @@ TEST(Plan, PhasesAreInTheOrderOfTheRun) {
   EXPECT_EQ(phases.size(), std::size(kPhaseNames) - 1);  // without the one of a picture to start from
 }
 
-TEST(Plan, StaysWithinItsBudgetOrNamesTheSmallestOne) {
+// A card with this much free.
+Machine with_device(std::size_t free_bytes, bool staged = true) {
+  Machine machine = kMachine;
+  machine.device = {.free_bytes = free_bytes, .staged = staged};
+  return machine;
+}
+
+class PlanWithin : public testing::TestWithParam<bool> {
+ protected:
+  Machine machine() const { return GetParam() ? with_device(std::size_t{1} << 40) : kMachine; }
+};
+INSTANTIATE_TEST_SUITE_P(Memories, PlanWithin, testing::Bool(),
+                         [](const auto& on) { return on.param ? "device" : "host"; });
+
+// A card's budget is for tensors alone: what passes through the host is the host's.
+TEST(Plan, OnADeviceThereAreTwoMemories) {
+  const Checkpoint model = Checkpoint::dummy("dev");
+  Request request;
+  request.budget = "12GiB";
+  const Job job = decide_values(request, model);
+  const Plan host = make_plan(model, job, kMachine), plan = make_plan(model, job, with_device(1));
+  EXPECT_EQ(*plan.budget_bytes, std::size_t{12} << 30);
+  EXPECT_GE(std::ranges::count(plan.blocks.streamed, false), std::ranges::count(host.blocks.streamed, false));
+  std::size_t largest = 0;
+  for (const PlannedPhase& phase : plan.phases) {
+    EXPECT_EQ(plan.phase_bytes(phase), phase.resident_bytes + phase.slot_bytes + phase.activation_bytes);
+    EXPECT_LE(plan.phase_bytes(phase), *plan.budget_bytes) << phase_name(phase.phase);
+    largest = std::max(largest, phase.staging_bytes + phase.host_bytes);
+  }
+  EXPECT_EQ(plan.ram_bytes(plan.largest_beside()), largest + plan.process_bytes);
+  // Of T5's table of words: the largest tensor that passes.
+  EXPECT_EQ(plan.phase(Phase::kEncodeT5).staging_bytes, 32128u * 4096 * 2);
+  // Where the host can write into the card's memory nothing is staged.
+  EXPECT_EQ(make_plan(model, job, with_device(1, false)).phase(Phase::kEncodeT5).staging_bytes, 0u);
+}
+
+TEST(Plan, OnADeviceTheFreeMemoryCountsWithoutAMargin) {
+  const Checkpoint model = Checkpoint::dummy("dev");
+  const Plan plan = decide({}, model, with_device(std::size_t{12} << 30)).plan;
+  EXPECT_TRUE(plan.automatic);
+  EXPECT_EQ(*plan.budget_bytes, (std::size_t{12} << 30) - (std::size_t{12} << 26));
+  EXPECT_LE(plan.peak_bytes(), *plan.budget_bytes);
+}
+
+TEST(Plan, TooLittleOfTheHostsMemoryForADeviceIsSaid) {
+  const Checkpoint model = Checkpoint::dummy("dev");
+  Request request;
+  request.budget = "12GiB";
+  request.ram_budget = "100MiB";
+  try {
+    make_plan(model, decide_values(request, model), with_device(1));
+    FAIL() << "250 MiB passed through 100";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kOutOfMemory);
+    EXPECT_NE(
+        std::string(e.what()).find("a budget of 100.0 MiB of the host's memory is too little: 't5' needs "),
+        std::string::npos)
+        << e.what();
+  }
+}
+
+TEST_P(PlanWithin, StaysWithinItsBudgetOrNamesTheSmallestOne) {
+  const Machine machine = this->machine();
   const Checkpoint model = Checkpoint::dummy("dev");
   Request request;
   request.width = request.height = 512;
   for (std::size_t budget = std::size_t{1} << 29; budget < std::size_t{1} << 36; budget += budget / 3) {
     request.budget = std::to_string(budget);
     try {
-      EXPECT_LE(make_plan(model, decide_values(request, model), kMachine).peak_bytes(), budget);
+      EXPECT_LE(make_plan(model, decide_values(request, model), machine).peak_bytes(), budget);
     } catch (const Error& e) {
       EXPECT_EQ(e.code(), ErrorCode::kOutOfMemory);
       const std::string message = e.what();
@@ -305,7 +367,7 @@ TEST(Plan, StaysWithinItsBudgetOrNamesTheSmallestOne) {
       request.budget = message.substr(message.find(key) + key.size(),
                                       message.find(" bytes") - message.find(key) - key.size());
       EXPECT_GT(std::stoull(request.budget), budget);
-      EXPECT_LE(make_plan(model, decide_values(request, model), kMachine).peak_bytes(),
+      EXPECT_LE(make_plan(model, decide_values(request, model), machine).peak_bytes(),
                 std::stoull(request.budget));
     }
   }
