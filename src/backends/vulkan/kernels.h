@@ -13,4 +13,7 @@ void activate(Recorder& recorder, const ActivateArgs& args);
 void gated_gelu(Recorder& recorder, const GatedGeluArgs& args);
 void convert(Recorder& recorder, const ConvertArgs& args);
 
+// embed.cc
+void embed(Recorder& recorder, const EmbedArgs& args);
+
 }  // namespace darkroom::vulkan

@@ -27,14 +27,13 @@ endif()
 
 darkroom_room(backends/vulkan
   SOURCES loader.cc check.cc device.cc memory.cc transfers.cc pipelines.cc hazards.cc recorder.cc core.cc vulkan.cc
-    pointwise.cc
+    pointwise.cc embed.cc
   DEPS ops LIBS ${CMAKE_DL_LIBS})
 target_include_directories(darkroom_backends_vulkan SYSTEM PUBLIC ${VULKAN_INCLUDE})
 
 # shaders/NAME.comp is compiled and embedded as kNameSpirv; the enumeration Shader and the table
 # of all of them are made from the list of the files.
 file(GLOB vulkan_shaders CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/backends/vulkan/shaders/*.comp)
-file(GLOB vulkan_shader_parts CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/backends/vulkan/shaders/*.glsl)
 set(made ${CMAKE_BINARY_DIR}/rooms/darkroom_backends_vulkan_made)
 set(vulkan_enumerators "")
 set(vulkan_declarations "")
@@ -52,10 +51,10 @@ foreach(source IN LISTS vulkan_shaders)
   set(spirv ${made}/${stem}.spv)
   set(embedded ${made}/${stem}.cc)
   add_custom_command(OUTPUT ${embedded}
-    COMMAND ${GLSLC} --target-env=vulkan1.2 -O -Werror -o ${spirv} ${source}
+    COMMAND ${GLSLC} --target-env=vulkan1.2 -O -Werror -MD -MF ${spirv}.d -MT ${embedded} -o ${spirv} ${source}
     COMMAND ${CMAKE_COMMAND} -DFILE=${spirv} -DNAME=${name}Spirv -DHEADER=backends/vulkan/shader_list.h
             -DOUTPUT=${embedded} -P ${PROJECT_SOURCE_DIR}/cmake/embed.cmake
-    DEPENDS ${source} ${vulkan_shader_parts} ${PROJECT_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
+    DEPFILE ${spirv}.d DEPENDS ${source} ${PROJECT_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
   target_sources(darkroom_backends_vulkan PRIVATE ${embedded})
   string(APPEND vulkan_enumerators "  ${name},\n")
   string(APPEND vulkan_declarations "extern const std::string_view ${name}Spirv;\n")

@@ -96,6 +96,11 @@ class VulkanBackend final : public Backend {
   void gated_gelu(const GatedGeluArgs& args) override { vulkan::gated_gelu(recorder_, args); }
   void convert(const ConvertArgs& args) override { vulkan::convert(recorder_, args); }
 
+  void embed(const EmbedArgs& args) override {
+    require(!is_block(args.table.dtype), ErrorCode::kFailure, "embed: not on this device for {}", args.table);
+    vulkan::embed(recorder_, args);
+  }
+
   void linear(const LinearArgs&) override { missing("linear"); }
   void quantize_rows(const QuantizeRowsArgs&) override { missing("quantize_rows"); }
   void layer_norm(const LayerNormArgs&) override { missing("layer_norm"); }
@@ -105,7 +110,6 @@ class VulkanBackend final : public Backend {
   void attention(const AttentionArgs&) override { missing("attention"); }
   void row_distances(const RowDistancesArgs&) override { missing("row_distances"); }
   void column_magnitudes(const ColumnMagnitudesArgs&) override { missing("column_magnitudes"); }
-  void embed(const EmbedArgs&) override { missing("embed"); }
   void row_moments(const RowMomentsArgs&) override { missing("row_moments"); }
   void group_statistics(const GroupStatisticsArgs&) override { missing("group_statistics"); }
   void group_norm(const GroupNormArgs&) override { missing("group_norm"); }
