@@ -170,13 +170,14 @@ void add_norms(Cases& cases) {
                      ops::row_moments_into(ctx, x, 3, moments);
                      return moments;
                    }});
-  cases.push_back({"group_statistics", 5, false, [](const Context& ctx, Operands& in) {
-                     const Tensor moments = in.f32({5, 6});
-                     for (int64_t r = 0; r < 5; ++r) {
-                       for (int64_t g = 3; g < 6; ++g) moments.row<float>(r)[g] += 2;  // no negative squares
-                     }
-                     return ops::group_statistics(ctx, moments, 28, 1e-6f);
-                   }});
+  cases.push_back(
+      {"group_statistics", 5, false, [](const Context& ctx, Operands& in) {
+         std::vector<float> moments = in.numbers(5 * 6);
+         for (std::size_t i = 0; i < moments.size(); ++i) {
+           if (i % 6 >= 3) moments[i] += 2;  // no negative squares
+         }
+         return ops::group_statistics(ctx, ops::upload(ctx, moments, DType::kF32, {5, 6}), 28, 1e-6f);
+       }});
   cases.push_back({"group_norm in place", 64, true, [](const Context& ctx, Operands& in) {
                      const Tensor x = in.activation({4, 4, 16}, 2);
                      const Tensor weight = in.weight({16}, 0.5f, 1), bias = in.weight({16});

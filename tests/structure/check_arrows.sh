@@ -40,7 +40,7 @@ grep -rnE '^ *#include "' src --include='*.h' --include='*.cc' | awk -v arrows="
 if grep -rnE '^ *#include "' apps --include='*.h' --include='*.cc' | grep -vE '"(darkroom/darkroom\.h|[a-z_0-9]+\.h)"'; then
   echo "the program may include darkroom/darkroom.h and headers under apps only"; status=1
 fi
-if grep -rnE '^ *#include [<"](hwy/|dnnl|oneapi/|cuda|cublas|cudnn|immintrin)' src | grep -v '^src/backends/'; then
+if grep -rnE '^ *#include [<"](hwy/|dnnl|oneapi/|cuda|cublas|cudnn|immintrin|vulkan/)' src | grep -v '^src/backends/'; then
   echo "vendors' headers belong into src/backends"; status=1
 fi
 exit $status

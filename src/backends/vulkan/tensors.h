@@ -1,0 +1,58 @@
+// Tensors as kernels see them.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <initializer_list>
+#include <limits>
+#include <span>
+
+#include "backends/vulkan/recorder.h"
+#include "tensor/tensor.h"
+
+namespace darkroom::vulkan {
+
+// The bytes from the first to the last element of a tensor's rows [first, first + count), gaps of strided rows
+// among them.
+inline Binding binding_of(const Tensor& x, Access access, int64_t first, int64_t count) {
+  if (!x.present() || count == 0) return {};
+  const std::size_t bytes = row_bytes(x.dtype, (count - 1) * x.row_stride) + row_bytes(x.dtype, x.cols());
+  return {x.row_data(first), bytes, access};
+}
+inline Binding binding_of(const Tensor& x, Access access) { return binding_of(x, access, 0, x.rows()); }
+
+// How far before its first element a tensor's binding begins, in elements (of a block type: in bytes).
+inline uint32_t elements_before(const Recorder& recorder, const Binding& binding, DType dtype) {
+  const uint32_t bytes = recorder.before(binding.address);
+  return is_block(dtype) ? bytes : bytes / static_cast<uint32_t>(dtype_bytes(dtype));
+}
+
+// So many rows of each of the tensors can be bound at once; those that are absent do not count.
+inline int64_t rows_that_fit(const Recorder& recorder, std::initializer_list<const Tensor*> tensors) {
+  int64_t rows = std::numeric_limits<int64_t>::max();
+  for (const Tensor* x : tensors) {
+    const int64_t row = static_cast<int64_t>(row_bytes(x->dtype, x->row_stride));
+    if (x->present() && row > 0) rows = std::min(rows, static_cast<int64_t>(recorder.max_binding()) / row);
+  }
+  return std::max<int64_t>(rows, 1);
+}
+
+// So many workgroups in a row, in two dimensions, as one has a limit of 65535: shaders count
+// gl_WorkGroupID.y·gl_NumWorkGroups.x + gl_WorkGroupID.x, which may be too large for the last.
+inline std::array<uint32_t, 3> grid_of(int64_t groups) {
+  constexpr int64_t kMost = 32768;
+  if (groups <= kMost) return {static_cast<uint32_t>(groups), 1, 1};
+  return {kMost, static_cast<uint32_t>((groups + kMost - 1) / kMost), 1};
+}
+
+// A struct of 32-bit words as push constants.
+template <typename T>
+std::span<const std::byte> push_of(const T& constants) {
+  static_assert(sizeof(T) % 4 == 0 && sizeof(T) <= kPushBytes);
+  return std::as_bytes(std::span(&constants, 1));
+}
+
+// How shaders are told what is stored, as a specialization constant; shaders/types.glsl has the same numbers.
+constexpr uint32_t type_of(DType dtype) { return static_cast<uint32_t>(dtype); }
+
+}  // namespace darkroom::vulkan

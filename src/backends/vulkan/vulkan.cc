@@ -1,0 +1,177 @@
+#include "backends/vulkan/vulkan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "backends/vulkan/backend.h"
+#include "backends/vulkan/kernels.h"
+#include "base/half.h"
+#include "tensor/blocks.h"
+
+namespace darkroom {
+namespace vulkan {
+namespace {
+
+// What a backend gives out. Its end waits for the ops that use it.
+class DeviceMemory final : public Memory {
+ public:
+  DeviceMemory(std::shared_ptr<Core> core, std::unique_ptr<Block> block)
+      : Memory(darkroom::Device::kGpu, block->data(), block->size()),
+        core_(std::move(core)),
+        block_(std::move(block)) {}
+  ~DeviceMemory() override { core_->recorder.drain(); }
+
+ private:
+  std::shared_ptr<Core> core_;  // outlives the block
+  std::unique_ptr<Block> block_;
+};
+
+// Values of the host as a tensor stores them, row after row.
+std::vector<std::byte> stored(std::span<const float> host, const Tensor& out) {
+  std::vector<std::byte> bytes(host.size() * dtype_bytes(out.dtype));
+  if (out.dtype == DType::kF32) {
+    std::ranges::copy(std::as_bytes(host), bytes.begin());
+  } else if (out.dtype == DType::kBF16) {
+    const auto convert = [](float value) { return to_bfloat16(value); };
+    std::ranges::transform(host, reinterpret_cast<BFloat16*>(bytes.data()), convert);
+  } else {
+    fail(ErrorCode::kFailure, "upload: {} is neither f32 nor bf16; please report this", out);
+  }
+  return bytes;
+}
+
+void load(std::span<const std::byte> bytes, DType dtype, std::span<float> host) {
+  if (is_block(dtype))
+    return dequantize_blocks(dtype, bytes.data(), static_cast<int64_t>(host.size()), host.data());
+  dispatch_matrix_storage(dtype, [&]<typename T>() {
+    const T* values = reinterpret_cast<const T*>(bytes.data());
+    std::transform(values, values + host.size(), host.begin(), [](T value) { return to_float(value); });
+  });
+}
+
+Rows rows_of(const Tensor& x) {
+  return {static_cast<std::size_t>(x.rows()), row_bytes(x.dtype, x.cols()), row_bytes(x.dtype, x.row_stride)};
+}
+
+class VulkanBackend final : public Backend {
+ public:
+  explicit VulkanBackend(std::shared_ptr<Core> core) : core_(std::move(core)), recorder_(core_->recorder) {}
+
+  std::string name() const override {
+    const DeviceInfo& info = core_->device.info();
+    return fmt::format("vulkan {}, {}", info.name, info.driver);
+  }
+  darkroom::Device device() const override { return darkroom::Device::kGpu; }
+
+  std::unique_ptr<Memory> allocate(std::size_t bytes) override {
+    return std::make_unique<DeviceMemory>(core_, core_->pool.allocate(bytes));
+  }
+  void fill(std::byte* place, std::size_t bytes, const Write& write) override {
+    core_->transfers.fill(core_->pool.find(place, bytes), bytes, write);
+  }
+  void look_at(const std::byte* place, std::size_t bytes, const Look& look) override {
+    recorder_.wait(recorder_.mark());
+    core_->transfers.look_at(core_->pool.find(place, bytes), {1, bytes, bytes}, look);
+  }
+  Ticket mark() override { return recorder_.mark(); }
+  void wait(Ticket ticket) override { recorder_.wait(ticket); }
+
+  void upload(std::span<const float> host, const Tensor& out) override {
+    if (host.empty()) return;
+    const std::vector<std::byte> bytes = stored(host, out);
+    recorder_.wait(recorder_.mark());
+    core_->transfers.put(core_->pool.find(out.data, binding_bytes(out)), rows_of(out), bytes);
+  }
+  void download(const Tensor& x, std::span<float> host) override {
+    if (host.empty()) return;
+    recorder_.wait(recorder_.mark());
+    core_->transfers.look_at(core_->pool.find(x.data, binding_bytes(x)), rows_of(x),
+                             [&](std::span<const std::byte> bytes) { load(bytes, x.dtype, host); });
+  }
+
+  void add(const AddArgs& args) override { vulkan::add(recorder_, args); }
+  void activate(const ActivateArgs& args) override { vulkan::activate(recorder_, args); }
+  void gated_gelu(const GatedGeluArgs& args) override { vulkan::gated_gelu(recorder_, args); }
+  void convert(const ConvertArgs& args) override { vulkan::convert(recorder_, args); }
+
+  void embed(const EmbedArgs& args) override {
+    require(!is_block(args.table.dtype), ErrorCode::kFailure, "embed: not on this device for {}", args.table);
+    vulkan::embed(recorder_, args);
+  }
+
+  void linear(const LinearArgs&) override { missing("linear"); }
+  void quantize_rows(const QuantizeRowsArgs&) override { missing("quantize_rows"); }
+  void layer_norm(const LayerNormArgs&) override { missing("layer_norm"); }
+  void norm_modulate(const NormModulateArgs&) override { missing("norm_modulate"); }
+  void rms_norm(const RmsNormArgs&) override { missing("rms_norm"); }
+  void qk_norm_rope(const QkNormRopeArgs&) override { missing("qk_norm_rope"); }
+  void attention(const AttentionArgs&) override { missing("attention"); }
+  void row_distances(const RowDistancesArgs&) override { missing("row_distances"); }
+  void column_magnitudes(const ColumnMagnitudesArgs&) override { missing("column_magnitudes"); }
+  void row_moments(const RowMomentsArgs&) override { missing("row_moments"); }
+  void group_statistics(const GroupStatisticsArgs&) override { missing("group_statistics"); }
+  void group_norm(const GroupNormArgs&) override { missing("group_norm"); }
+  void conv2d(const Conv2dArgs&) override { missing("conv2d"); }
+
+ private:
+  [[noreturn]] static void missing(const char* op) {
+    fail(ErrorCode::kFailure, "{}: not on this device; draw on the cpu", op);
+  }
+  // From a tensor's first byte to its last.
+  static std::size_t binding_bytes(const Tensor& x) {
+    return row_bytes(x.dtype, (x.rows() - 1) * x.row_stride) + row_bytes(x.dtype, x.cols());
+  }
+
+  std::shared_ptr<Core> core_;
+  Recorder& recorder_;
+};
+
+std::string kind_of(VkPhysicalDeviceType type) {
+  switch (type) {
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+      return "discrete";
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+      return "integrated";
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+      return "virtual";
+    case VK_PHYSICAL_DEVICE_TYPE_CPU:
+      return "cpu";
+    default:
+      return "other";
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> make_backend(std::shared_ptr<Core> core) {
+  return std::make_unique<VulkanBackend>(std::move(core));
+}
+
+}  // namespace vulkan
+
+std::unique_ptr<Backend> make_vulkan_backend(const VulkanOptions& options) {
+  vulkan::CoreOptions core;
+  core.device = options.device;
+  core.instance.validation = options.validation;
+  core.memory = {options.memory_limit, options.force_staging};
+  core.cache_folder = options.cache_folder;
+  return vulkan::make_backend(std::make_shared<vulkan::Core>(core));
+}
+
+VulkanDevices vulkan_devices() try {
+  const vulkan::Instance instance({});
+  VulkanDevices found;
+  for (const vulkan::DeviceInfo& info : instance.devices()) {
+    found.devices.push_back({info.name, info.driver, vulkan::kind_of(info.type),
+                             std::string(vulkan::class_name(info.device_class)), info.reason,
+                             info.main_heap_bytes(), instance.main_heap_budget(info)});
+  }
+  if (found.devices.empty()) found.reason = "no Vulkan driver offers a device";
+  return found;
+} catch (const Error& e) {
+  return {{}, e.what()};
+}
+
+}  // namespace darkroom
