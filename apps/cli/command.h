@@ -29,6 +29,7 @@ void run_tokenize(const Command& self, const std::vector<std::string>& arguments
 void run_words(const Command& self, const std::vector<std::string>& arguments);
 void run_options(const Command& self, const std::vector<std::string>& arguments);
 void run_manual(const Command& self, const std::vector<std::string>& arguments);
+void run_devices(const Command& self, const std::vector<std::string>& arguments);
 void run_bench(const Command& self, const std::vector<std::string>& arguments);
 
 }  // namespace cli

@@ -14,6 +14,15 @@ std::optional<std::string> environment(const char* name) {
   return value && *value ? std::optional<std::string>(value) : std::nullopt;
 }
 
+// The XDG base directory specification: relative paths there are to be ignored. A relative HOME would put the
+// cache into whatever folder the program is started in.
+std::optional<std::string> cache_folder(const std::string& name) {
+  const auto cache = environment("XDG_CACHE_HOME"), home = environment("HOME");
+  if (cache && cache->starts_with('/')) return *cache + "/darkroom/" + name;
+  if (home && home->starts_with('/')) return *home + "/.cache/darkroom/" + name;
+  return std::nullopt;
+}
+
 }  // namespace
 
 void add_threads_flag(Arguments& arguments, EngineOptions& options) {
@@ -33,7 +42,12 @@ void add_cpu_flags(Arguments& arguments, EngineOptions& options) {
 
 void add_engine_flags(Arguments& arguments, EngineOptions& options) {
   add_cpu_flags(arguments, options);
-  arguments.add_text({"--backend", "NAME", "cpu or reference (slow, for checking)", "cpu"}, options.backend);
+  arguments.add_text(
+      {"--device,--backend", "NAME",
+       "Where to draw: cpu; gpu, the best graphics card; gpu:N or a part of a name of 'darkroom "
+       "devices'; auto, a card if there is one with room; reference (slow, for checking)",
+       "$DARKROOM_DEVICE, else cpu"},
+      options.device);
 }
 
 void add_embed_cache_flags(Arguments& arguments, EngineOptions& options) {
@@ -52,15 +66,7 @@ void find_embed_cache(EngineOptions& options) {
       fail(DARKROOM_USAGE, "--embed-cache and --no-embed-cache are both given; leave one out");
     return;
   }
-  if (options.embed_cache) return;
-  const auto cache = environment("XDG_CACHE_HOME"), home = environment("HOME");
-  // The XDG base directory specification: relative paths there are to be ignored. A relative HOME would put
-  // the cache into whatever folder the program is started in.
-  if (cache && cache->starts_with('/')) {
-    options.embed_cache = *cache + "/darkroom/embeddings";
-  } else if (home && home->starts_with('/')) {
-    options.embed_cache = *home + "/.cache/darkroom/embeddings";
-  }
+  if (!options.embed_cache) options.embed_cache = cache_folder("embeddings");
 }
 
 Engine::Engine(const EngineOptions& options) {
@@ -73,7 +79,10 @@ Engine::Engine(const EngineOptions& options) {
   }
   const std::optional<std::string> isa = options.isa ? options.isa : environment("DARKROOM_ISA");
   if (isa) c.isa = isa->c_str();
-  if (options.backend) c.backend = options.backend->c_str();
+  const std::optional<std::string> device = options.device ? options.device : environment("DARKROOM_DEVICE");
+  if (device) c.backend = device->c_str();
+  const std::optional<std::string> shaders = cache_folder("shaders");
+  if (shaders) c.shader_cache = shaders->c_str();
   if (options.embed_cache) c.embed_cache = options.embed_cache->c_str();
   if (options.embed_cache_size) c.embed_cache_size = options.embed_cache_size->c_str();
   const darkroom_status status = darkroom_create(&c, &engine_);

@@ -13,15 +13,15 @@ namespace cli {
 
 // The machine's side of a request. Where a flag is absent, its environment variable counts.
 struct EngineOptions {
-  std::optional<int> threads;      // else DARKROOM_THREADS
-  std::optional<std::string> isa;  // else DARKROOM_ISA
-  std::optional<std::string> backend;
+  std::optional<int> threads;         // else DARKROOM_THREADS
+  std::optional<std::string> isa;     // else DARKROOM_ISA
+  std::optional<std::string> device;  // else DARKROOM_DEVICE
   // Where embeddings are kept; unset: nowhere. add_embed_cache_flags() and find_embed_cache() set it.
   std::optional<std::string> embed_cache, embed_cache_size;
   bool no_embed_cache = false;
 };
 
-// -t; with --isa; with --backend.
+// -t; with --isa; with --device.
 void add_threads_flag(Arguments& arguments, EngineOptions& options);
 void add_cpu_flags(Arguments& arguments, EngineOptions& options);
 void add_engine_flags(Arguments& arguments, EngineOptions& options);

@@ -23,13 +23,14 @@ constexpr Command kCommands[] = {
     {"calibrate", "Make a model keep more digits with --precision int8", run_calibrate},
     {"options", "List all that can be said of a picture", run_options},
     {"tokenize", "Print the token ids of a prompt", run_tokenize},
+    {"devices", "List the graphics cards that darkroom can draw on", run_devices},
     {"bench", "Measure this machine", run_bench},
     {"manual", "Print the manual page, or completions of bash or zsh", run_manual},
 };
 
 std::string help() {
   std::string out =
-      "darkroom draws pictures from text with FLUX.1 models, on the CPU.\n\n"
+      "darkroom draws pictures from text with FLUX.1 models, on the CPU or a graphics card.\n\n"
       "Start with the small model that comes with it:\n"
       "  darkroom generate \"a red star above a blue ring on a yellow background\"\n"
       "Then with a FLUX.1 folder in diffusers layout:\n"

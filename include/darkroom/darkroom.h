@@ -27,7 +27,7 @@
  * Callbacks run on the thread that made the call. No exception and no longjmp() may leave one. Of the engine
  * in the middle of its call, a callback may use darkroom_save_png(), darkroom_save_latents(),
  * darkroom_plan(), darkroom_tokenize(), darkroom_model_settings(), darkroom_info(), darkroom_read_recipe(),
- * darkroom_describe_cpu(), darkroom_open(), darkroom_open_dummy() and every call that returns no status
+ * darkroom_describe_cpu(), darkroom_describe_devices(), darkroom_open(), darkroom_open_dummy() and every call that returns no status
  * except darkroom_destroy(). It must not close the model in use. darkroom_generate(), darkroom_convert(),
  * darkroom_calibrate() and darkroom_bench() return DARKROOM_USAGE there. Other engines are free. If such a call fails, read the error
  * inside the callback: the outer call replaces it when it returns. */
@@ -77,6 +77,8 @@ typedef enum darkroom_status {
   DARKROOM_OUT_OF_MEMORY = 4,
   /* A result cannot be written. */
   DARKROOM_OUTPUT = 5,
+  /* A graphics card failed. */
+  DARKROOM_DEVICE = 6,
   /* darkroom_cancel() or a callback stopped the call. */
   DARKROOM_CANCELLED = 130
 } darkroom_status;
@@ -95,7 +97,9 @@ typedef struct darkroom_options {
   size_t struct_size;
   /* 0: one thread for each processor that this process may use. */
   int threads;
-  /* NULL or "cpu"; "reference" is slow, for checking results. */
+  /* Where to draw: NULL or "cpu"; "gpu", the best graphics card; "gpu:N", the N-th device of
+   * darkroom_describe_devices(), or a part of its name; "auto", a card with memory of its own if there is one and
+   * the picture fits there, and else the cpu; "reference", slow, for checking results. */
   const char* backend;
   /* NULL or "auto"; or the instruction set to use, one of those that darkroom_describe_cpu() lists. */
   const char* isa;
@@ -104,6 +108,8 @@ typedef struct darkroom_options {
   const char* embed_cache;
   /* NULL: "256MiB". When the cache is larger, the entries that were not used for the longest time go. */
   const char* embed_cache_size;
+  /* NULL: none. Otherwise the folder that keeps what a graphics card's driver has compiled. */
+  const char* shader_cache;
 } darkroom_options;
 
 DARKROOM_API void darkroom_options_init_sized(darkroom_options* options, size_t struct_size);
@@ -523,6 +529,10 @@ DARKROOM_API darkroom_status darkroom_read_recipe(darkroom_engine* engine, const
 /* Returns {"name", "backend", "supported": [...]}: the processor, this engine's backend, and the instruction
  * sets that darkroom_options.isa accepts. */
 DARKROOM_API darkroom_status darkroom_describe_cpu(darkroom_engine* engine, char** text);
+/* Returns {"devices": [{"name", "driver", "kind", "class", "reason", "memory_bytes", "free_bytes"}, ...],
+ * "reason"}: what has a Vulkan driver. kind is "discrete", "integrated", "virtual", "cpu" or "other"; class is
+ * "unusable" or what kernels the device runs, and reason why not more. The last is why there are none. */
+DARKROOM_API darkroom_status darkroom_describe_devices(darkroom_engine* engine, char** text);
 
 typedef struct darkroom_bench_options {
   size_t struct_size;

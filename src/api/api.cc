@@ -13,6 +13,7 @@
 
 #include "api/structs.h"
 #include "backends/registry.h"
+#include "backends/vulkan/vulkan.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/threads.h"
@@ -47,6 +48,7 @@ struct darkroom_engine {
   darkroom::BackendOptions backend_options;
   darkroom::EmbedCacheOptions embeddings;
   std::unique_ptr<darkroom::Backend> backend;
+  bool automatic_backend = false;  // the cpu takes over where the card cannot
   std::string last_error;
   std::atomic<bool> cancel{false};
   bool working = false;  // in a call that darkroom_cancel() stops
@@ -361,6 +363,51 @@ static_assert(is_version(DARKROOM_VERSION, DARKROOM_VERSION_MAJOR, DARKROOM_VERS
                          DARKROOM_VERSION_PATCH),
               "darkroom.h and CMakeLists.txt give different versions");
 
+void make_backend_of(darkroom_engine& engine) {
+  darkroom::BackendOptions& options = engine.backend_options;
+  engine.automatic_backend = options.name == "auto";
+  if (engine.automatic_backend) options.name = darkroom::automatic_backend();
+  try {
+    engine.backend = darkroom::make_backend(options);
+  } catch (const Error&) {
+    if (!engine.automatic_backend || options.name == "cpu") throw;
+    options.name = "cpu";
+    engine.backend = darkroom::make_backend(options);
+  }
+}
+
+// Draws on the engine's backend; with "auto" the cpu takes over what a card has no room for, or lost before the
+// first picture was there.
+void draw(darkroom_engine& engine, const darkroom::Checkpoint& model, const darkroom::Request& request,
+          darkroom::Listeners listeners) {
+  const auto on = [&](darkroom::Backend& backend) {
+    const darkroom::Decision decision = decide(request, model, machine_of(backend));
+    generate(model, backend, decision, listeners, engine.cancel, engine.embeddings);
+  };
+  if (!engine.automatic_backend || !engine.backend->device_memory()) return on(*engine.backend);
+  const auto note = [&](const std::string& text) {
+    if (listeners.on_note) listeners.on_note(text);
+  };
+  bool handed_over = false;
+  if (const auto on_picture = listeners.on_picture) {
+    listeners.on_picture = [&handed_over, on_picture](const darkroom::Picture& picture) {
+      handed_over = true;
+      on_picture(picture);
+    };
+  }
+  note(fmt::format("drawing on {}", engine.backend->name()));
+  try {
+    return on(*engine.backend);
+  } catch (const Error& e) {
+    const bool of_device = e.code() == ErrorCode::kOutOfMemory || e.code() == ErrorCode::kDevice;
+    if (!of_device || handed_over) throw;
+    note(fmt::format("the cpu draws instead: {}", e.what()));
+  }
+  engine.backend_options.name = "cpu";
+  engine.backend = darkroom::make_backend(engine.backend_options);
+  on(*engine.backend);
+}
+
 }  // namespace
 
 extern "C" {
@@ -378,12 +425,14 @@ darkroom_status darkroom_create(const darkroom_options* options, darkroom_engine
       const darkroom_options o = whole(options, "darkroom_options");
       require(o.threads >= 0 && o.threads <= ThreadPool::kMaxThreads, ErrorCode::kUsage,
               "threads is {}, allowed are 0 (all) to {}", o.threads, ThreadPool::kMaxThreads);
-      (*engine)->backend_options = {
-          .name = or_else(o.backend, "cpu"), .isa = or_else(o.isa, "auto"), .threads = o.threads};
+      (*engine)->backend_options = {.name = or_else(o.backend, "cpu"),
+                                    .isa = or_else(o.isa, "auto"),
+                                    .threads = o.threads,
+                                    .shader_cache = or_else(o.shader_cache, "")};
       (*engine)->embeddings =
           darkroom::embed_cache_options(or_else(o.embed_cache, ""), or_else(o.embed_cache_size, "256MiB"));
     }
-    (*engine)->backend = darkroom::make_backend((*engine)->backend_options);
+    make_backend_of(**engine);
   });
 }
 
@@ -454,8 +503,7 @@ darkroom_status darkroom_generate(darkroom_engine* engine, darkroom_model* model
     require_argument(model && request, "the model or the request");
     require_argument(engine->backend != nullptr, "the backend: darkroom_create() failed");
     const darkroom_request r = whole(request, "darkroom_request");
-    const darkroom::Decision decision = decide(to_request(r), model->model, machine_of(*engine->backend));
-    generate(model->model, *engine->backend, decision, listeners_of(r), engine->cancel, engine->embeddings);
+    draw(*engine, model->model, to_request(r), listeners_of(r));
   });
 }
 
@@ -579,6 +627,23 @@ darkroom_status darkroom_describe_cpu(darkroom_engine* engine, char** text) {
               {"backend", engine->backend ? engine->backend->name() : ""},
               {"supported", darkroom::supported_isa_names()}},
              text);
+  });
+}
+
+darkroom_status darkroom_describe_devices(darkroom_engine* engine, char** text) {
+  return guarded(engine, [&] {
+    const darkroom::VulkanDevices found = darkroom::vulkan_devices();
+    nlohmann::json devices = nlohmann::json::array();
+    for (const darkroom::VulkanDevice& device : found.devices) {
+      devices.push_back({{"name", device.name},
+                         {"driver", device.driver},
+                         {"kind", device.kind},
+                         {"class", device.device_class},
+                         {"reason", device.reason},
+                         {"memory_bytes", device.memory},
+                         {"free_bytes", device.budget}});
+    }
+    hand_out({{"devices", devices}, {"reason", found.reason}}, text);
   });
 }
 

@@ -1,16 +1,28 @@
 #include "backends/registry.h"
 
+#include <algorithm>
+
 #include "backends/cpu/cpu.h"
 #include "backends/reference/reference.h"
+#include "backends/vulkan/vulkan.h"
 #include "base/error.h"
 
 namespace darkroom {
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
   if (options.name == "reference") return make_reference_backend();
-  require(options.name == "cpu", ErrorCode::kUsage, "unknown backend '{}'; there are cpu and reference",
-          options.name);
+  if (options.name != "cpu") {
+    return make_vulkan_backend({.device = options.name, .cache_folder = options.shader_cache});
+  }
   return make_cpu_backend({.threads = options.threads, .isa = parse_isa(options.isa)});
+}
+
+std::string automatic_backend() {
+  const VulkanDevices found = vulkan_devices();
+  const bool has_card = std::ranges::any_of(found.devices, [](const VulkanDevice& device) {
+    return device.kind == "discrete" && device.device_class != "unusable";
+  });
+  return has_card ? "gpu" : "cpu";
 }
 
 std::vector<std::string> supported_isa_names() {

@@ -2,6 +2,7 @@
 // measures the cpu backend itself, and plans run on backends/dry_run.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,13 +12,19 @@
 namespace darkroom {
 
 struct BackendOptions {
-  std::string name = "cpu";  // "cpu" or "reference"
-  std::string isa = "auto";  // cpu only: "auto" or a name of supported_isa_names()
-  int threads = 0;           // 0: one per available processor
+  // "cpu", "reference", or what VulkanOptions::device takes: "gpu", "gpu:N" or part of a device's name.
+  std::string name = "cpu";
+  std::string isa = "auto";                 // cpu only: "auto" or a name of supported_isa_names()
+  int threads = 0;                          // cpu only; 0: one per available processor
+  std::filesystem::path shader_cache = {};  // a folder for what drivers compile; empty: none
 };
 
-// Errors: kUsage for an unknown name or an instruction set that this processor lacks.
+// Errors: kUsage for an unknown name or an instruction set that this processor lacks; those of
+// make_vulkan_backend().
 std::unique_ptr<Backend> make_backend(const BackendOptions& options);
+
+// What "auto" comes to: "gpu" where there is a graphics card with memory of its own, else "cpu".
+std::string automatic_backend();
 
 // Instruction sets of the cpu backend that this processor can run, slowest first.
 std::vector<std::string> supported_isa_names();

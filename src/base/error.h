@@ -19,6 +19,7 @@ enum class ErrorCode {
   kModel = 3,        // a model file is missing, truncated, inconsistent or of an unknown kind
   kOutOfMemory = 4,  // the work does not fit; the message says the smallest memory that would
   kOutput = 5,       // a result could not be written
+  kDevice = 6,       // a graphics card failed
   kCancelled = 130,  // the caller asked to stop
 };
 

@@ -232,6 +232,8 @@ std::vector<std::string> calibration_prompts(const Checkpoint& model) {
 void calibrate(const Checkpoint& model, Backend& backend, const CalibrateOptions& options,
                const CalibrateListeners& listeners, const std::atomic<bool>& cancel,
                const EmbedCacheOptions& embeddings) {
+  require(backend.device() == Device::kHost, ErrorCode::kUsage,
+          "calibration adds up what it sees on the host; leave --device out");
   Calibration(model, backend, options, listeners, cancel).run(embeddings);
 }
 

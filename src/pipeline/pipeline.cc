@@ -8,6 +8,7 @@
 #include "base/finite.h"
 #include "base/version.h"
 #include "image/sheet.h"
+#include "memory/budget.h"
 #include "memory/peak.h"
 #include "pipeline/finite.h"
 #include "pipeline/latents_file.h"
@@ -40,6 +41,7 @@ class Run {
         cancel_(cancel),
         embeddings_(embeddings),
         plan_(decision.plan) {
+    backend_.limit_memory(plan_.budget_bytes.value_or(0));
     // Now, so that a disk without room shows before the long work begins.
     if (plan_.scratch_bytes > 0) scratch_.emplace(job_.scratch_folder, plan_.scratch_bytes);
     progress_.pictures = static_cast<int>(job_.count);
@@ -98,6 +100,7 @@ class Run {
 
   void begin(Phase phase) { begin(phase, {phase}); }
   void begin(Phase phase, std::initializer_list<Phase> planned);
+  void check_device() const;
   void end() { report(true); }
   void report(bool finished);
   void note(const std::string& text) const {
@@ -132,10 +135,23 @@ void Run::begin(Phase phase, std::initializer_list<Phase> planned) {
   for (const Phase each : planned) {
     progress_.planned_bytes = std::max(progress_.planned_bytes, plan_.phase_bytes(plan_.phase(each)));
   }
+  check_device();
   peak_.begin();
   backend_.begin_peak();
   phase_start_ = std::chrono::steady_clock::now();
   report(false);
+}
+
+// Others may have taken of the device's memory since the plan was made.
+void Run::check_device() const {
+  const std::optional<Backend::DeviceBytes> device = backend_.device_memory();
+  if (!device) return;
+  const std::size_t to_come = progress_.planned_bytes - std::min(progress_.planned_bytes, device->held_bytes);
+  require(
+      to_come <= device->free_bytes, ErrorCode::kOutOfMemory,
+      "'{}' needs {} more of the device's memory, and {} is left; close what else uses it, or give a smaller "
+      "budget",
+      phase_name(progress_.phase), memory::byte_text(to_come), memory::byte_text(device->free_bytes));
 }
 
 void Run::report(bool finished) {
@@ -143,7 +159,7 @@ void Run::report(bool finished) {
   progress_.phase_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - phase_start_).count();
   peak_.look();
-  const std::optional<Backend::DeviceMemory> device = backend_.device_memory();
+  const std::optional<Backend::DeviceBytes> device = backend_.device_memory();
   progress_.phase_peak_bytes = device ? device->peak_bytes : peak_.bytes();
   progress_.peak_bytes = std::max(progress_.peak_bytes, progress_.phase_peak_bytes);
   if (listeners_.on_progress) listeners_.on_progress(progress_);

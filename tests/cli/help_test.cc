@@ -70,7 +70,7 @@ TEST_F(CliHelp, FlagsOfOtherProgramsLeadToOurs) {
       {{"--lora-scale", "1"}, "use --lora FILE:STRENGTH"},
       {{"--controlnet", "x"}, "not supported yet"},
       {{"--offload-to-cpu"}, "use --budget SIZE"},
-      {{"--device", "cuda"}, "GPUs are not supported yet"},
+      {{"--cuda"}, "use --device gpu"},
       {{"--steps-num", "3"}, "did you mean --steps?"},
       {{"-steps", "3"}, "there is no flag -steps; did you mean --steps?"},
       {{"-prompt=x"}, "there is no flag -prompt; did you mean --prompt?"},

@@ -46,7 +46,7 @@ void check(VkResult result, const char* call) {
     case VK_SUCCESS:
       return;
     case VK_ERROR_DEVICE_LOST:
-      fail(ErrorCode::kFailure,
+      fail(ErrorCode::kDevice,
            "{}: the graphics device was lost, by a fault or because a job took longer than the system "
            "allows; start again, and if it comes again draw on the cpu or update the driver",
            call);

@@ -80,7 +80,19 @@ void Block::bind(uint32_t type, std::size_t bytes) {
 
 std::size_t MemoryPool::limit() const {
   const std::size_t budget = device_.instance().main_heap_budget(device_.info());
-  return options_.limit == 0 ? budget : std::min(budget, options_.limit);
+  const std::size_t given = given_limit_;
+  return given == 0 ? budget : std::min(budget, given);
+}
+
+void MemoryPool::limit_to(std::size_t bytes) {
+  const bool within = options_.limit == 0 || (bytes > 0 && bytes < options_.limit);
+  given_limit_ = within ? bytes : options_.limit;
+}
+
+bool MemoryPool::maps() const {
+  const VkPhysicalDeviceMemoryProperties& memory = device_.info().memory;
+  const uint32_t type = memory_type(Kind::kDevice, ~uint32_t{0});
+  return !options_.force_staging && (memory.memoryTypes[type].propertyFlags & kMapped) == kMapped;
 }
 
 void MemoryPool::take(std::size_t bytes) {

@@ -64,7 +64,8 @@ struct MemoryOptions {
 // Where memory comes from. Thread-safe. The device must outlive it, and it its blocks.
 class MemoryPool {
  public:
-  MemoryPool(Device& device, const MemoryOptions& options) : device_(device), options_(options) {}
+  MemoryPool(Device& device, const MemoryOptions& options)
+      : device_(device), options_(options), given_limit_(options.limit) {}
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
 
@@ -76,10 +77,15 @@ class MemoryPool {
   // Errors: kOutOfMemory with what was asked, held and allowed; another heap is never taken instead.
   std::unique_ptr<Block> allocate(std::size_t bytes, Kind kind = Kind::kDevice);
 
-  // Of the main heap: held now, at most so far, and allowed.
+  // Of the main heap: held now, at most since begin_peak(), and allowed.
   std::size_t bytes() const { return bytes_; }
   std::size_t peak() const { return peak_; }
   std::size_t limit() const;
+  void begin_peak() { peak_ = bytes_.load(); }
+  // From now on; 0: what the driver says. Not above the option's.
+  void limit_to(std::size_t bytes);
+  // Whether the host can see what is allocated.
+  bool maps() const;
 
   struct Place {
     VkBuffer buffer = VK_NULL_HANDLE;
@@ -97,6 +103,7 @@ class MemoryPool {
 
   Device& device_;
   MemoryOptions options_;
+  std::atomic<std::size_t> given_limit_;
   mutable std::mutex mutex_;
   std::map<uintptr_t, const Block*> blocks_;  // by their first address
   std::atomic<std::size_t> bytes_{0}, peak_{0};
