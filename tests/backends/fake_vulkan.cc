@@ -596,7 +596,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateComputePipelines(VkDevice, VkPipelineCach
   const VkSpecializationInfo& constants = *info->stage.pSpecializationInfo;
   Pipeline* pipeline = make<Pipeline>(out, "pipeline");
   pipeline->constants.resize(constants.mapEntryCount);
-  std::memcpy(pipeline->constants.data(), constants.pData, constants.dataSize);
+  if (constants.dataSize > 0) std::memcpy(pipeline->constants.data(), constants.pData, constants.dataSize);
   return VK_SUCCESS;
 }
 VKAPI_ATTR void VKAPI_CALL vkDestroyPipeline(VkDevice, VkPipeline h, const VkAllocationCallbacks*) {
