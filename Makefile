@@ -29,7 +29,8 @@ demo: setup
 	@picture=$$(build/darkroom generate -p "a red star above a blue ring on a yellow background" --seed 9 -o darkroom-demo.png) && \
 	  echo "The picture: $(CURDIR)/$$picture"
 
-test: setup
+test:
+	@tools/setup.sh tests
 	cmake --preset release $(LAUNCHER)
 	cmake --build build -j $(JOBS)
 	ctest --test-dir build -j 2 --output-on-failure -LE long
@@ -39,7 +40,7 @@ check: format-check asan fuzz tsan
 
 ASAN_TESTS = sanitize_tests
 asan-build:
-	@tools/setup.sh clang
+	@tools/setup.sh clang tests
 	cmake --preset asan $(LAUNCHER) >/dev/null
 	cmake --build build-asan -j $(JOBS) --target $(ASAN_TESTS) fuzz_targets
 

@@ -1,6 +1,6 @@
 # cmake -DSOURCE=src -DCOMPILER=... -DOUTPUT=code_digest.cc -P code_digest.cmake: writes the file that defines
 # kCodeDigest (src/pipeline/code_digest.h).
-file(GLOB_RECURSE sources "${SOURCE}/*.h" "${SOURCE}/*.cc")
+file(GLOB_RECURSE sources "${SOURCE}/*.h" "${SOURCE}/*.cc" "${SOURCE}/*.comp" "${SOURCE}/*.glsl")
 list(SORT sources)
 set(digests "${COMPILER}")
 foreach(source IN LISTS sources)

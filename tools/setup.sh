@@ -1,19 +1,21 @@
 #!/bin/sh
 # Installs the Debian packages that a build needs and this machine lacks, after saying which. Does nothing when all
-# are there. "tools/setup.sh SET" adds what some targets of the Makefile need: clang (asan, fuzz, tsan), format, arm.
+# are there. "tools/setup.sh SET" adds what some targets of the Makefile need: tests (a Vulkan driver that computes on the
+# processor, and its validation layer), clang (asan, fuzz, tsan), format, arm.
 set -eu
 
 packages="make g++ cmake ninja-build pkg-config libhwy-dev libcli11-dev nlohmann-json3-dev libfmt-dev libpng-dev
-  libjpeg-dev libwebp-dev libstb-dev libgtest-dev"
+  libjpeg-dev libwebp-dev libstb-dev libgtest-dev libvulkan-dev glslc"
 for extra in "$@"; do
   case $extra in
+    tests) packages="$packages mesa-vulkan-drivers vulkan-validationlayers" ;;
     clang) packages="$packages clang libclang-rt-14-dev llvm" ;;
     format) packages="$packages clang-format git" ;;
     arm) # without pkg-config:arm64, which would take the place of the machine's own
       packages="$packages g++-aarch64-linux-gnu qemu-user libhwy-dev:arm64 libfmt-dev:arm64 libpng-dev:arm64
         libjpeg-dev:arm64 libwebp-dev:arm64 libgtest-dev:arm64"
       ;;
-    *) echo "setup.sh: there is no set '$extra'; there are clang, format and arm" >&2 && exit 2 ;;
+    *) echo "setup.sh: there is no set '$extra'; there are tests, clang, format and arm" >&2 && exit 2 ;;
   esac
 done
 

@@ -126,3 +126,5 @@ TEST_F(VulkanConformance, MatchesReferenceThroughStaging) {
 
 }  // namespace
 }  // namespace darkroom
+
+DARKROOM_LAYER_LEAKS()

@@ -2,12 +2,15 @@
 // layer, whose every message is a failure.
 #pragma once
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <link.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backends/vulkan/backend.h"
 #include "backends/vulkan/core.h"
@@ -43,6 +46,7 @@ class VulkanTest : public testing::Test {
   std::shared_ptr<vulkan::Core> open(const vulkan::CoreOptions& wanted = options()) {
     try {
       core_ = std::make_shared<vulkan::Core>(wanted);
+      keep_libraries();
     } catch (const Error& e) {
       skipped_ = e.what();
     }
@@ -54,11 +58,31 @@ class VulkanTest : public testing::Test {
     for (const std::string& message : core_->instance.messages()) ADD_FAILURE() << message;
   }
 
+  // Drivers and layers stay loaded: LeakSanitizer then sees what their globals point to, and their names.
+  static void keep_libraries() {
+    std::vector<std::string> names;
+    ::dl_iterate_phdr(
+        [](dl_phdr_info* info, std::size_t, void* list) {
+          static_cast<std::vector<std::string>*>(list)->emplace_back(info->dlpi_name);
+          return 0;
+        },
+        &names);
+    for (const std::string& name : names) ::dlopen(name.c_str(), RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+  }
+
   std::shared_ptr<vulkan::Core> core_;
   std::string skipped_;
 };
 
 }  // namespace darkroom
+
+// At the end of a file: the layer (1.3.239) leaks what it remembers of command buffers and pipelines.
+#if defined(__SANITIZE_ADDRESS__)
+#define DARKROOM_LAYER_LEAKS() \
+  extern "C" const char* __lsan_default_suppressions() { return "leak:libVkLayer_khronos_validation"; }
+#else
+#define DARKROOM_LAYER_LEAKS()
+#endif
 
 // At the beginning of a test's body: `core`, or the test is skipped.
 #define DARKROOM_OPEN_VULKAN(core, ...)      \

@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "base/file_map.h"
-#include "base/sha256.h"
 
 namespace darkroom::vulkan {
 namespace {
@@ -73,6 +72,7 @@ void Pipelines::make_cache() {
   const std::string file = folder_.empty() ? std::string() : read_cache(cache_path());
   std::string_view payload = payload_of(file);
   if (!is_for(payload, device_.info())) payload = {};
+  saved_ = sha256(std::as_bytes(std::span(payload)));
   VkPipelineCacheCreateInfo create{};
   create.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO;
   create.initialDataSize = payload.size();
@@ -93,6 +93,7 @@ void Pipelines::save() noexcept try {
   if (f.vkGetPipelineCacheData(device_.handle(), cache_.get(), &bytes, payload.data()) != VK_SUCCESS) return;
   payload.resize(bytes);
   const Digest sum = sha256(std::as_bytes(std::span(payload)));
+  if (sum == saved_) return;
   const std::span<const std::byte> pieces[] = {std::as_bytes(std::span(kCacheMagic)),
                                                std::as_bytes(std::span(sum)),
                                                std::as_bytes(std::span(payload))};
@@ -101,6 +102,7 @@ void Pipelines::save() noexcept try {
     std::filesystem::permissions(folder_, std::filesystem::perms::owner_all, failed);
   write_pieces_atomically(cache_path(), pieces, true);
   changed_ = false;
+  saved_ = sum;
 } catch (...) {  // a full disk, no memory: the next run compiles again
 }
 

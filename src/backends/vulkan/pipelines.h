@@ -11,6 +11,7 @@
 
 #include "backends/vulkan/device.h"
 #include "backends/vulkan/shader_list.h"
+#include "base/sha256.h"
 
 namespace darkroom::vulkan {
 
@@ -64,6 +65,7 @@ class Pipelines {
   std::map<uint32_t, Layout> layouts_;
   std::map<PipelineKey, OwnedPipeline> pipelines_;
   bool changed_ = false;
+  Digest saved_{};  // of what the driver compiled and is in the folder
 };
 
 }  // namespace darkroom::vulkan
