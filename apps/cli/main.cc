@@ -30,11 +30,10 @@ constexpr Command kCommands[] = {
 
 std::string help() {
   std::string out =
-      "darkroom draws pictures from text with FLUX.1 models, on the CPU or a graphics card.\n\n"
+      "darkroom draws pictures from text with FLUX.1, on the CPU or a graphics card.\n\n"
       "Start with the small model that comes with it:\n"
       "  darkroom generate \"a red star above a blue ring on a yellow background\"\n"
       "Then with a FLUX.1 folder in diffusers layout:\n"
-      "  darkroom plan -m FLUX.1-schnell\n"
       "  darkroom generate -m FLUX.1-schnell \"a lighthouse in a storm\" -o storm.png\n\n"
       "Usage: darkroom COMMAND [OPTIONS]\n";
   for (const Command& command : kCommands) out += fmt::format("  {:<10} {}\n", command.name, command.summary);

@@ -3,59 +3,17 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <nlohmann/json.hpp>
 
 #include "backends/registry.h"
-#include "base/json.h"
-#include "base/temp_folder.h"
-#include "expected.h"
-#include "image/png.h"
 #include "memory/budget.h"
-#include "pipeline/pipeline.h"
-#include "pipeline/plan.h"
+#include "pipeline/parity_case.h"
 #include "process_peak.h"
 
 namespace darkroom {
 namespace {
 
-struct Case {
-  nlohmann::json request;
-  std::filesystem::path model;
-  Expected expected;
-};
-
-Case load_case(const std::string& name) {
-  const std::filesystem::path folder = fixture_path("pipelines/" + name);
-  const nlohmann::json json = read_json_file(folder / "case.json", 1 << 20);
-  return {json.at("request"), (folder / json.at("model").get<std::string>()).lexically_normal(),
-          Expected(folder / "expected.safetensors")};
-}
-
-Request to_request(const nlohmann::json& json, const std::string& precision) {
-  Request request;
-  request.prompt = json.at("prompt");
-  if (json.at("negative_prompt").is_string()) request.negative = json.at("negative_prompt");
-  request.cfg = json.at("true_cfg_scale").get<double>();
-  request.guidance = json.at("guidance").get<double>();
-  request.width = json.at("width").get<int64_t>();
-  request.height = json.at("height").get<int64_t>();
-  request.steps = json.at("steps").get<int64_t>();
-  request.seed = json.at("seed").get<uint64_t>();
-  request.max_text_tokens = json.at("max_text_tokens").get<int64_t>();
-  if (json.at("sigmas").is_array()) request.sigmas = json.at("sigmas").get<std::vector<double>>();
-  request.precision = precision;
-  return request;
-}
-
 Picture draw(const Case& test, const Request& request, const BackendOptions& options) {
-  const Checkpoint model = Checkpoint::open(test.model);
-  const auto backend = make_backend(options);
-  const std::atomic<bool> cancel{false};
-  Picture result;
-  Listeners listeners;
-  listeners.on_picture = [&](const Picture& picture) { result = picture; };
-  generate(model, *backend, decide(request, model, machine_of(*backend)), listeners, cancel);
-  return result;
+  return draw(test, request, *make_backend(options));
 }
 
 Picture draw(const Case& test, const std::string& precision, const BackendOptions& options) {
@@ -114,38 +72,17 @@ INSTANTIATE_TEST_SUITE_P(Cases, Pipeline,
 // Runs that start from a picture: FluxImg2ImgPipeline, and with a mask FluxInpaintPipeline.
 class FromPicture : public testing::TestWithParam<std::string> {
  protected:
-  // The request of a case, whose picture and mask are written as files.
-  Request request_of(const Case& test, const std::string& precision) {
-    Request request = to_request(test.request, precision);
-    request.strength = strength_;
-    request.init_path = write(test, "init");
-    if (test.expected.has("mask")) request.mask_path = write(test, "mask");
-    return request;
-  }
-
-  const double strength_ =
-      read_json_file(fixture_path("pipelines/" + GetParam() + "/case.json"), 1 << 20).at("strength");
-
- private:
-  std::filesystem::path write(const Case& test, const std::string& name) {
-    const Shape shape = test.expected.load(name).tensor.shape;
-    const std::filesystem::path path = folder_.path() / (name + ".png");
-    write_png({static_cast<int>(shape[1]), static_cast<int>(shape[0]), test.expected.bytes(name)}, path,
-              {.overwrite = true});
-    return path;
-  }
-
   TempFolder folder_;
 };
 
 TEST_P(FromPicture, F32IsTheReferencesPicture) {
   const Case test = load_case(GetParam());
-  expect_the_references_picture(test, request_of(test, "f32"));
+  expect_the_references_picture(test, request_from_picture(test, "f32", folder_));
 }
 
 TEST_P(FromPicture, Bf16IsAsCloseAsPyTorchs) {
   const Case test = load_case(GetParam());
-  expect_as_close_as_pytorchs(test, request_of(test, "bf16"));
+  expect_as_close_as_pytorchs(test, request_from_picture(test, "bf16", folder_));
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, FromPicture, testing::Values("dev_img2img", "dev_img2img_cfg", "dev_inpaint"),

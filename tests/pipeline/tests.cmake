@@ -3,6 +3,12 @@ darkroom_test(pipeline_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/parity_test.cc ${C
   ${CMAKE_CURRENT_LIST_DIR}/source_picture_test.cc ${CMAKE_CURRENT_LIST_DIR}/stored_test.cc
   ${CMAKE_CURRENT_LIST_DIR}/preview_test.cc ${CMAKE_CURRENT_LIST_DIR}/finite_test.cc
   DEPS pipeline backends SHARDS 6)
+if(DARKROOM_HAS_VULKAN)
+  darkroom_test(device_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/device_test.cc
+    DEPS pipeline backends/vulkan backends/reference SHARDS 2)
+  target_compile_definitions(device_test PRIVATE
+    DARKROOM_SHADER_CACHE="${CMAKE_BINARY_DIR}/vulkan_shader_cache")
+endif()
 darkroom_test(lora_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/lora_test.cc lora_files.cc DEPS pipeline backends SHARDS 2 LABELS sanitize)
 # A program of its own each: the resident set of other tests would count.
 # A case a process: what one leaves in the heap would count in the next.
