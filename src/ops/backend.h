@@ -282,13 +282,13 @@ class Backend {
   virtual Workspace workspace() const { return {}; }
 
   // The memory of a device that has its own; nothing where tensors lie in the host's.
-  struct DeviceBytes {
+  struct DeviceMemory {
     std::size_t free_bytes = 0;                  // beside what allocate() has given, as the driver says
     std::size_t held_bytes = 0, peak_bytes = 0;  // of allocate(): now, and since begin_peak()
     bool staged =
         false;  // what comes in and out passes a buffer of the host's, as large as the largest tensor
   };
-  virtual std::optional<DeviceBytes> device_memory() const { return std::nullopt; }
+  virtual std::optional<DeviceMemory> device_memory() const { return std::nullopt; }
   virtual void begin_peak() {}
   // allocate() gives so much in all, and refuses more. Nothing to do where tensors lie in the host's memory.
   virtual void limit_memory(std::size_t) {}

@@ -144,7 +144,7 @@ void Run::begin(Phase phase, std::initializer_list<Phase> planned) {
 
 // Others may have taken of the device's memory since the plan was made.
 void Run::check_device() const {
-  const std::optional<Backend::DeviceBytes> device = backend_.device_memory();
+  const std::optional<Backend::DeviceMemory> device = backend_.device_memory();
   if (!device) return;
   const std::size_t to_come = progress_.planned_bytes - std::min(progress_.planned_bytes, device->held_bytes);
   require(
@@ -159,7 +159,7 @@ void Run::report(bool finished) {
   progress_.phase_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - phase_start_).count();
   peak_.look();
-  const std::optional<Backend::DeviceBytes> device = backend_.device_memory();
+  const std::optional<Backend::DeviceMemory> device = backend_.device_memory();
   progress_.phase_peak_bytes = device ? device->peak_bytes : peak_.bytes();
   progress_.peak_bytes = std::max(progress_.peak_bytes, progress_.phase_peak_bytes);
   if (listeners_.on_progress) listeners_.on_progress(progress_);

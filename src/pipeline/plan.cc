@@ -307,7 +307,7 @@ TransformerHost transformer_host(const ModelConfig& config, const Job& job) {
 }
 
 void set_budgets(const Inputs& in, Plan& plan) {
-  const std::optional<Backend::DeviceBytes>& device = in.machine.device;
+  const std::optional<Backend::DeviceMemory>& device = in.machine.device;
   const auto free_of_host = [&] { return memory::automatic_budget(plan.process_bytes, in.machine.root); };
   plan.on_device = device.has_value();
   plan.automatic = !in.job.budget_bytes;

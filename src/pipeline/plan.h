@@ -65,7 +65,7 @@ TransformerPlan plan_transformer(const ModelConfig& config, WeightSource& weight
 
 // What a plan must know of the machine that will run it.
 struct Machine {
-  std::optional<Backend::DeviceBytes> device = {};  // of a backend with memory of its own
+  std::optional<Backend::DeviceMemory> device = {};  // of a backend with memory of its own
   Backend::Workspace workspace = {};                // of the backend
   std::filesystem::path root = "/";  // where the system says what is free: memory::available_bytes()
   std::size_t held_bytes = 0;        // by whoever draws, all the time

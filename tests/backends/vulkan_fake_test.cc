@@ -23,6 +23,7 @@ using fake::kGiB;
 using fake::kMiB;
 using vulkan::DeviceClass;
 using vulkan::DeviceInfo;
+using enum vulkan::MemoryKind;
 
 vulkan::CoreOptions options_of(const std::string& device = "gpu") {
   vulkan::CoreOptions options;
@@ -280,10 +281,10 @@ TEST_F(FakeVulkan, DeviceMemoryNeverLiesElsewhere) {
   for (const VkDeviceSize size : {4 * kGiB, 8 * kGiB, 12 * kGiB}) {
     driver_.gpus[0].heaps[1].size = size;
     const auto core = std::make_shared<vulkan::Core>(options_of());
-    const std::size_t before = core->pool.bytes(), seen = driver_.memory_types().size();
+    const std::size_t before = core->pool.all().bytes, seen = driver_.memory_types().size();
     std::vector<std::unique_ptr<vulkan::Block>> blocks;
     const std::string message = message_of([&] {
-      for (;;) blocks.push_back(core->pool.allocate(kGiB));
+      for (;;) blocks.push_back(core->pool.allocate(kGiB, kTensors));
     });
     EXPECT_EQ(blocks.size(), size / kGiB - 1);  // the recorder holds a little
     EXPECT_EQ(message,
@@ -293,8 +294,8 @@ TEST_F(FakeVulkan, DeviceMemoryNeverLiesElsewhere) {
       EXPECT_EQ(driver_.memory_types()[i], 2u);
     EXPECT_EQ(blocks[0]->mapped(), nullptr);
     blocks.clear();
-    EXPECT_EQ(core->pool.bytes(), before);
-    EXPECT_EQ(core->pool.peak(), before + (size / kGiB - 1) * kGiB);
+    EXPECT_EQ(core->pool.all().bytes, before);
+    EXPECT_EQ(core->pool.tensors().peak, (size / kGiB - 1) * kGiB);
   }
 }
 
@@ -305,22 +306,47 @@ TEST_F(FakeVulkan, LimitsOfMemoryAreObeyedBeforeTheDriverIsAsked) {
   {
     vulkan::Core core(options);
     EXPECT_EQ(core.pool.limit(), 3 * kGiB);
-    const auto one = core.pool.allocate(2 * kGiB);
+    const auto one = core.pool.allocate(2 * kGiB, kTensors);
     const std::size_t asked = driver_.memory_types().size();
-    EXPECT_NE(message_of([&] { core.pool.allocate(kGiB); }).find("3221225472 allowed of 8589934592"),
-              std::string::npos);
-    EXPECT_EQ(message_of([&] { core.pool.allocate(2 * kGiB + 1); }),
+    EXPECT_NE(
+        message_of([&] { core.pool.allocate(kGiB, kTensors); }).find("3221225472 allowed of 8589934592"),
+        std::string::npos);
+    EXPECT_EQ(message_of([&] { core.pool.allocate(2 * kGiB + 1, kTensors); }),
               "Fake GPU: 2147483649 bytes of device memory in one piece asked for, the driver gives at most "
               "2147483648");
-    EXPECT_THROW(core.pool.allocate(~std::size_t{0}), Error);
+    EXPECT_THROW(core.pool.allocate(~std::size_t{0}, kTensors), Error);
     EXPECT_EQ(driver_.memory_types().size(), asked);
     driver_.gpus[0].budget = 4 * kGiB;  // another program has ended
-    core.pool.allocate(kGiB);
+    core.pool.allocate(kGiB, kTensors);
   }
   options.memory.limit = kGiB;
   vulkan::Core core(options);
   EXPECT_EQ(core.pool.limit(), kGiB);
-  EXPECT_THROW(core.pool.allocate(kGiB), Error);
+  EXPECT_THROW(core.pool.allocate(kGiB, kTensors), Error);
+}
+
+TEST_F(FakeVulkan, TheBackendSaysWhatItHoldsAndRefusesMore) {
+  const auto core = std::make_shared<vulkan::Core>(options_of());
+  const auto backend = vulkan::make_backend(core);
+  const std::size_t own = core->pool.all().bytes;
+  auto one = backend->allocate(kGiB);
+  backend->allocate(kGiB);
+  Backend::DeviceMemory memory = *backend->device_memory();
+  EXPECT_EQ(memory.free_bytes, 7 * kGiB - own);
+  EXPECT_EQ(memory.held_bytes, kGiB);
+  EXPECT_EQ(memory.peak_bytes, 2 * kGiB);
+  EXPECT_TRUE(memory.staged);
+  backend->begin_peak();
+  EXPECT_EQ(backend->device_memory()->peak_bytes, kGiB);
+  backend->limit_memory(2 * kGiB);
+  const auto two = backend->allocate(kGiB);
+  EXPECT_EQ(
+      message_of([&] { backend->allocate(1); }),
+      "Fake GPU: 256 bytes of its memory asked for, 2147483648 held, 2147483648 allowed of 8589934592 in the "
+      "heap");
+  core->recorder.scratch(kMiB);  // is no tensor
+  one.reset();
+  EXPECT_EQ(backend->device_memory()->held_bytes, kGiB);
 }
 
 TEST_F(FakeVulkan, MemoryIsMappedWhereAllOfItCanBe) {
@@ -330,7 +356,8 @@ TEST_F(FakeVulkan, MemoryIsMappedWhereAllOfItCanBe) {
   vulkan::CoreOptions options = options_of();
   {
     const auto core = std::make_shared<vulkan::Core>(options);
-    EXPECT_NE(core->pool.allocate(100)->mapped(), nullptr);
+    EXPECT_NE(core->pool.allocate(100, kTensors)->mapped(), nullptr);
+    EXPECT_FALSE(vulkan::make_backend(core)->device_memory()->staged);
     EXPECT_EQ(driver_.memory_types().back(), 4u);
   }
   EXPECT_EQ(add_forty_times(options), std::vector<float>(300, 22.0f));
@@ -342,7 +369,7 @@ TEST_F(FakeVulkan, MemoryIsMappedWhereAllOfItCanBe) {
 
 TEST_F(FakeVulkan, AddressesAreFoundAndStrangersAreNot) {
   vulkan::Core core(options_of());
-  const auto a = core.pool.allocate(1000), b = core.pool.allocate(5000);
+  const auto a = core.pool.allocate(1000, kTensors), b = core.pool.allocate(5000, kTensors);
   const auto place = core.pool.find(b->data() + 17, 4983);
   EXPECT_EQ(place.buffer, b->buffer());
   EXPECT_EQ(place.offset, 17u);
@@ -366,7 +393,7 @@ vulkan::Dispatch touch(const vulkan::Block& block, std::size_t from, std::size_t
 TEST_F(FakeVulkan, BarriersOnlyWhereTheyAreNeeded) {
   driver_.on_dispatch = nullptr;
   vulkan::Core core(options_of());
-  const auto block = core.pool.allocate(4096);
+  const auto block = core.pool.allocate(4096, kTensors);
   using enum vulkan::Access;
   core.recorder.dispatch(touch(*block, 0, 128, kWrite));
   core.recorder.dispatch(touch(*block, 128, 128, kWrite));
@@ -386,7 +413,7 @@ TEST_F(FakeVulkan, BarriersOnlyWhereTheyAreNeeded) {
 TEST_F(FakeVulkan, TicketsSubmitWhatTheyStandFor) {
   vulkan::Core core(options_of());
   driver_.on_dispatch = nullptr;
-  const auto block = core.pool.allocate(4096);
+  const auto block = core.pool.allocate(4096, kTensors);
   EXPECT_EQ(core.recorder.mark(), 0u);
   core.recorder.wait(0);
   core.recorder.dispatch(touch(*block, 0, 128, vulkan::Access::kWrite));
@@ -410,7 +437,7 @@ TEST_F(FakeVulkan, SubmitsAfterSomeDispatchesOrMuchWork) {
   vulkan::CoreOptions options = options_of();
   options.recorder = {.most_dispatches = 4, .most_work = 100};
   vulkan::Core core(options);
-  const auto block = core.pool.allocate(4096);
+  const auto block = core.pool.allocate(4096, kTensors);
   vulkan::Dispatch dispatch = touch(*block, 0, 128, vulkan::Access::kWrite);
   for (int i = 0; i < 7; ++i) core.recorder.dispatch(dispatch);
   EXPECT_EQ(driver_.submits(), 1u);
@@ -429,7 +456,7 @@ TEST_F(FakeVulkan, StaysALittleAheadOfTheDevice) {
   vulkan::CoreOptions options = options_of();
   options.recorder.most_dispatches = 2;
   vulkan::Core core(options);
-  const auto block = core.pool.allocate(4096);
+  const auto block = core.pool.allocate(4096, kTensors);
   driver_.hold(true);
   std::thread ops([&] {
     for (int i = 0; i < 60; ++i) core.recorder.dispatch(touch(*block, 0, 128, vulkan::Access::kWrite));
@@ -450,7 +477,7 @@ TEST_F(FakeVulkan, OldTicketsDoNotWaitForNewSubmits) {
   vulkan::CoreOptions options = options_of();
   options.recorder.most_dispatches = 1;
   vulkan::Core core(options);
-  const auto block = core.pool.allocate(4096);
+  const auto block = core.pool.allocate(4096, kTensors);
   core.recorder.dispatch(touch(*block, 0, 128, vulkan::Access::kWrite));
   const auto old = core.recorder.mark();
   driver_.hold(true);
@@ -539,7 +566,7 @@ TEST_F(FakeVulkan, AlarmsAreRaisedOnceByWhoWaits) {
   vulkan::CoreOptions options = options_of();
   options.recorder.most_dispatches = 1000;
   vulkan::Core core(options);
-  const auto block = core.pool.allocate(4096);
+  const auto block = core.pool.allocate(4096, kTensors);
   vulkan::Dispatch dispatch = touch(*block, 0, 128, vulkan::Access::kRead);
   dispatch.alarm = [](uint32_t word) { fail(ErrorCode::kFailure, "row {}", word); };
   core.recorder.dispatch(dispatch);
@@ -568,7 +595,7 @@ TEST_F(FakeVulkan, AlarmsAreRaisedOnceByWhoWaits) {
 TEST_F(FakeVulkan, ALostDeviceStaysLost) {
   vulkan::Core core(options_of());
   driver_.on_dispatch = nullptr;
-  const auto block = core.pool.allocate(4096);
+  const auto block = core.pool.allocate(4096, kTensors);
   core.recorder.dispatch(touch(*block, 0, 128, vulkan::Access::kWrite));
   const auto ticket = core.recorder.mark();
   driver_.hold(true);
@@ -589,7 +616,7 @@ TEST_F(FakeVulkan, ALostDeviceStaysLost) {
 
 TEST_F(FakeVulkan, RefusesDispatchesThatNoDriverTakes) {
   vulkan::Core core(options_of());
-  const auto block = core.pool.allocate(200 * kMiB);
+  const auto block = core.pool.allocate(200 * kMiB, kTensors);
   vulkan::Dispatch dispatch = touch(*block, 0, 128, vulkan::Access::kWrite);
   dispatch.groups = {65536, 1, 1};
   EXPECT_THROW(core.recorder.dispatch(dispatch), Error);
@@ -623,10 +650,10 @@ TEST_F(FakeVulkan, ScratchGrowsWhenNothingUsesIt) {
   dispatch.shader = vulkan::Shader::kPointwise;
   dispatch.bindings = {{small, 1000, vulkan::Access::kWrite}};
   core.recorder.dispatch(dispatch);
-  const std::size_t before = core.pool.bytes();
+  const std::size_t before = core.pool.all().bytes;
   core.recorder.scratch(4000);
   EXPECT_EQ(driver_.submits(), 1u);
-  EXPECT_EQ(core.pool.bytes(), before - 1024 + 4096);
+  EXPECT_EQ(core.pool.all().bytes, before - 1024 + 4096);
 }
 
 class PipelineCache : public FakeVulkan {
@@ -642,7 +669,7 @@ class PipelineCache : public FakeVulkan {
     options.cache_folder = folder_;
     vulkan::Core core(options);
     const std::string data = driver_.cache_data_given();
-    const auto block = core.pool.allocate(4096);
+    const auto block = core.pool.allocate(4096, kTensors);
     core.recorder.dispatch(touch(*block, 0, 128, vulkan::Access::kWrite));
     return data.size() < 32 ? data : data.substr(32);
   }

@@ -37,7 +37,7 @@ Block::~Block() {
   }
   buffer_ = {};
   memory_ = {};
-  pool_.give_back(counted_);
+  pool_.give_back(counted_, kind_);
 }
 
 void Block::make_buffer() {
@@ -80,48 +80,75 @@ void Block::bind(uint32_t type, std::size_t bytes) {
 
 std::size_t MemoryPool::limit() const {
   const std::size_t budget = device_.instance().main_heap_budget(device_.info());
-  const std::size_t given = given_limit_;
-  return given == 0 ? budget : std::min(budget, given);
+  return options_.limit == 0 ? budget : std::min(budget, options_.limit);
 }
 
-void MemoryPool::limit_to(std::size_t bytes) {
-  const bool within = options_.limit == 0 || (bytes > 0 && bytes < options_.limit);
-  given_limit_ = within ? bytes : options_.limit;
+MemoryPool::Usage MemoryPool::tensors() const {
+  const std::lock_guard lock(mutex_);
+  return tensors_;
 }
 
-bool MemoryPool::maps() const {
-  const VkPhysicalDeviceMemoryProperties& memory = device_.info().memory;
-  const uint32_t type = memory_type(Kind::kDevice, ~uint32_t{0});
-  return !options_.force_staging && (memory.memoryTypes[type].propertyFlags & kMapped) == kMapped;
+MemoryPool::Usage MemoryPool::all() const {
+  const std::lock_guard lock(mutex_);
+  return all_;
 }
 
-void MemoryPool::take(std::size_t bytes) {
-  const std::size_t allowed = limit(), held = bytes_;
+void MemoryPool::begin_peak() {
+  const std::lock_guard lock(mutex_);
+  tensors_.peak = tensors_.bytes;
+  all_.peak = all_.bytes;
+}
+
+void MemoryPool::take(std::size_t bytes, Kind kind) {
   const DeviceInfo& info = device_.info();
-  require(bytes <= allowed && held <= allowed - bytes, ErrorCode::kOutOfMemory,
-          "{}: {} bytes of its memory asked for, {} held, {} allowed of {} in the heap", info.name, bytes,
-          held, allowed, info.main_heap_bytes());
-  bytes_ += bytes;
-  peak_ = std::max<std::size_t>(peak_, bytes_);
+  const std::size_t allowed = limit(), allowed_tensors = tensor_limit_;
+  const auto refuse = [&](std::size_t held, std::size_t most) {
+    fail(ErrorCode::kOutOfMemory,
+         "{}: {} bytes of its memory asked for, {} held, {} allowed of {} in the heap", info.name, bytes,
+         held, most, info.main_heap_bytes());
+  };
+  const std::lock_guard lock(mutex_);
+  const auto fits = [&](std::size_t held, std::size_t most) { return held <= most && bytes <= most - held; };
+  const bool tensors = kind == Kind::kTensors;
+  if (tensors && !fits(tensors_.bytes, allowed_tensors)) refuse(tensors_.bytes, allowed_tensors);
+  if (!fits(all_.bytes, allowed)) refuse(all_.bytes, allowed);
+  for (Usage* usage : {&all_, &tensors_}) {
+    if (usage == &tensors_ && !tensors) continue;
+    usage->bytes += bytes;
+    usage->peak = std::max(usage->peak, usage->bytes);
+  }
+}
+
+void MemoryPool::give_back(std::size_t bytes, Kind kind) {
+  const std::lock_guard lock(mutex_);
+  all_.bytes -= bytes;
+  if (kind == Kind::kTensors) tensors_.bytes -= bytes;
+}
+
+std::optional<uint32_t> MemoryPool::find_type(VkMemoryPropertyFlags flags, bool in_main_heap,
+                                              uint32_t allowed) const {
+  const VkPhysicalDeviceMemoryProperties& memory = device_.info().memory;
+  for (uint32_t i = 0; i < memory.memoryTypeCount; ++i) {
+    const VkMemoryType& type = memory.memoryTypes[i];
+    if (!(allowed >> i & 1) || (type.propertyFlags & flags) != flags) continue;
+    if (!in_main_heap || type.heapIndex == device_.info().main_heap) return i;
+  }
+  return std::nullopt;
+}
+
+bool MemoryPool::is_mapped() const {
+  return !options_.force_staging && find_type(kOwn | kMapped, true, ~uint32_t{0}).has_value();
 }
 
 uint32_t MemoryPool::memory_type(Kind kind, uint32_t allowed) const {
-  const VkPhysicalDeviceMemoryProperties& memory = device_.info().memory;
-  const auto find = [&](VkMemoryPropertyFlags flags, bool own) -> std::optional<uint32_t> {
-    for (uint32_t i = 0; i < memory.memoryTypeCount; ++i) {
-      const VkMemoryType& type = memory.memoryTypes[i];
-      if (!(allowed >> i & 1) || (type.propertyFlags & flags) != flags) continue;
-      if (!own || type.heapIndex == device_.info().main_heap) return i;
-    }
-    return std::nullopt;
-  };
   std::optional<uint32_t> type;
-  if (kind == Kind::kDevice) {
-    if (!options_.force_staging) type = find(kOwn | kMapped, true);
-    if (!type) type = find(kOwn, true);
+  if (kind == Kind::kTensors || kind == Kind::kDevice) {
+    if (!options_.force_staging) type = find_type(kOwn | kMapped, true, allowed);
+    if (!type) type = find_type(kOwn, true, allowed);
   } else {
-    if (kind == Kind::kDownload) type = find(kMapped | VK_MEMORY_PROPERTY_HOST_CACHED_BIT, false);
-    if (!type) type = find(kMapped, false);
+    if (kind == Kind::kDownload)
+      type = find_type(kMapped | VK_MEMORY_PROPERTY_HOST_CACHED_BIT, false, allowed);
+    if (!type) type = find_type(kMapped, false, allowed);
   }
   require(type.has_value(), ErrorCode::kFailure, "{}: the driver has no memory for buffers in its main heap",
           device_.info().name);
@@ -138,14 +165,15 @@ std::unique_ptr<Block> MemoryPool::allocate(std::size_t bytes, Kind kind) {
   block->make_buffer();
   VkMemoryRequirements needs{};
   device_.functions().vkGetBufferMemoryRequirements(device_.handle(), block->buffer(), &needs);
-  if (kind == Kind::kDevice) {
-    const std::lock_guard lock(mutex_);
-    take(needs.size);
+  const bool main = kind == Kind::kTensors || kind == Kind::kDevice;
+  if (main) {
+    take(needs.size, kind);
+    block->kind_ = kind;
     block->counted_ = needs.size;
   }
   const uint32_t type = memory_type(kind, needs.memoryTypeBits);
   block->bind(type, needs.size);
-  if (kind == Kind::kDevice && options_.force_staging) block->mapped_ = nullptr;
+  if (main && options_.force_staging) block->mapped_ = nullptr;
   const std::lock_guard lock(mutex_);
   blocks_.emplace(reinterpret_cast<uintptr_t>(block->data()), block.get());
   return block;

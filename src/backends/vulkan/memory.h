@@ -4,15 +4,24 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "backends/vulkan/device.h"
 
 namespace darkroom::vulkan {
 
 class MemoryPool;
+
+enum class MemoryKind : uint8_t {
+  kTensors,  // in the main heap; mapped where all of it can be
+  kDevice,   // the same, for what ops need beside tensors
+  kUpload,   // of the host, mapped; to write
+  kDownload  // of the host, mapped, cached if possible; to read
+};
 
 // Addresses that belong to nobody else and fault when they are touched.
 class AddressRange {
@@ -53,6 +62,7 @@ class Block {
   OwnedMemory memory_;  // freed after the buffer
   OwnedBuffer buffer_;
   std::byte* mapped_ = nullptr;
+  MemoryKind kind_{};
   std::size_t counted_ = 0;
 };
 
@@ -64,28 +74,25 @@ struct MemoryOptions {
 // Where memory comes from. Thread-safe. The device must outlive it, and it its blocks.
 class MemoryPool {
  public:
-  MemoryPool(Device& device, const MemoryOptions& options)
-      : device_(device), options_(options), given_limit_(options.limit) {}
+  MemoryPool(Device& device, const MemoryOptions& options) : device_(device), options_(options) {}
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
 
-  enum class Kind {
-    kDevice,   // in the main heap; mapped where all of it can be
-    kUpload,   // of the host, mapped; to write
-    kDownload  // of the host, mapped, cached if possible; to read
-  };
+  using Kind = MemoryKind;
   // Errors: kOutOfMemory with what was asked, held and allowed; another heap is never taken instead.
-  std::unique_ptr<Block> allocate(std::size_t bytes, Kind kind = Kind::kDevice);
+  std::unique_ptr<Block> allocate(std::size_t bytes, Kind kind);
 
-  // Of the main heap: held now, at most since begin_peak(), and allowed.
-  std::size_t bytes() const { return bytes_; }
-  std::size_t peak() const { return peak_; }
+  struct Usage {
+    std::size_t bytes = 0, peak = 0;  // held now, and at most since begin_peak()
+  };
+  Usage tensors() const;
+  Usage all() const;  // of the main heap
+  void begin_peak();
+  // For all in the main heap: what the options say, and the driver now.
   std::size_t limit() const;
-  void begin_peak() { peak_ = bytes_.load(); }
-  // From now on; 0: what the driver says. Not above the option's.
-  void limit_to(std::size_t bytes);
-  // Whether the host can see what is allocated.
-  bool maps() const;
+  void limit_tensors(std::size_t bytes) { tensor_limit_ = bytes; }
+  // Whether the host sees memory of the main heap.
+  bool is_mapped() const;
 
   struct Place {
     VkBuffer buffer = VK_NULL_HANDLE;
@@ -97,16 +104,17 @@ class MemoryPool {
 
  private:
   friend class Block;
+  std::optional<uint32_t> find_type(VkMemoryPropertyFlags flags, bool in_main_heap, uint32_t allowed) const;
   uint32_t memory_type(Kind kind, uint32_t allowed) const;
-  void take(std::size_t bytes);
-  void give_back(std::size_t bytes) { bytes_ -= bytes; }
+  void take(std::size_t bytes, Kind kind);
+  void give_back(std::size_t bytes, Kind kind);
 
   Device& device_;
   MemoryOptions options_;
-  std::atomic<std::size_t> given_limit_;
   mutable std::mutex mutex_;
   std::map<uintptr_t, const Block*> blocks_;  // by their first address
-  std::atomic<std::size_t> bytes_{0}, peak_{0};
+  Usage tensors_, all_;
+  std::atomic<std::size_t> tensor_limit_ = std::numeric_limits<std::size_t>::max();
 };
 
 }  // namespace darkroom::vulkan

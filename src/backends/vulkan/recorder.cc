@@ -19,7 +19,11 @@ constexpr VkAccessFlags kReads = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_TRANSFER_
 }  // namespace
 
 Recorder::Recorder(Device& device, MemoryPool& pool, Pipelines& pipelines, const RecorderOptions& options)
-    : device_(device), pool_(pool), pipelines_(pipelines), options_(options), nothing_(pool.allocate(256)) {
+    : device_(device),
+      pool_(pool),
+      pipelines_(pipelines),
+      options_(options),
+      nothing_(pool.allocate(256, MemoryKind::kDevice)) {
   for (Slot& slot : slots_) slot = make_slot();
 }
 
@@ -172,8 +176,7 @@ VkDescriptorSet Recorder::new_set(Slot& slot, VkDescriptorSetLayout layout) {
 // Room for one more alarm in the current slot.
 Binding Recorder::add_alarm(const Dispatch& dispatch) {
   Slot& slot = current();
-  if (!slot.alarm_words)
-    slot.alarm_words = pool_.allocate(kMostAlarms * kAlarmStride, MemoryPool::Kind::kDownload);
+  if (!slot.alarm_words) slot.alarm_words = pool_.allocate(kMostAlarms * kAlarmStride, MemoryKind::kDownload);
   const std::size_t offset = slot.alarms.size() * kAlarmStride;
   std::memcpy(slot.alarm_words->mapped() + offset, &kNoAlarm, sizeof kNoAlarm);
   slot.alarms.push_back(dispatch.alarm);
@@ -258,7 +261,7 @@ const void* Recorder::scratch(std::size_t bytes) {
   if (!scratch_ || scratch_->size() < bytes) {
     wait(mark());
     scratch_.reset();
-    scratch_ = pool_.allocate(bytes);
+    scratch_ = pool_.allocate(bytes, MemoryKind::kDevice);
   }
   return scratch_->data();
 }

@@ -26,7 +26,7 @@ if(NOT DARKROOM_HAS_VULKAN)
 endif()
 
 darkroom_room(backends/vulkan
-  SOURCES loader.cc check.cc device.cc memory.cc transfers.cc pipelines.cc hazards.cc recorder.cc core.cc vulkan.cc
+  SOURCES loader.cc check.cc device_info.cc instance.cc device.cc memory.cc transfers.cc pipelines.cc hazards.cc recorder.cc core.cc vulkan.cc
     pointwise.cc embed.cc
   DEPS ops LIBS ${CMAKE_DL_LIBS})
 target_include_directories(darkroom_backends_vulkan SYSTEM PUBLIC ${VULKAN_INCLUDE})

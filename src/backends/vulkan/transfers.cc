@@ -25,9 +25,9 @@ std::vector<Region> regions_of(const Rows& rows) {
 
 Transfers::Transfers(Device& device, MemoryPool& pool) : device_(device), pool_(pool) {
   fill_.line = Device::kFill;
-  fill_.kind = MemoryPool::Kind::kUpload;
+  fill_.kind = MemoryKind::kUpload;
   ops_.line = Device::kCopy;
-  ops_.kind = MemoryPool::Kind::kDownload;
+  ops_.kind = MemoryKind::kDownload;
   prepare(fill_, device.transfer_family());
   prepare(ops_, *device.info().compute_family);
 }

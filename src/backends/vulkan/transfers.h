@@ -41,7 +41,7 @@ class Transfers {
   // A buffer that both see, and a command buffer for the copy.
   struct Lane {
     Device::Line line{};
-    MemoryPool::Kind kind{};
+    MemoryKind kind{};
     std::mutex mutex;
     std::unique_ptr<Block> staging;
     OwnedCommandPool pool;

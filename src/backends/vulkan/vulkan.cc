@@ -15,13 +15,13 @@ namespace vulkan {
 namespace {
 
 // What a backend gives out. Its end waits for the ops that use it.
-class GivenMemory final : public Memory {
+class VulkanMemory final : public Memory {
  public:
-  GivenMemory(std::shared_ptr<Core> core, std::unique_ptr<Block> block)
+  VulkanMemory(std::shared_ptr<Core> core, std::unique_ptr<Block> block)
       : Memory(darkroom::Device::kGpu, block->data(), block->size()),
         core_(std::move(core)),
         block_(std::move(block)) {}
-  ~GivenMemory() override { core_->recorder.drain(); }
+  ~VulkanMemory() override { core_->recorder.drain(); }
 
  private:
   std::shared_ptr<Core> core_;  // outlives the block
@@ -66,7 +66,7 @@ class VulkanBackend final : public Backend {
   darkroom::Device device() const override { return darkroom::Device::kGpu; }
 
   std::unique_ptr<Memory> allocate(std::size_t bytes) override {
-    return std::make_unique<GivenMemory>(core_, core_->pool.allocate(bytes));
+    return std::make_unique<VulkanMemory>(core_, core_->pool.allocate(bytes, MemoryKind::kTensors));
   }
   void fill(std::byte* place, std::size_t bytes, const Write& write) override {
     core_->transfers.fill(core_->pool.find(place, bytes), bytes, write);
@@ -75,17 +75,16 @@ class VulkanBackend final : public Backend {
     recorder_.wait(recorder_.mark());
     core_->transfers.look_at(core_->pool.find(place, bytes), {1, bytes, bytes}, look);
   }
-  std::optional<DeviceBytes> device_memory() const override {
+  std::optional<DeviceMemory> device_memory() const override {
     const MemoryPool& pool = core_->pool;
-    const std::size_t held = pool.bytes(), allowed = pool.limit();
-    return DeviceBytes{.free_bytes = allowed - std::min(allowed, held),
-                       .held_bytes = held,
-                       .peak_bytes = pool.peak(),
-                       .staged = !pool.maps()};
+    const std::size_t allowed = pool.limit(), held = pool.all().bytes;
+    return DeviceMemory{.free_bytes = allowed - std::min(allowed, held),
+                        .held_bytes = pool.tensors().bytes,
+                        .peak_bytes = pool.tensors().peak,
+                        .staged = !pool.is_mapped()};
   }
   void begin_peak() override { core_->pool.begin_peak(); }
-  void limit_memory(std::size_t bytes) override { core_->pool.limit_to(bytes); }
-
+  void limit_memory(std::size_t bytes) override { core_->pool.limit_tensors(bytes); }
   Ticket mark() override { return recorder_.mark(); }
   void wait(Ticket ticket) override { recorder_.wait(ticket); }
 
