@@ -62,13 +62,23 @@ const float kIQ4Values[16] = float[](DARKROOM_IQ4_VALUES);
 const float kNF4Values[16] = float[](DARKROOM_NF4_VALUES);
 const float kFP4Values[16] = float[](DARKROOM_FP4_VALUES);
 
-float table_value(uint code) {
-  if (kWeightType == kNF4) return kNF4Values[code];
-  return kWeightType == kFP4 ? kFP4Values[code] : kIQ4Values[code];
+// By choices: drivers read a constant array at a varying place from slow memory, and lavapipe compiles it slowly.
+vec4 chosen(const float table[16], uvec4 code) {
+  vec4 left[16];
+  for (uint i = 0; i < 16; ++i) left[i] = vec4(table[i]);
+  for (uint bit = 0, count = 8; bit < 4; ++bit, count /= 2) {
+    const bvec4 second = notEqual(code >> bit & 1, uvec4(0));
+    for (uint i = 0; i < count; ++i) left[i] = mix(left[2 * i], left[2 * i + 1], second);
+  }
+  return left[0];
 }
+
+// Of four codes in the low halves of bytes.
 vec4 table_values(uint word) {
-  return vec4(table_value(word & 15), table_value(word >> 8 & 15), table_value(word >> 16 & 15),
-              table_value(word >> 24 & 15));
+  const uvec4 code = uvec4(word, word >> 8, word >> 16, word >> 24) & 15;
+  if (kWeightType == kNF4) return chosen(kNF4Values, code);
+  if (kWeightType == kFP4) return chosen(kFP4Values, code);
+  return chosen(kIQ4Values, code);
 }
 
 // Blocks of 32: `b` is where the block begins, `i` the run's first element in it.
