@@ -2,18 +2,16 @@
 // and codes have at most 24 bits, so it does not matter whether a compiler fuses the one addition after them.)
 //
 // To be defined before: WEIGHTS_BINDING, and WEIGHTS_ID, the first of two specialization constants.
-#extension GL_EXT_shader_8bit_storage : require
-#extension GL_EXT_shader_16bit_storage : require
-#extension GL_EXT_shader_explicit_arithmetic_types_int8 : require
-#extension GL_EXT_shader_explicit_arithmetic_types_int16 : require
 #include "../../../tensor/code_values.h"
-#include "floats.glsl"
+#include "types.glsl"
+#include "run.glsl"
 
 const uint kQ8_0 = 9, kQ4_0 = 10, kQ4_1 = 11, kQ5_0 = 12, kQ5_1 = 13, kQ2K = 14, kQ3K = 15, kQ4K = 16, kQ5K = 17,
            kQ6K = 18, kIQ4NL = 19, kIQ4XS = 20, kNF4 = 21, kFP4 = 22;
 
 layout(constant_id = WEIGHTS_ID) const uint kWeightType = kF32;
-// Every run of 8 columns begins at a multiple of its size, or of 16 bytes; of a block type: blocks at multiples of 4.
+// Rows are whole runs of 8 columns that begin at multiples of their size or of 16 bytes; of a block type: blocks begin at
+// multiples of 4.
 layout(constant_id = WEIGHTS_ID + 1) const bool kWeightWide = false;
 
 layout(set = 0, binding = WEIGHTS_BINDING) readonly buffer WeightBytes { uint8_t weights8[]; };
@@ -21,11 +19,6 @@ layout(set = 0, binding = WEIGHTS_BINDING) readonly buffer WeightHalves { uint16
 layout(set = 0, binding = WEIGHTS_BINDING) readonly buffer WeightWords { uint weights32[]; };
 layout(set = 0, binding = WEIGHTS_BINDING) readonly buffer WeightPairs { uvec2 weights64[]; };
 layout(set = 0, binding = WEIGHTS_BINDING) readonly buffer WeightQuads { uvec4 weights128[]; };
-
-// Of 8 consecutive columns.
-struct Run {
-  vec4 first, last;
-};
 
 // At an address in bytes from where the binding begins.
 uint weight_byte(uint at) { return uint(weights8[at]); }
@@ -228,17 +221,11 @@ Run weight_wide_run(uint at) {
 
 bool weight_is_block() { return kWeightType >= kQ8_0; }
 
+// Whether rows may be read in runs. Else element by element.
+bool weight_has_runs() { return weight_is_block() || kWeightWide; }
+
 // Columns [column, column + 8) of a row, `column` a multiple of 8. `row` is where it begins: in bytes of a block type,
-// else in elements. Zeros from `columns` on.
-Run weight_run(uint row, uint column, uint columns) {
-  Run run = Run(vec4(0), vec4(0));
-  if (column >= columns) return run;
-  if (weight_is_block()) return weight_block_run(row, column);
-  if (kWeightWide) return weight_wide_run(row + column);
-  const uint at = row + column, count = min(columns - column, 8);
-  for (uint i = 0; i < 4; ++i) {
-    if (i < count) run.first[i] = weight_element(at + i);
-    if (i + 4 < count) run.last[i] = weight_element(at + i + 4);
-  }
-  return run;
+// else in elements.
+Run weight_run(uint row, uint column) {
+  return weight_is_block() ? weight_block_run(row, column) : weight_wide_run(row + column);
 }
