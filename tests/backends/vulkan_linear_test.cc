@@ -37,7 +37,7 @@ class HostTensors {
     return t;
   }
   Tensor scaled(Tensor t, int64_t count) {
-    const Tensor scales = random(DType::kF32, {count});
+    const Tensor scales = random(DType::kF32, {count}, 0.001f);
     t.scale_count = count;
     t.scales = scales.row<float>(0);
     return t;
@@ -220,12 +220,13 @@ TEST_F(VulkanLinear, WeightsOfEveryStorageAreExact) {
   }
 }
 
-// Few rows are another kernel.
-TEST_F(VulkanLinear, FewRowsOfEveryStorage) {
+// Few rows are another kernel. Its weights are read by the same code, so some storages do.
+TEST_F(VulkanLinear, FewRows) {
   DARKROOM_OPEN_VULKAN(core);
   prepare(core);
   int64_t m = 0;
-  for (const DType dtype : storages()) {
+  for (const DType dtype :
+       {DType::kF32, DType::kBF16, DType::kF8E4M3, DType::kI8, DType::kQ8_0, DType::kQ4K, DType::kNF4}) {
     SCOPED_TRACE(dtype_name(dtype));
     HostTensors host;
     m = m % 8 + 1;
@@ -240,6 +241,384 @@ TEST_F(VulkanLinear, FewRowsOfEveryStorage) {
                              .residual = {},
                              .out = host.make(x, {m, 37}, 3)});
     }
+  }
+}
+
+// All that follows a product: biases of every type, activations, gates, residuals in place or not, results in
+// f32 or bf16, scales, LoRAs; for tiles and for few rows.
+struct Epilogue {
+  DType x = DType::kF32, out = DType::kF32;
+  DType weight = DType::kF32;
+  int64_t scales = 0;
+  std::optional<DType> bias = {};
+  Activation activation = Activation::kNone;
+  bool gate = false;
+  enum { kAbsent, kApart, kInPlace } residual = kAbsent;
+  int64_t rank = 0;
+  DType lora = DType::kF32;
+};
+
+LinearArgs args_of(HostTensors& host, const Epilogue& e, int64_t m, int64_t k, int64_t n) {
+  LinearArgs a = {.x = host.random(e.x, {m, k}, 1, 5),
+                  .weight = host.random(e.weight, {n, k}, 1 / std::sqrt(static_cast<float>(k)), 3),
+                  .bias = e.bias ? host.random(*e.bias, {n}) : Tensor(),
+                  .activation = e.activation,
+                  .gate = e.gate ? host.random(DType::kF32, {n}) : Tensor(),
+                  .residual = {},
+                  .out = host.random(e.out, {m, n}, 1, 7)};
+  if (e.scales > 0) a.weight = host.scaled(a.weight, e.scales);
+  if (e.residual == Epilogue::kApart) a.residual = host.random(e.out, {m, n}, 1, 2);
+  if (e.residual == Epilogue::kInPlace) a.residual = a.out;
+  if (e.rank > 0) {
+    a.lora_hidden = host.random(DType::kF32, {m, e.rank}, 1, 1);
+    a.lora_up = host.random(e.lora, {n, e.rank}, 1 / std::sqrt(static_cast<float>(e.rank)), 1);
+  }
+  return a;
+}
+
+TEST_F(VulkanLinear, WhatFollowsAProduct) {
+  DARKROOM_OPEN_VULKAN(core);
+  prepare(core);
+  constexpr DType kF32 = DType::kF32, kBF16 = DType::kBF16;
+  const Epilogue all[] = {
+      {.bias = kF32, .activation = Activation::kGeluTanh},
+      {.bias = DType::kF16, .activation = Activation::kQuickGelu, .gate = true},
+      {.x = kBF16,
+       .out = kBF16,
+       .bias = DType::kF8E4M3,
+       .activation = Activation::kSilu,
+       .residual = Epilogue::kApart},
+      {.x = kBF16,
+       .bias = DType::kF8E5M2,
+       .activation = Activation::kRelu,
+       .gate = true,
+       .residual = Epilogue::kInPlace},
+      {.x = kBF16, .out = kBF16, .bias = kBF16, .gate = true, .residual = Epilogue::kInPlace},
+      {.weight = DType::kI8, .scales = 1, .residual = Epilogue::kApart},
+      {.weight = DType::kI8,
+       .scales = 41,
+       .bias = kF32,
+       .gate = true,
+       .residual = Epilogue::kInPlace,
+       .rank = 5},
+      {.rank = 1, .lora = kBF16},
+      {.bias = kF32, .activation = Activation::kGeluTanh, .rank = 33, .lora = DType::kF16},
+      {.x = kBF16,
+       .out = kBF16,
+       .gate = true,
+       .residual = Epilogue::kInPlace,
+       .rank = 16,
+       .lora = DType::kF8E4M3},
+      {.rank = 40, .lora = DType::kF8E5M2},
+  };
+  for (const Epilogue& e : all) {
+    for (const int64_t m : {5, 43}) {
+      SCOPED_TRACE(fmt::format("case {} of {} rows", &e - all, m));
+      HostTensors host;
+      expect_like_reference(args_of(host, e, m, 77, 41));
+    }
+  }
+}
+
+// Odd sizes, and ones of a single row or column of anything.
+TEST_F(VulkanLinear, SmallAndOddSizes) {
+  DARKROOM_OPEN_VULKAN(core);
+  prepare(core);
+  for (const auto& [m, k, n] : {std::array<int64_t, 3>{1, 1, 1},
+                                {9, 1, 1},
+                                {1, 77, 1},
+                                {33, 3, 31},
+                                {32, 32, 32},
+                                {65, 17, 33},
+                                {8, 8, 8},
+                                {100, 40, 1}}) {
+    SCOPED_TRACE(fmt::format("{}x{}x{}", m, k, n));
+    HostTensors host;
+    expect_like_reference(args_of(host, {.bias = DType::kF32}, m, k, n));
+  }
+}
+
+// e^x of large numbers is no NaN.
+TEST_F(VulkanLinear, ActivationsOfLargeNumbers) {
+  DARKROOM_OPEN_VULKAN(core);
+  prepare(core);
+  HostTensors host;
+  const Tensor x = host.make(DType::kF32, {4, 1}), one = host.make(DType::kF32, {1, 1});
+  const float values[] = {-1e30f, -100, 100, 1e30f};
+  for (int64_t i = 0; i < 4; ++i) x.row<float>(i)[0] = values[i];
+  one.row<float>(0)[0] = 1;
+  for (const Activation activation :
+       {Activation::kGeluTanh, Activation::kQuickGelu, Activation::kSilu, Activation::kRelu}) {
+    const Tensor out = put(host.make(DType::kF32, {4, 1}));
+    vulkan::linear(core->recorder, {.x = put(x),
+                                    .weight = put(one),
+                                    .bias = {},
+                                    .activation = activation,
+                                    .gate = {},
+                                    .residual = {},
+                                    .out = out});
+    const std::vector<float> got = values_of(out);
+    for (std::size_t i = 0; i < 4; ++i)
+      EXPECT_NEAR(got[i], std::max(values[i], 0.0f), 1e-5f * std::fabs(values[i]));
+  }
+}
+
+// An element's sum runs over k in order, so neither tiles nor parts change a bit.
+TEST_F(VulkanLinear, TilesAndPartsGiveTheSameBits) {
+  DARKROOM_OPEN_VULKAN(core);
+  prepare(core);
+  HostTensors host;
+  const LinearArgs args = args_of(host,
+                                  {.x = DType::kBF16,
+                                   .out = DType::kBF16,
+                                   .scales = 150,
+                                   .bias = DType::kF32,
+                                   .gate = true,
+                                   .residual = Epilogue::kInPlace,
+                                   .rank = 5},
+                                  140, 40, 150);
+  expect_like_reference(args, {.tile = LinearTile::kSmall});
+  const std::vector<std::byte> want = run(args, {.tile = LinearTile::kSmall});
+  EXPECT_EQ(run(args, {.tile = LinearTile::kMedium}), want);
+  EXPECT_EQ(run(args, {.tile = LinearTile::kLarge}), want);
+  EXPECT_EQ(run(args, {.tile = LinearTile::kSmall, .most_rows = 50, .most_columns = 33}), want);
+}
+
+// A row of so many columns is more than most drivers bind at once.
+TEST_F(VulkanLinear, CutsWhatIsTooLargeToBind) {
+  DARKROOM_OPEN_VULKAN(core);
+  prepare(core);
+  const int64_t k = 4096, n = static_cast<int64_t>(core->recorder.max_binding()) / (4 * k) + 3;
+  if (n > 20000) GTEST_SKIP() << "this driver binds " << core->recorder.max_binding() << " bytes";
+  const std::unique_ptr<Memory> memory = backend_->allocate(static_cast<std::size_t>(4 * k * n));
+  backend_->fill(memory->data(), memory->size(), [&](std::span<std::byte> bytes) {
+    float* values = reinterpret_cast<float*>(bytes.data());
+    for (int64_t i = 0; i < k * n; ++i) values[i] = static_cast<float>(i / k % 1000);
+  });
+  HostTensors host;
+  const Tensor ones = host.make(DType::kF32, {1, k}), out = put(host.make(DType::kF32, {1, n}));
+  std::fill_n(ones.row<float>(0), k, 1.0f);
+  const Tensor weight(memory->data(), DType::kF32, {n, k}, Device::kGpu);
+  vulkan::linear(core->recorder,
+                 {.x = put(ones), .weight = weight, .bias = {}, .gate = {}, .residual = {}, .out = out});
+  const std::vector<float> got = values_of(out);
+  for (int64_t i = 0; i < n; ++i)
+    ASSERT_EQ(got[static_cast<std::size_t>(i)], static_cast<float>(i % 1000 * k)) << i;
+}
+
+// Products of 8 bits: the reference's bits, whatever multiplies.
+class VulkanInt8 : public VulkanLinear {
+ protected:
+  // Of rows of the host, by the reference; the tensor lies in `host`.
+  Tensor quantised(HostTensors& host, const Tensor& x, int64_t group, const Tensor& smooth) {
+    Tensor q = host.make(DType::kI8, {x.rows(), x.cols()});
+    if (group > 0 && group < x.cols()) q.scale_cols = group;
+    const Tensor scales = host.make(DType::kF32, {x.rows(), q.scales_per_row()});
+    reference_->quantize_rows({.x = x, .smooth = smooth, .group = run_of(q), .out = q, .scales = scales});
+    q.scale_count = scales.shape.numel();
+    q.scales = scales.row<float>(0);
+    return q;
+  }
+  static int64_t run_of(const Tensor& q) { return q.scale_cols == 0 ? q.cols() : q.scale_cols; }
+
+  void expect_same_numbers(const Tensor& x, const Tensor& smooth, const Tensor& want) {
+    const Arena::Scope scope(*arena_);
+    const Tensor out = arena_->allocate(DType::kI8, {x.rows(), x.cols()});
+    const Tensor scales = arena_->allocate(DType::kF32, {x.rows(), want.scales_per_row()});
+    backend_->quantize_rows(
+        {.x = put(x), .smooth = put(smooth), .group = run_of(want), .out = out, .scales = scales});
+    ASSERT_EQ(bytes_of(scales),
+              host_bytes(Tensor(const_cast<float*>(want.scales), DType::kF32, scales.shape)));
+    ASSERT_EQ(bytes_of(out), host_bytes(want));
+  }
+
+  void expect_same_product(const LinearArgs& host, const LinearChoice& choice = {}) {
+    const std::vector<std::byte> before = host_bytes(host.out), got = run(host, choice);
+    reference_->linear(host);
+    const std::vector<std::byte> want = host_bytes(host.out);
+    std::memcpy(host.out.data, before.data(), before.size());
+    ASSERT_EQ(got, want);
+  }
+  // What multiplies: four products each, and the device's instruction if there is one.
+  std::vector<bool> instructions() const {
+    return core_->device.info().dot_product ? std::vector<bool>{false, true} : std::vector<bool>{false};
+  }
+};
+
+TEST_F(VulkanInt8, SameBitsAsTheReference) {
+  DARKROOM_OPEN_VULKAN(core);
+  prepare(core);
+  struct Size {
+    int64_t m, k, n, group;
+  };
+  for (const Size s : {Size{1, 1, 1, 0}, Size{2, 13, 3, 0}, Size{9, 130, 50, 1}, Size{9, 130, 50, 3},
+                       Size{17, 1024, 49, 0}, Size{33, 1500, 97, 128}, Size{20, 2100, 33, 1024},
+                       Size{8, 2100, 100, 1028}, Size{12, 3100, 65, 1501}, Size{100, 300, 30, 100}}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      SCOPED_TRACE(fmt::format("{}x{}x{}/{} {}", s.m, s.k, s.n, s.group, dtype_name(dtype)));
+      HostTensors host;
+      const Tensor x = host.random(dtype, {s.m, s.k}, 5, 3), factors = host.random(DType::kF32, {s.k}, 1.5f);
+      for (const Tensor& smooth : {Tensor(), factors}) {
+        const Tensor q = quantised(host, x, s.group, smooth);
+        expect_same_numbers(x, smooth, q);
+        LinearArgs args = args_of(host,
+                                  {.out = dtype,
+                                   .weight = DType::kI8,
+                                   .scales = s.n,
+                                   .bias = DType::kBF16,
+                                   .gate = true,
+                                   .residual = Epilogue::kInPlace},
+                                  s.m, s.k, s.n);
+        if (s.k % 4 == 0) args.weight = host.scaled(host.random(DType::kI8, {s.n, s.k}), s.n);  // whole words
+        args.x = q;
+        for (const bool dot : instructions()) expect_same_product(args, {.dot_product = dot});
+      }
+    }
+  }
+}
+
+TEST_F(VulkanInt8, TilesGiveTheSameBits) {
+  DARKROOM_OPEN_VULKAN(core);
+  prepare(core);
+  HostTensors host;
+  LinearArgs args = args_of(
+      host, {.out = DType::kBF16, .weight = DType::kI8, .scales = 1, .bias = DType::kF32}, 140, 200, 150);
+  args.weight = host.scaled(host.random(DType::kI8, {150, 200}), 1);
+  args.x = quantised(host, host.random(DType::kF32, {140, 200}), 0, {});
+  for (const LinearTile tile : {LinearTile::kMedium, LinearTile::kLarge})
+    expect_same_product(args, {.tile = tile});
+  expect_same_product(args, {.most_rows = 50, .most_columns = 37});
+}
+
+// The LoRA's share is of the exact x, in f32.
+TEST_F(VulkanInt8, WithALora) {
+  DARKROOM_OPEN_VULKAN(core);
+  prepare(core);
+  for (const bool dot : instructions()) {
+    HostTensors host;
+    LinearArgs args = args_of(
+        host, {.out = DType::kBF16, .weight = DType::kI8, .scales = 45, .rank = 21, .lora = DType::kBF16}, 40,
+        260, 45);
+    args.x = quantised(host, host.random(DType::kF32, {40, 260}), 100, {});
+    expect_like_reference(args, {.dot_product = dot});
+  }
+}
+
+// The largest sums of both signs, for FLUX.1's longest rows and for the longest that are allowed.
+TEST_F(VulkanInt8, ExtremesAreExact) {
+  DARKROOM_OPEN_VULKAN(core);
+  prepare(core);
+  for (const int64_t k : {int64_t{15360}, kMaxInt8Depth - 1, kMaxInt8Depth}) {
+    HostTensors host;
+    const Tensor x = host.make(DType::kF32, {3, k}), weight = host.scaled(host.make(DType::kI8, {4, k}), 1);
+    const int8_t weights[] = {127, -128, -127, 0};
+    for (int64_t c = 0; c < k; ++c) {
+      x.row<float>(0)[c] = 127;
+      x.row<float>(1)[c] = -127;
+      x.row<float>(2)[c] = c % 2 ? 127 : -127;
+      for (int64_t n = 0; n < 4; ++n) weight.row<int8_t>(n)[c] = weights[n];
+    }
+    const LinearArgs args = {.x = quantised(host, x, 0, {}),
+                             .weight = weight,
+                             .bias = {},
+                             .gate = {},
+                             .residual = {},
+                             .out = host.make(DType::kF32, {3, 4})};
+    for (const bool dot : instructions()) expect_same_product(args, {.dot_product = dot});
+  }
+}
+
+// Scales and inverses to the last bit: rows whose largest numbers are any that count, the least and the largest too.
+TEST_F(VulkanInt8, ScalesOfAnyMagnitude) {
+  DARKROOM_OPEN_VULKAN(core);
+  prepare(core);
+  HostTensors host;
+  const Tensor x = host.random(DType::kF32, {3000, 16});
+  std::mt19937 random(1);
+  for (int64_t r = 0; r < x.rows(); ++r) {
+    const uint32_t bits = 0x0D800000u + random() % (0x7F800000u - 0x0D800000u);
+    const float largest =
+        r < 40    ? std::nextafter(0x1p-100f, r % 2 ? 0.0f : 1.0f)
+        : r < 300 ? std::ldexp(1.0f + static_cast<float>(r % 2) * 0x1p-23f, static_cast<int>(r / 2) - 60)
+                  : std::bit_cast<float>(bits);
+    for (int64_t c = 0; c < 16; ++c) x.row<float>(r)[c] *= largest;
+    x.row<float>(r)[r % 16] = r % 3 ? largest : -largest;
+  }
+  x.row<float>(400)[3] = std::numeric_limits<float>::max();
+  for (int64_t c = 0; c < 16; ++c) x.row<float>(401)[c] = 0;
+  expect_same_numbers(x, {}, quantised(host, x, 0, {}));
+  expect_same_numbers(x, {}, quantised(host, x, 5, {}));
+}
+
+// With a largest value of 127 the scale is 1, so the numbers are those of rounding.
+TEST_F(VulkanInt8, RoundsTiesToEven) {
+  DARKROOM_OPEN_VULKAN(core);
+  prepare(core);
+  HostTensors host;
+  const Tensor x = host.make(DType::kF32, {1, 256});
+  for (int64_t c = 0; c < 255; ++c) x.row<float>(0)[c] = -63.5f + 0.5f * static_cast<float>(c);
+  x.row<float>(0)[255] = 127;
+  const Tensor q = quantised(host, x, 0, {});
+  EXPECT_EQ(q.scales[0], 1.0f);
+  expect_same_numbers(x, {}, q);
+}
+
+std::string error_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+// The device says so when it is waited for; then the next pass is as good as any.
+TEST_F(VulkanInt8, RefusesWhatIsNotFinite) {
+  DARKROOM_OPEN_VULKAN(core);
+  prepare(core);
+  const auto quantize = [&](const Tensor& x, const Tensor& smooth) {
+    return error_of([&] {
+      const Arena::Scope scope(*arena_);
+      const Tensor out = arena_->allocate(DType::kI8, x.shape),
+                   scales = arena_->allocate(DType::kF32, {x.rows(), 1});
+      backend_->quantize_rows(
+          {.x = put(x), .smooth = put(smooth), .group = x.cols(), .out = out, .scales = scales});
+      backend_->wait(backend_->mark());
+    });
+  };
+  HostTensors host;
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), infinity, -infinity}) {
+    for (const int64_t column : {0, 130}) {
+      const Tensor x = host.random(DType::kF32, {70, 131}, 1, 2), good = host.random(DType::kF32, {70, 131});
+      x.row<float>(44)[column] = bad;
+      x.row<float>(60)[3] = bad;
+      EXPECT_NE(quantize(x, {}).find("row 44 of f32 [70, 131]"), std::string::npos);
+      EXPECT_EQ(quantize(good, {}), "");
+    }
+  }
+  const Tensor x = host.random(DType::kF32, {3, 20}), smooth = host.random(DType::kF32, {20});
+  x.row<float>(1)[19] = 1e30f;
+  EXPECT_EQ(quantize(x, {}), "");
+  smooth.row<float>(0)[19] = 1e30f;
+  EXPECT_NE(quantize(x, smooth).find("row 1 of"), std::string::npos);
+}
+
+TEST_F(VulkanInt8, MagnitudesOfColumns) {
+  DARKROOM_OPEN_VULKAN(core);
+  prepare(core);
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    HostTensors host;
+    const Tensor x = host.random(dtype, {33, 70}, 3, 5), out = host.random(DType::kF32, {2, 70});
+    for (int64_t c = 0; c < 70; ++c) out.row<float>(0)[c] = std::fabs(out.row<float>(0)[c]);
+    const Tensor got = put(out);
+    backend_->column_magnitudes({.x = put(x), .out = got});
+    reference_->column_magnitudes({.x = x, .out = out});
+    EXPECT_EQ(bytes_of(got), host_bytes(out));
+    if (dtype == DType::kBF16) continue;
+    x.row<float>(20)[9] = x.row<float>(31)[7] = std::numeric_limits<float>::quiet_NaN();
+    backend_->column_magnitudes({.x = put(x), .out = got});
+    EXPECT_NE(error_of([&] { backend_->wait(backend_->mark()); }).find("row 20 of"), std::string::npos);
   }
 }
 

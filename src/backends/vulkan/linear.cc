@@ -33,18 +33,18 @@ enum Flag : uint32_t {
   kXWide = 64
 };
 
-constexpr int64_t kSmallRows = 8, kSmallColumns = 4, kSmallThreads = 64;  // of gemm_small
+constexpr int64_t kSmallRows = 8, kSmallThreads = 64;  // of gemm_small
 
 struct TileSize {
-  uint32_t rows, columns;          // of the result, by a workgroup
-  uint32_t thread_rows, unrolled;  // results of a thread are square; columns of k
-  uint32_t threads() const { return rows / thread_rows * (columns / thread_rows); }
+  uint32_t rows, columns;  // of the result, by a workgroup
+  uint32_t by_thread;      // rows, and columns
+  uint32_t threads() const { return rows / by_thread * (columns / by_thread); }
 };
 
 TileSize size_of(LinearTile tile) {
-  if (tile == LinearTile::kLarge) return {128, 128, 8, 4};
-  if (tile == LinearTile::kMedium) return {64, 64, 8, 4};
-  return {32, 32, 4, 1};
+  if (tile == LinearTile::kLarge) return {128, 128, 8};
+  if (tile == LinearTile::kMedium) return {64, 64, 8};
+  return {32, 32, 4};
 }
 
 int64_t groups_for(int64_t count, int64_t size) { return (count + size - 1) / size; }
@@ -188,7 +188,7 @@ struct Kernel {
 };
 
 std::vector<uint32_t> constants_of(const TileSize& tile) {
-  return {tile.threads(), tile.rows, tile.columns, tile.thread_rows, tile.thread_rows, tile.unrolled};
+  return {tile.threads(), tile.rows, tile.columns, tile.by_thread, tile.by_thread};
 }
 
 Kernel int8_kernel(const LinearArgs& a, const TileSize& tile, bool dot) {
@@ -207,12 +207,11 @@ Kernel float_kernel(const LinearArgs& a, const TileSize& tile) {
   return kernel;
 }
 
+// Several columns share what is read of x; few of them are better spread over the device.
 Kernel small_kernel(const LinearArgs& a) {
+  const uint32_t columns = a.out.cols() >= 1024 ? 4 : 1;
   const bool wide = has_wide_rows(a.weight) && (is_block(a.weight.dtype) || has_wide_rows(a.x));
-  return {Shader::kGemmSmall,
-          {kSmallThreads, kSmallColumns, type_of(a.weight.dtype), wide},
-          kSmallRows,
-          kSmallColumns};
+  return {Shader::kGemmSmall, {kSmallThreads, columns, type_of(a.weight.dtype), wide}, kSmallRows, columns};
 }
 
 Kernel kernel_for(const Recorder& recorder, const LinearArgs& a, const LinearChoice& choice) {

@@ -85,7 +85,8 @@ void quantize_rows(Recorder& recorder, const QuantizeRowsArgs& a) {
 }
 
 void column_magnitudes(Recorder& recorder, const ColumnMagnitudesArgs& a) {
-  const int64_t rows = a.x.rows(), step = rows_that_fit(recorder, {&a.x});
+  constexpr int64_t kMost = 16384;  // as many as a thread has, one after the other
+  const int64_t rows = a.x.rows(), step = std::min(kMost, rows_that_fit(recorder, {&a.x}));
   for (int64_t first = 0; first < rows; first += step)
     magnitudes(recorder, a, first, std::min(step, rows - first));
 }

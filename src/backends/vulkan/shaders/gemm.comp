@@ -3,10 +3,10 @@
 // do not depend on the sizes of tiles.
 #extension GL_GOOGLE_include_directive : require
 #define WEIGHTS_BINDING 1
-#define WEIGHTS_ID 6
+#define WEIGHTS_ID 5
 #include "weights.glsl"
 #include "linear.glsl"
-layout(constant_id = 8) const bool kOfBF16 = false;
+layout(constant_id = 7) const bool kOfBF16 = false;
 #define X_BF16 kOfBF16
 #include "activation_rows.glsl"
 #include "tile.glsl"

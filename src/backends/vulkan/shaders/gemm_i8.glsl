@@ -6,8 +6,8 @@
 #include "run.glsl"
 #include "linear.glsl"
 #include "tile.glsl"
-layout(constant_id = 6) const bool kWide = false;  // rows and runs are whole words of four columns
-layout(constant_id = 7) const bool kManyRuns = false;
+layout(constant_id = 5) const bool kWide = false;  // rows and runs are whole words of four columns
+layout(constant_id = 6) const bool kManyRuns = false;
 
 layout(set = 0, binding = 0) readonly buffer X8 { uint8_t x8[]; };
 layout(set = 0, binding = 0) readonly buffer XWords { uint x_words[]; };
@@ -29,7 +29,9 @@ uint x_word(uint m, uint k, uint end) {
   if (m >= args.m || k >= end) return 0;
   if (kWide) return x_words[at / 4];
   uint word = 0;
-  for (uint i = 0; i < min(end - k, 4); ++i) word |= uint(x8[at + i]) << 8 * i;
+  [[unroll]] for (uint i = 0; i < 4; ++i) {
+    if (k + i < end) word |= uint(x8[at + i]) << 8 * i;
+  }
   return word;
 }
 
@@ -38,7 +40,9 @@ uint weight_word(uint n, uint k, uint end) {
   if (n >= args.n || k >= end) return 0;
   if (kWide) return weight_words[at / 4];
   uint word = 0;
-  for (uint i = 0; i < min(end - k, 4); ++i) word |= uint(weight8[at + i]) << 8 * i;
+  [[unroll]] for (uint i = 0; i < 4; ++i) {
+    if (k + i < end) word |= uint(weight8[at + i]) << 8 * i;
+  }
   return word;
 }
 

@@ -63,9 +63,13 @@ float scale_of(uint n) {
 }
 
 float residual_value(uint m, uint n) {
+  const bool bf16 = (args.flags & kOutBF16) != 0;
+  if ((args.flags & kInPlace) != 0) {
+    const uint at = args.out_at + m * args.out_stride + n;
+    return bf16 ? from_bf16(uint(out16[at])) : out32[at];
+  }
   const uint at = args.residual_at + m * args.residual_stride + n;
-  if ((args.flags & kInPlace) != 0) return (args.flags & kOutBF16) != 0 ? from_bf16(uint(out16[at])) : out32[at];
-  return (args.flags & kOutBF16) != 0 ? from_bf16(uint(residual16[at])) : residual32[at];
+  return bf16 ? from_bf16(uint(residual16[at])) : residual32[at];
 }
 
 // Everything behind the sum. A LoRA's products are in it already, and so are the scales then.

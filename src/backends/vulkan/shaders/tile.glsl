@@ -5,7 +5,6 @@ layout(constant_id = 1) const uint kTileRows = 32;
 layout(constant_id = 2) const uint kTileColumns = 32;
 layout(constant_id = 3) const uint kThreadRows = 4;  // and columns, multiples of 4
 layout(constant_id = 4) const uint kThreadColumns = 4;
-layout(constant_id = 5) const uint kUnrolled = 1;  // columns of k, a divisor of kDepth
 
 const uint kThreadsAcross = kTileColumns / kThreadColumns, kThreadsDown = kTileRows / kThreadRows;
 const uint kThreads = kThreadsAcross * kThreadsDown;
@@ -13,6 +12,9 @@ const uint kFoursDown = kThreadRows / 4, kFoursAcross = kThreadColumns / 4;
 
 // Columns of k in shared memory, one behind the other: floats, or words of four 8-bit numbers.
 const uint kDepth = 16;
+// At once. llvmpipe ends a thread's loops, silently, after 65535 rounds in all: at K = 65536 these are 1024 times
+// those of a tile.
+const uint kUnrolled = 4;
 const uint kStrideA = kTileRows + 4, kStrideB = kTileColumns + 4;
 shared uint a_tile[kDepth * kStrideA];
 shared uint b_tile[kDepth * kStrideB];
