@@ -244,7 +244,7 @@ class Backend {
   virtual void look_at(const std::byte* place, std::size_t bytes, const Look& look);
 
   // Ops may return before they have run, and run in the order asked for. A ticket stands for all asked for so
-  // far on the thread of ops; wait() returns when they have run, on any thread. Errors: kFailure when the
+  // far on the thread of ops; wait() returns when they have run, on any thread. Errors: kDevice when the
   // device is lost, and what an op found out about its values only then.
   using Ticket = uint64_t;
   virtual Ticket mark() { return 0; }

@@ -137,7 +137,7 @@ TEST_F(FakeVulkan, EveryCallMayFail) {
       }
       EXPECT_EQ(what.find('\n'), std::string::npos);
       EXPECT_NE(what.find(driver.failed_name()), std::string::npos);
-      EXPECT_EQ(code, result == VK_ERROR_DEVICE_LOST ? ErrorCode::kFailure : ErrorCode::kOutOfMemory);
+      EXPECT_EQ(code, result == VK_ERROR_DEVICE_LOST ? ErrorCode::kDevice : ErrorCode::kOutOfMemory);
     }
     // Memory that ends, the cache, which is done without, and the end of all parts.
     EXPECT_EQ(unheard, (std::vector<std::string>{"vkWaitSemaphores", "vkDeviceWaitIdle", "vkDeviceWaitIdle",

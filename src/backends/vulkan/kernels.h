@@ -2,6 +2,8 @@
 // data addresses of device memory.
 #pragma once
 
+#include <optional>
+
 #include "backends/vulkan/recorder.h"
 #include "ops/backend.h"
 
@@ -15,5 +17,20 @@ void convert(Recorder& recorder, const ConvertArgs& args);
 
 // embed.cc
 void embed(Recorder& recorder, const EmbedArgs& args);
+
+// linear.cc
+enum class LinearTile : uint8_t { kSmall, kMedium, kLarge };
+// What is chosen by shape and device where nothing is said; tests and benches may say it. Bits do not depend on tiles
+// and parts.
+struct LinearChoice {
+  std::optional<LinearTile> tile = {};
+  std::optional<bool> dot_product = {};     // of 8-bit numbers: by the device's instruction
+  int64_t most_rows = 0, most_columns = 0;  // of a dispatch, at most; 0: as many as can be bound
+};
+void linear(Recorder& recorder, const LinearArgs& args, const LinearChoice& choice = {});
+
+// quantize.cc
+void quantize_rows(Recorder& recorder, const QuantizeRowsArgs& args);
+void column_magnitudes(Recorder& recorder, const ColumnMagnitudesArgs& args);
 
 }  // namespace darkroom::vulkan

@@ -111,15 +111,17 @@ class VulkanBackend final : public Backend {
     vulkan::embed(recorder_, args);
   }
 
-  void linear(const LinearArgs&) override { missing("linear"); }
-  void quantize_rows(const QuantizeRowsArgs&) override { missing("quantize_rows"); }
+  void linear(const LinearArgs& args) override { vulkan::linear(recorder_, args); }
+  void quantize_rows(const QuantizeRowsArgs& args) override { vulkan::quantize_rows(recorder_, args); }
   void layer_norm(const LayerNormArgs&) override { missing("layer_norm"); }
   void norm_modulate(const NormModulateArgs&) override { missing("norm_modulate"); }
   void rms_norm(const RmsNormArgs&) override { missing("rms_norm"); }
   void qk_norm_rope(const QkNormRopeArgs&) override { missing("qk_norm_rope"); }
   void attention(const AttentionArgs&) override { missing("attention"); }
   void row_distances(const RowDistancesArgs&) override { missing("row_distances"); }
-  void column_magnitudes(const ColumnMagnitudesArgs&) override { missing("column_magnitudes"); }
+  void column_magnitudes(const ColumnMagnitudesArgs& args) override {
+    vulkan::column_magnitudes(recorder_, args);
+  }
   void row_moments(const RowMomentsArgs&) override { missing("row_moments"); }
   void group_statistics(const GroupStatisticsArgs&) override { missing("group_statistics"); }
   void group_norm(const GroupNormArgs&) override { missing("group_norm"); }

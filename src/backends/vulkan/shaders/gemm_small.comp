@@ -1,0 +1,87 @@
+#version 450
+// linear for M up to 8, which takes as long as reading the weights: a workgroup has kColumns columns of the result; its
+// threads share k, and their sums are added in a fixed order. Weights and x both have runs, or neither.
+#extension GL_GOOGLE_include_directive : require
+#define WEIGHTS_BINDING 1
+#define WEIGHTS_ID 2
+#include "weights.glsl"
+#include "linear.glsl"
+#define X_BF16 ((args.flags & kXBF16) != 0)
+#include "activation_rows.glsl"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint kThreads = 64;  // not less than kRows·kColumns
+layout(constant_id = 1) const uint kColumns = 4;
+const uint kRows = 8;
+
+shared float parts[kRows * kColumns * (kThreads + 1)];
+float sums[kRows][kColumns];
+
+// Beyond the last column the last: that sum is not stored.
+uint column_of(uint c) { return min(gl_WorkGroupID.y * kColumns + c, args.n - 1); }
+
+void add_run(uint k) {
+  Run w[kColumns];
+  [[unroll]] for (uint c = 0; c < kColumns; ++c) {
+    w[c] = weight_run(args.weight_at + column_of(c) * args.weight_stride, k);
+  }
+  [[unroll]] for (uint m = 0; m < kRows; ++m) {
+    if (m >= args.m) continue;
+    const Run x = x_run(m, k);
+    [[unroll]] for (uint c = 0; c < kColumns; ++c) {
+      [[unroll]] for (uint i = 0; i < 4; ++i) sums[m][c] = fma(x.first[i], w[c].first[i], sums[m][c]);
+      [[unroll]] for (uint i = 0; i < 4; ++i) sums[m][c] = fma(x.last[i], w[c].last[i], sums[m][c]);
+    }
+  }
+}
+
+void add_element(uint k) {
+  float w[kColumns];
+  [[unroll]] for (uint c = 0; c < kColumns; ++c) {
+    w[c] = weight_element(args.weight_at + column_of(c) * args.weight_stride + k);
+  }
+  [[unroll]] for (uint m = 0; m < kRows; ++m) {
+    if (m >= args.m) continue;
+    const float x = x_element(m, k);
+    [[unroll]] for (uint c = 0; c < kColumns; ++c) sums[m][c] = fma(x, w[c], sums[m][c]);
+  }
+}
+
+void add_lora() {
+  [[unroll]] for (uint c = 0; c < kColumns; ++c) {
+    const float scale = scale_of(column_of(c));
+    [[unroll]] for (uint m = 0; m < kRows; ++m) sums[m][c] *= scale;
+  }
+  for (uint r = gl_LocalInvocationIndex; r < args.rank; r += kThreads) {
+    float up[kColumns];
+    [[unroll]] for (uint c = 0; c < kColumns; ++c) up[c] = lora_up_at(column_of(c), r);
+    [[unroll]] for (uint m = 0; m < kRows; ++m) {
+      if (m >= args.m) continue;
+      const float h = lora_hidden_at(m, r);
+      [[unroll]] for (uint c = 0; c < kColumns; ++c) sums[m][c] = fma(h, up[c], sums[m][c]);
+    }
+  }
+}
+
+// Of all threads, in their order.
+float total(uint result) {
+  float sum = 0;
+  for (uint t = 0; t < kThreads; ++t) sum += parts[result * (kThreads + 1) + t];
+  return sum;
+}
+
+void main() {
+  const uint t = gl_LocalInvocationIndex;
+  [[unroll]] for (uint i = 0; i < kRows * kColumns; ++i) sums[i / kColumns][i % kColumns] = 0;
+  if (weight_has_runs()) {
+    for (uint k = 8 * t; k < args.k; k += 8 * kThreads) add_run(k);
+  } else {
+    for (uint k = t; k < args.k; k += kThreads) add_element(k);
+  }
+  if (args.rank > 0) add_lora();
+  [[unroll]] for (uint i = 0; i < kRows * kColumns; ++i)
+    parts[i * (kThreads + 1) + t] = sums[i / kColumns][i % kColumns];
+  barrier();
+  const uint n = gl_WorkGroupID.y * kColumns + t % kColumns;
+  if (t / kColumns < args.m && n < args.n) finish(t / kColumns, n, total(t));
+}
