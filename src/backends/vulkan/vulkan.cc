@@ -66,7 +66,7 @@ class VulkanBackend final : public Backend {
   darkroom::Device device() const override { return darkroom::Device::kGpu; }
 
   std::unique_ptr<Memory> allocate(std::size_t bytes) override {
-    return std::make_unique<DeviceMemory>(core_, core_->pool.allocate(bytes));
+    return std::make_unique<vulkan::DeviceMemory>(core_, core_->pool.allocate(bytes));
   }
   void fill(std::byte* place, std::size_t bytes, const Write& write) override {
     core_->transfers.fill(core_->pool.find(place, bytes), bytes, write);
@@ -103,16 +103,18 @@ class VulkanBackend final : public Backend {
 
   void linear(const LinearArgs&) override { missing("linear"); }
   void quantize_rows(const QuantizeRowsArgs&) override { missing("quantize_rows"); }
-  void layer_norm(const LayerNormArgs&) override { missing("layer_norm"); }
-  void norm_modulate(const NormModulateArgs&) override { missing("norm_modulate"); }
-  void rms_norm(const RmsNormArgs&) override { missing("rms_norm"); }
-  void qk_norm_rope(const QkNormRopeArgs&) override { missing("qk_norm_rope"); }
+  void layer_norm(const LayerNormArgs& args) override { vulkan::layer_norm(recorder_, args); }
+  void norm_modulate(const NormModulateArgs& args) override { vulkan::norm_modulate(recorder_, args); }
+  void rms_norm(const RmsNormArgs& args) override { vulkan::rms_norm(recorder_, args); }
+  void qk_norm_rope(const QkNormRopeArgs& args) override { vulkan::qk_norm_rope(recorder_, args); }
   void attention(const AttentionArgs&) override { missing("attention"); }
-  void row_distances(const RowDistancesArgs&) override { missing("row_distances"); }
+  void row_distances(const RowDistancesArgs& args) override { vulkan::row_distances(recorder_, args); }
   void column_magnitudes(const ColumnMagnitudesArgs&) override { missing("column_magnitudes"); }
-  void row_moments(const RowMomentsArgs&) override { missing("row_moments"); }
-  void group_statistics(const GroupStatisticsArgs&) override { missing("group_statistics"); }
-  void group_norm(const GroupNormArgs&) override { missing("group_norm"); }
+  void row_moments(const RowMomentsArgs& args) override { vulkan::row_moments(recorder_, args); }
+  void group_statistics(const GroupStatisticsArgs& args) override {
+    vulkan::group_statistics(recorder_, args);
+  }
+  void group_norm(const GroupNormArgs& args) override { vulkan::group_norm(recorder_, args); }
   void conv2d(const Conv2dArgs&) override { missing("conv2d"); }
 
  private:
