@@ -24,6 +24,9 @@ void row_moments(Recorder& recorder, const RowMomentsArgs& args);
 void group_statistics(Recorder& recorder, const GroupStatisticsArgs& args);
 void group_norm(Recorder& recorder, const GroupNormArgs& args);
 
+// attention.cc. Errors: kFailure for int8_memory, and for keys or values that a shader cannot see all at once.
+void attention(Recorder& recorder, const AttentionArgs& args);
+
 // embed.cc
 void embed(Recorder& recorder, const EmbedArgs& args);
 

@@ -107,7 +107,7 @@ class VulkanBackend final : public Backend {
   void norm_modulate(const NormModulateArgs& args) override { vulkan::norm_modulate(recorder_, args); }
   void rms_norm(const RmsNormArgs& args) override { vulkan::rms_norm(recorder_, args); }
   void qk_norm_rope(const QkNormRopeArgs& args) override { vulkan::qk_norm_rope(recorder_, args); }
-  void attention(const AttentionArgs&) override { missing("attention"); }
+  void attention(const AttentionArgs& args) override { vulkan::attention(recorder_, args); }
   void row_distances(const RowDistancesArgs& args) override { vulkan::row_distances(recorder_, args); }
   void column_magnitudes(const ColumnMagnitudesArgs&) override { missing("column_magnitudes"); }
   void row_moments(const RowMomentsArgs& args) override { vulkan::row_moments(recorder_, args); }
