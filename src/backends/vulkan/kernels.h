@@ -27,6 +27,9 @@ void group_norm(Recorder& recorder, const GroupNormArgs& args);
 // attention.cc. Errors: kFailure for int8_memory, and for keys or values that a shader cannot see all at once.
 void attention(Recorder& recorder, const AttentionArgs& args);
 
+// conv.cc
+void conv2d(Recorder& recorder, const Conv2dArgs& args);
+
 // embed.cc
 void embed(Recorder& recorder, const EmbedArgs& args);
 

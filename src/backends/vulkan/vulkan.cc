@@ -115,7 +115,7 @@ class VulkanBackend final : public Backend {
     vulkan::group_statistics(recorder_, args);
   }
   void group_norm(const GroupNormArgs& args) override { vulkan::group_norm(recorder_, args); }
-  void conv2d(const Conv2dArgs&) override { missing("conv2d"); }
+  void conv2d(const Conv2dArgs& args) override { vulkan::conv2d(recorder_, args); }
 
  private:
   [[noreturn]] static void missing(const char* op) {
