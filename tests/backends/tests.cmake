@@ -3,7 +3,8 @@ darkroom_test(cpu_backend_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/cpu_products_te
   ${CMAKE_CURRENT_LIST_DIR}/cpu_int8_test.cc ${CMAKE_CURRENT_LIST_DIR}/cpu_int8_attention_test.cc DEPS backends/cpu backends/reference SHARDS 4 LABELS sanitize)
 if(DARKROOM_HAS_VULKAN)
   darkroom_test(vulkan_backend_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/vulkan_pointwise_test.cc
-    ${CMAKE_CURRENT_LIST_DIR}/vulkan_conformance_test.cc op_cases.cc
+    ${CMAKE_CURRENT_LIST_DIR}/vulkan_conformance_test.cc ${CMAKE_CURRENT_LIST_DIR}/vulkan_rows_test.cc
+    ${CMAKE_CURRENT_LIST_DIR}/vulkan_attention_test.cc ${CMAKE_CURRENT_LIST_DIR}/vulkan_conv_test.cc op_cases.cc
     DEPS backends/vulkan backends/reference LABELS sanitize)
   target_compile_definitions(vulkan_backend_test PRIVATE
     DARKROOM_SHADER_CACHE="${CMAKE_BINARY_DIR}/vulkan_shader_cache")
