@@ -15,6 +15,23 @@ void activate(Recorder& recorder, const ActivateArgs& args);
 void gated_gelu(Recorder& recorder, const GatedGeluArgs& args);
 void convert(Recorder& recorder, const ConvertArgs& args);
 
+// rows.cc
+void layer_norm(Recorder& recorder, const LayerNormArgs& args);
+void norm_modulate(Recorder& recorder, const NormModulateArgs& args);
+void rms_norm(Recorder& recorder, const RmsNormArgs& args);
+void qk_norm_rope(Recorder& recorder, const QkNormRopeArgs& args);
+void row_distances(Recorder& recorder, const RowDistancesArgs& args);
+void row_moments(Recorder& recorder, const RowMomentsArgs& args);
+// Within 2^-40 of f64, of which a device may have none.
+void group_statistics(Recorder& recorder, const GroupStatisticsArgs& args);
+void group_norm(Recorder& recorder, const GroupNormArgs& args);
+
+// attention.cc. Errors: kFailure for int8_memory, and for keys or values that a shader cannot see all at once.
+void attention(Recorder& recorder, const AttentionArgs& args);
+
+// conv.cc
+void conv2d(Recorder& recorder, const Conv2dArgs& args);
+
 // embed.cc
 void embed(Recorder& recorder, const EmbedArgs& args);
 

@@ -57,7 +57,8 @@ uint32_t Recorder::before(const void* address) const {
 
 std::size_t Recorder::max_binding() const {
   const VkPhysicalDeviceLimits& limits = device_.info().limits;
-  return limits.maxStorageBufferRange / 256 * 256 - limits.minStorageBufferOffsetAlignment;
+  const std::size_t most = std::min<std::size_t>(limits.maxStorageBufferRange, options_.most_binding);
+  return most / 256 * 256 - limits.minStorageBufferOffsetAlignment;
 }
 
 VkDescriptorBufferInfo Recorder::range_of(const Binding& binding) const {

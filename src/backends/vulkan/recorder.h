@@ -38,8 +38,9 @@ struct Dispatch {
 };
 
 struct RecorderOptions {
-  uint32_t most_dispatches = 32;  // in one submit
-  double most_work = 200e9;       // operations in one submit: a card's watchdog bites after 2 s
+  uint32_t most_dispatches = 32;        // in one submit
+  double most_work = 200e9;             // operations in one submit: a card's watchdog bites after 2 s
+  std::size_t most_binding = SIZE_MAX;  // bytes; tests: as if the device could bind no more at once
 };
 
 class Recorder {

@@ -37,12 +37,37 @@ inline int64_t rows_that_fit(const Recorder& recorder, std::initializer_list<con
   return std::max<int64_t>(rows, 1);
 }
 
+inline uint32_t u32(int64_t n) { return static_cast<uint32_t>(n); }
+inline int64_t divided_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+// Rows as a dispatch sees them: what is bound, and in elements where in that they begin and how far apart they are.
+// All 0 for an absent tensor.
+struct Operand {
+  Binding binding;
+  uint32_t first = 0, stride = 0;
+};
+inline Operand operand_of(const Recorder& recorder, const Tensor& x, Access access, int64_t first,
+                          int64_t count) {
+  const Binding binding = binding_of(x, access, first, count);
+  return {binding, elements_before(recorder, binding, x.dtype), u32(x.row_stride)};
+}
+inline Operand operand_of(const Recorder& recorder, const Tensor& x, Access access = Access::kRead) {
+  return operand_of(recorder, x, access, 0, x.rows());
+}
+
+// A picture [H, W, C], dense, as [H, W·C].
+inline Tensor picture_rows(const Tensor& picture) {
+  return picture.reshape({picture.shape[0], picture.shape[1] * picture.shape[2]});
+}
+
+inline constexpr int64_t kMostGroups = 65535;  // in one dimension, on every device
+
 // So many workgroups in a row, in two dimensions, as one has a limit of 65535: shaders count
 // gl_WorkGroupID.y·gl_NumWorkGroups.x + gl_WorkGroupID.x, which may be too large for the last.
 inline std::array<uint32_t, 3> grid_of(int64_t groups) {
   constexpr int64_t kMost = 32768;
-  if (groups <= kMost) return {static_cast<uint32_t>(groups), 1, 1};
-  return {kMost, static_cast<uint32_t>((groups + kMost - 1) / kMost), 1};
+  if (groups <= kMost) return {u32(groups), 1, 1};
+  return {kMost, u32(divided_up(groups, kMost)), 1};
 }
 
 // A struct of 32-bit words as push constants.

@@ -113,19 +113,21 @@ class VulkanBackend final : public Backend {
 
   void linear(const LinearArgs& args) override { vulkan::linear(recorder_, args); }
   void quantize_rows(const QuantizeRowsArgs& args) override { vulkan::quantize_rows(recorder_, args); }
-  void layer_norm(const LayerNormArgs&) override { missing("layer_norm"); }
-  void norm_modulate(const NormModulateArgs&) override { missing("norm_modulate"); }
-  void rms_norm(const RmsNormArgs&) override { missing("rms_norm"); }
-  void qk_norm_rope(const QkNormRopeArgs&) override { missing("qk_norm_rope"); }
-  void attention(const AttentionArgs&) override { missing("attention"); }
-  void row_distances(const RowDistancesArgs&) override { missing("row_distances"); }
   void column_magnitudes(const ColumnMagnitudesArgs& args) override {
     vulkan::column_magnitudes(recorder_, args);
   }
-  void row_moments(const RowMomentsArgs&) override { missing("row_moments"); }
-  void group_statistics(const GroupStatisticsArgs&) override { missing("group_statistics"); }
-  void group_norm(const GroupNormArgs&) override { missing("group_norm"); }
-  void conv2d(const Conv2dArgs&) override { missing("conv2d"); }
+  void layer_norm(const LayerNormArgs& args) override { vulkan::layer_norm(recorder_, args); }
+  void norm_modulate(const NormModulateArgs& args) override { vulkan::norm_modulate(recorder_, args); }
+  void rms_norm(const RmsNormArgs& args) override { vulkan::rms_norm(recorder_, args); }
+  void qk_norm_rope(const QkNormRopeArgs& args) override { vulkan::qk_norm_rope(recorder_, args); }
+  void attention(const AttentionArgs& args) override { vulkan::attention(recorder_, args); }
+  void row_distances(const RowDistancesArgs& args) override { vulkan::row_distances(recorder_, args); }
+  void row_moments(const RowMomentsArgs& args) override { vulkan::row_moments(recorder_, args); }
+  void group_statistics(const GroupStatisticsArgs& args) override {
+    vulkan::group_statistics(recorder_, args);
+  }
+  void group_norm(const GroupNormArgs& args) override { vulkan::group_norm(recorder_, args); }
+  void conv2d(const Conv2dArgs& args) override { vulkan::conv2d(recorder_, args); }
 
  private:
   [[noreturn]] static void missing(const char* op) {
