@@ -198,12 +198,12 @@ Kernel int8_kernel(const LinearArgs& a, const TileSize& tile, bool dot) {
   return kernel;
 }
 
-Kernel float_kernel(const LinearArgs& a, const TileSize& tile) {
+// Compiling costs a CPU more than a branch does.
+Kernel float_kernel(const LinearArgs& a, const TileSize& tile, bool compiles_slowly) {
   Kernel kernel{Shader::kGemm, constants_of(tile), tile.rows, tile.columns};
-  for (const uint32_t constant :
-       {type_of(a.weight.dtype), uint32_t{has_wide_rows(a.weight)}, uint32_t{a.x.dtype == DType::kBF16}}) {
+  const uint32_t x = compiles_slowly ? 2 : a.x.dtype == DType::kBF16;
+  for (const uint32_t constant : {type_of(a.weight.dtype), uint32_t{has_wide_rows(a.weight)}, x})
     kernel.constants.push_back(constant);
-  }
   return kernel;
 }
 
@@ -221,7 +221,7 @@ Kernel kernel_for(const Recorder& recorder, const LinearArgs& a, const LinearCho
     return int8_kernel(a, tile, choice.dot_product.value_or(recorder.device().fast_dot_product));
   }
   const bool small = m <= kSmallRows && !choice.tile && (!is_block(a.weight.dtype) || has_wide_rows(a.x));
-  return small ? small_kernel(a) : float_kernel(a, tile);
+  return small ? small_kernel(a) : float_kernel(a, tile, recorder.device().is_cpu());
 }
 
 double work_of(int64_t m, int64_t n, const Push& push) {

@@ -22,19 +22,18 @@ void main() {
   const uint column = gl_GlobalInvocationID.x;
   if (column >= args.columns) return;
   const uint squares_at = args.out_at + args.columns + column;
-  uint largest = floatBitsToUint(magnitudes[args.out_at + column]);
+  float largest = magnitudes[args.out_at + column];
   precise float squares = magnitudes[squares_at];
   for (uint row = 0; row < args.rows; ++row) {
     const uint at = args.x_at + row * args.x_stride + column;
     const float x = kXBF16 ? from_bf16(uint(x16[at])) : x32[at];
-    const uint magnitude = floatBitsToUint(x) & 0x7FFFFFFFu;
-    if (magnitude >= 0x7F800000u) {
+    if ((floatBitsToUint(x) & 0x7FFFFFFFu) >= 0x7F800000u) {
       atomicMin(first_bad_row, args.first_row + row);
       return;
     }
-    largest = max(largest, magnitude);
+    largest = max(largest, abs(x));
     squares = squares + x * x;
   }
-  magnitudes[args.out_at + column] = uintBitsToFloat(largest);
+  magnitudes[args.out_at + column] = largest;
   magnitudes[squares_at] = squares;
 }

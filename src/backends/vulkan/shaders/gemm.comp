@@ -6,8 +6,8 @@
 #define WEIGHTS_ID 5
 #include "weights.glsl"
 #include "linear.glsl"
-layout(constant_id = 7) const bool kOfBF16 = false;
-#define X_BF16 kOfBF16
+layout(constant_id = 7) const uint kX = 2;  // 0: f32, 1: bf16, 2: either, as the flags say, for drivers that compile slowly
+#define X_BF16 (kX == 2 ? (args.flags & kXBF16) != 0 : kX == 1)
 #include "activation_rows.glsl"
 #include "tile.glsl"
 

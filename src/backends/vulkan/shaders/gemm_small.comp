@@ -14,8 +14,9 @@ layout(constant_id = 0) const uint kThreads = 64;  // not less than kRows·kColu
 layout(constant_id = 1) const uint kColumns = 4;
 const uint kRows = 8;
 
+// The sums of this thread, of which only it knows until the end: in shared memory, as rows are counted by a loop.
 shared float parts[kRows * kColumns * (kThreads + 1)];
-float sums[kRows][kColumns];
+uint part_of(uint m, uint c) { return (m * kColumns + c) * (kThreads + 1) + gl_LocalInvocationIndex; }
 
 // Beyond the last column the last: that sum is not stored.
 uint column_of(uint c) { return min(gl_WorkGroupID.y * kColumns + c, args.n - 1); }
@@ -25,40 +26,32 @@ void add_run(uint k) {
   [[unroll]] for (uint c = 0; c < kColumns; ++c) {
     w[c] = weight_run(args.weight_at + column_of(c) * args.weight_stride, k);
   }
-  [[unroll]] for (uint m = 0; m < kRows; ++m) {
-    if (m >= args.m) continue;
+  for (uint m = 0; m < args.m; ++m) {
     const Run x = x_run(m, k);
     [[unroll]] for (uint c = 0; c < kColumns; ++c) {
-      [[unroll]] for (uint i = 0; i < 4; ++i) sums[m][c] = fma(x.first[i], w[c].first[i], sums[m][c]);
-      [[unroll]] for (uint i = 0; i < 4; ++i) sums[m][c] = fma(x.last[i], w[c].last[i], sums[m][c]);
+      float sum = parts[part_of(m, c)];
+      [[unroll]] for (uint i = 0; i < 4; ++i) sum = fma(x.first[i], w[c].first[i], sum);
+      [[unroll]] for (uint i = 0; i < 4; ++i) sum = fma(x.last[i], w[c].last[i], sum);
+      parts[part_of(m, c)] = sum;
     }
   }
 }
 
 void add_element(uint k) {
-  float w[kColumns];
-  [[unroll]] for (uint c = 0; c < kColumns; ++c) {
-    w[c] = weight_element(args.weight_at + column_of(c) * args.weight_stride + k);
-  }
-  [[unroll]] for (uint m = 0; m < kRows; ++m) {
-    if (m >= args.m) continue;
-    const float x = x_element(m, k);
-    [[unroll]] for (uint c = 0; c < kColumns; ++c) sums[m][c] = fma(x, w[c], sums[m][c]);
+  for (uint c = 0; c < kColumns; ++c) {
+    const float w = weight_element(args.weight_at + column_of(c) * args.weight_stride + k);
+    for (uint m = 0; m < args.m; ++m) parts[part_of(m, c)] = fma(x_element(m, k), w, parts[part_of(m, c)]);
   }
 }
 
 void add_lora() {
-  [[unroll]] for (uint c = 0; c < kColumns; ++c) {
-    const float scale = scale_of(column_of(c));
-    [[unroll]] for (uint m = 0; m < kRows; ++m) sums[m][c] *= scale;
-  }
-  for (uint r = gl_LocalInvocationIndex; r < args.rank; r += kThreads) {
-    float up[kColumns];
-    [[unroll]] for (uint c = 0; c < kColumns; ++c) up[c] = lora_up_at(column_of(c), r);
-    [[unroll]] for (uint m = 0; m < kRows; ++m) {
-      if (m >= args.m) continue;
-      const float h = lora_hidden_at(m, r);
-      [[unroll]] for (uint c = 0; c < kColumns; ++c) sums[m][c] = fma(h, up[c], sums[m][c]);
+  for (uint c = 0; c < kColumns; ++c) {
+    const uint n = column_of(c);
+    for (uint m = 0; m < args.m; ++m) {
+      float sum = parts[part_of(m, c)] * scale_of(n);
+      for (uint r = gl_LocalInvocationIndex; r < args.rank; r += kThreads)
+        sum = fma(lora_hidden_at(m, r), lora_up_at(n, r), sum);
+      parts[part_of(m, c)] = sum;
     }
   }
 }
@@ -72,15 +65,15 @@ float total(uint result) {
 
 void main() {
   const uint t = gl_LocalInvocationIndex;
-  [[unroll]] for (uint i = 0; i < kRows * kColumns; ++i) sums[i / kColumns][i % kColumns] = 0;
+  for (uint m = 0; m < args.m; ++m) {
+    for (uint c = 0; c < kColumns; ++c) parts[part_of(m, c)] = 0;
+  }
   if (weight_has_runs()) {
     for (uint k = 8 * t; k < args.k; k += 8 * kThreads) add_run(k);
   } else {
     for (uint k = t; k < args.k; k += kThreads) add_element(k);
   }
   if (args.rank > 0) add_lora();
-  [[unroll]] for (uint i = 0; i < kRows * kColumns; ++i)
-    parts[i * (kThreads + 1) + t] = sums[i / kColumns][i % kColumns];
   barrier();
   const uint n = gl_WorkGroupID.y * kColumns + t % kColumns;
   if (t / kColumns < args.m && n < args.n) finish(t / kColumns, n, total(t));

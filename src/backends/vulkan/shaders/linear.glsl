@@ -21,7 +21,7 @@ layout(push_constant) uniform Arguments {
   uint flags;
 } args;
 const uint kBiased = 1, kGated = 2, kResidual = 4, kInPlace = 8, kOutBF16 = 16;
-const uint kXBF16 = 32;  // of gemm_small
+const uint kXBF16 = 32;
 const uint kXWide = 64;  // rows of x are whole runs of 8 columns that begin at multiples of 16 bytes
 
 layout(set = 0, binding = 2) readonly buffer Scales { float scales[]; };
