@@ -133,17 +133,22 @@ std::vector<std::vector<float>> encode_t5(const Context& plain, const ModelConfi
 DenoisePhase::DenoisePhase(const Context& ctx, const ModelConfig& config, WeightSource& source,
                            const Job& job, std::span<const Conditioning> prompts,
                            const memory::Placement* blocks)
-    : ctx_(ctx), config_(config.transformer), source_(source), job_(job) {
+    : ctx_(ctx), config_(config.transformer), source_(source), job_(job), placement_(blocks) {
   modulate(prompts);
   make_room_for_cache();
   rope_ = flux::rope_tables(ctx, config_, job.max_text_tokens, job.token_rows, job.token_cols);
-  std::vector<memory::WeightUnit> ends = transformer_units(weights_, config_, source, Stage::kEnds);
-  std::vector<memory::WeightUnit> units = transformer_units(weights_, config_, source, Stage::kBlock);
-  if (ctx.counts_only()) return;
-  memory::Placement all = memory::all_resident(memory::sizes_of(ends));
-  ends_ = std::make_unique<memory::Residency>(ctx.backend, source, std::move(ends), std::move(all));
-  const uint64_t passes = static_cast<uint64_t>(job.passes() * job.count);
-  blocks_ = std::make_unique<memory::Residency>(ctx.backend, source, std::move(units), *blocks, passes);
+  ends_units_ = transformer_units(weights_, config_, source, Stage::kEnds);
+  block_units_ = transformer_units(weights_, config_, source, Stage::kBlock);
+}
+
+// Reading begins: not before the modulation's weights are gone.
+void DenoisePhase::open_weights() {
+  if (blocks_) return;
+  memory::Placement all = memory::all_resident(memory::sizes_of(ends_units_));
+  ends_ = std::make_unique<memory::Residency>(ctx_.backend, source_, std::move(ends_units_), std::move(all));
+  const uint64_t passes = static_cast<uint64_t>(job_.passes() * job_.count);
+  blocks_ = std::make_unique<memory::Residency>(ctx_.backend, source_, std::move(block_units_), *placement_,
+                                                passes);
 }
 
 DenoisePhase::~DenoisePhase() = default;
@@ -339,6 +344,7 @@ std::vector<float> DenoisePhase::run(std::vector<float> latents, const DenoiseHo
   Guidance guidance(job_.cfg_rule, config_.in_channels / kValuesPerChannel, kValuesPerChannel);
   int pass = 0;
   forget_last_picture();
+  open_weights();
   const Denoiser denoise = [&](std::span<const float> x, int level, float sigma, std::span<float> velocity) {
     const std::span<float> both[2] = {velocity, negative};
     const bool opens = opens_step(job_.sampler, pass);

@@ -72,7 +72,7 @@ struct DenoiseHooks {
 // The transformer under its prompts: the prompt and, for true CFG, the negative prompt after it.
 //
 // Making one computes the modulation vectors of all steps, after which a quarter of the weights has left
-// memory again; run() then denoises as many pictures as are wanted. Everything lives in ctx.arena. Placement:
+// memory again; run() then reads the others and denoises as many pictures as are wanted. Everything lives in ctx.arena. Placement:
 // which blocks stay.
 class DenoisePhase {
  public:
@@ -120,6 +120,7 @@ class DenoisePhase {
   };
   void modulate(std::span<const Conditioning> prompts);
   void make_room_for_cache();
+  void open_weights();
   void forget_last_picture();
   void velocities(std::span<const float> x, int level, int number, const DenoiseHooks& hooks,
                   std::span<const std::span<float>> out);
@@ -135,10 +136,12 @@ class DenoisePhase {
   const flux::Config& config_;
   WeightSource& source_;
   const Job& job_;
+  const memory::Placement* placement_;
   flux::Weights weights_;
   std::vector<Guide> guides_;
   flux::Rope rope_;
-  std::unique_ptr<memory::Residency> ends_, blocks_;  // absent on the dry-run backend
+  std::vector<memory::WeightUnit> ends_units_, block_units_;  // until they are opened
+  std::unique_ptr<memory::Residency> ends_, blocks_;          // absent on the dry-run backend
   memory::Residency::Totals modulation_totals_;
   Passes passes_;
 };

@@ -41,7 +41,7 @@ class Run {
         cancel_(cancel),
         embeddings_(embeddings),
         plan_(decision.plan) {
-    backend_.limit_memory(plan_.budget_bytes.value_or(0));
+    backend_.limit_memory(plan_.budget_bytes.value_or(SIZE_MAX));
     // Now, so that a disk without room shows before the long work begins.
     if (plan_.scratch_bytes > 0) scratch_.emplace(job_.scratch_folder, plan_.scratch_bytes);
     progress_.pictures = static_cast<int>(job_.count);

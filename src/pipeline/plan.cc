@@ -12,15 +12,21 @@
 namespace darkroom {
 namespace {
 
-// Bytes of the tensors that `visit` names, as they come into memory from `source`.
-std::size_t bytes_as_read(WeightSource& source, const std::function<void(const VisitFn&)>& visit) {
-  std::size_t bytes = 0;
+// Of the tensors that `visit` names, as they come into memory from `source`: their bytes, and those of a unit of
+// all of them (memory::one_unit).
+struct AsRead {
+  std::size_t bytes = 0, unit_bytes = 0;
+};
+AsRead as_read(WeightSource& source, const std::function<void(const VisitFn&)>& visit) {
+  AsRead out;
   visit([&](const Param& given, Tensor& given_field) {
     visit_with_extras(source, given, given_field, [&](const Param& param, Tensor&) {
-      bytes += source.describe(param).bytes_with_scales();
+      const std::size_t bytes = source.describe(param).bytes_with_scales();
+      out.bytes += bytes;
+      out.unit_bytes += (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
     });
   });
-  return bytes;
+  return out;
 }
 
 // What reading this one takes beside it: its form in the file where it changes, and its own where it then goes
@@ -42,14 +48,13 @@ std::size_t most_staging(WeightSource& source, const Machine& machine,
   return bytes;
 }
 
-std::size_t weight_bytes(const Checkpoint& model, Part part) {
-  return bytes_as_read(*model.weights_for_planning(part),
-                       [&](const VisitFn& visit) { model.visit(part, visit); });
+AsRead weights_of(const Checkpoint& model, Part part) {
+  return as_read(*model.weights_for_planning(part), [&](const VisitFn& visit) { model.visit(part, visit); });
 }
 
-std::size_t encoder_bytes(const Checkpoint& model) {
-  return bytes_as_read(*model.weights_for_planning(Part::kVae),
-                       [&](const VisitFn& visit) { model.visit_encoder(visit); });
+AsRead encoder_weights(const Checkpoint& model) {
+  return as_read(*model.weights_for_planning(Part::kVae),
+                 [&](const VisitFn& visit) { model.visit_encoder(visit); });
 }
 
 void set_placement(PlannedPhase& phase, const memory::Placement& placement, std::size_t always) {
@@ -67,21 +72,22 @@ struct Inputs {
 };
 
 // A part whose weights are in memory as a whole.
-PlannedPhase plan_phase(const Inputs& in, Phase phase, Part part, std::size_t bytes, const PhaseWork& work) {
+PlannedPhase plan_phase(const Inputs& in, Phase phase, Part part, const AsRead& weights,
+                        const PhaseWork& work) {
   const bool text = part == Part::kClip || part == Part::kT5;
   const DryRun run = dry_run(in.model.part_dtype(part), text ? in.job.text_precision : in.job.precision, work,
                              part, uses_of(in.job.loras), in.job.storage(part).int8_blocks);
   return {.phase = phase,
-          .weight_bytes = bytes,
-          .resident_bytes = bytes,
+          .weight_bytes = weights.bytes,
+          .resident_bytes = weights.unit_bytes,
           .activation_bytes = run.activation_bytes,
           .host_bytes = in.host(phase),
           .flops = run.work.flops,
           .assumed = !in.model.has_part(part)};
 }
 
-PlannedPhase plan_vae(const Inputs& in, Phase phase, std::size_t bytes, const PhaseWork& work) {
-  PlannedPhase vae = plan_phase(in, phase, Part::kVae, bytes, work);
+PlannedPhase plan_vae(const Inputs& in, Phase phase, const AsRead& weights, const PhaseWork& work) {
+  PlannedPhase vae = plan_phase(in, phase, Part::kVae, weights, work);
   vae.staging_bytes = most_staging(*in.model.weights_for_planning(Part::kVae), in.machine,
                                    [&](const VisitFn& visit) { in.model.visit(Part::kVae, visit); });
   return vae;
@@ -100,7 +106,7 @@ PlannedPhase plan_clip(const Inputs& in) {
       in.model.weights_for_planning(Part::kClip, WeightStorage::kAsStored, uses_of(in.job.loras));
   const auto visit_all = [&](const VisitFn& visit) { in.model.visit(Part::kClip, visit); };
   PlannedPhase clip =
-      plan_phase(in, Phase::kEncodeClip, Part::kClip, bytes_as_read(*source, visit_all),
+      plan_phase(in, Phase::kEncodeClip, Part::kClip, as_read(*source, visit_all),
                  [&](const Context& ctx, WeightSource& weights) { encode_clip(ctx, config, weights, ids); });
   clip.staging_bytes = most_staging(*source, in.machine, visit_all);
   return clip;
@@ -113,14 +119,14 @@ PlannedPhase plan_t5(const Inputs& in) {
   const std::unique_ptr<WeightSource> source =
       in.model.weights_for_planning(Part::kT5, in.job.storage(Part::kT5), uses_of(in.job.loras));
   const auto visit_all = [&](const VisitFn& visit) { in.model.visit(Part::kT5, visit); };
-  const std::size_t bytes = bytes_as_read(*source, visit_all);
+  const AsRead read = as_read(*source, visit_all);
   PlannedPhase t5 = plan_phase(
-      in, Phase::kEncodeT5, Part::kT5, bytes,
+      in, Phase::kEncodeT5, Part::kT5, read,
       [&](const Context& ctx, WeightSource& weights) { encode_t5(ctx, config, weights, in.job, ids); });
   t5::Weights weights;
   const memory::Placement layers =
       memory::all_streamed(memory::sizes_of(t5_layer_units(weights, config.t5, *source)));
-  set_placement(t5, layers, t5.weight_bytes - layers.streamed_bytes);
+  set_placement(t5, layers, read.unit_bytes - layers.streamed_bytes);
   t5.staging_bytes = most_staging(*source, in.machine, visit_all);
   return t5;
 }
@@ -137,27 +143,28 @@ std::vector<vae::StripPlan> ways_to_strip(const Machine& machine) {
   return ways;
 }
 
-PlannedPhase plan_decode(const Inputs& in, std::size_t bytes, const vae::StripPlan& strips) {
-  return plan_vae(in, Phase::kDecode, bytes, [&](const Context& ctx, WeightSource& weights) {
-    decode(ctx, in.model.config(), weights, in.job, {}, strips, nullptr);
-  });
+PlannedPhase plan_decode(const Inputs& in, const vae::StripPlan& strips) {
+  return plan_vae(in, Phase::kDecode, weights_of(in.model, Part::kVae),
+                  [&](const Context& ctx, WeightSource& weights) {
+                    decode(ctx, in.model.config(), weights, in.job, {}, strips, nullptr);
+                  });
 }
 
-PlannedPhase plan_encode(const Inputs& in, std::size_t bytes, const vae::StripPlan& strips) {
-  return plan_vae(in, Phase::kEncodePicture, bytes, [&](const Context& ctx, WeightSource& weights) {
-    encode_picture(ctx, in.model.config(), weights, in.job, {}, strips, nullptr);
-  });
+PlannedPhase plan_encode(const Inputs& in, const vae::StripPlan& strips) {
+  return plan_vae(in, Phase::kEncodePicture, encoder_weights(in.model),
+                  [&](const Context& ctx, WeightSource& weights) {
+                    encode_picture(ctx, in.model.config(), weights, in.job, {}, strips, nullptr);
+                  });
 }
 
-using PlanInStrips = PlannedPhase (*)(const Inputs&, std::size_t bytes, const vae::StripPlan&);
+using PlanInStrips = PlannedPhase (*)(const Inputs&, const vae::StripPlan&);
 
 // The first way within the budget; if there is none, the last, which the check at the end then refuses.
-PlannedPhase plan_strips(const Inputs& in, std::size_t bytes, PlanInStrips plan_one, const Plan& plan,
-                         vae::StripPlan& chosen) {
+PlannedPhase plan_strips(const Inputs& in, PlanInStrips plan_one, const Plan& plan, vae::StripPlan& chosen) {
   PlannedPhase phase;
   for (const vae::StripPlan& way : ways_to_strip(in.machine)) {
     chosen = way;
-    phase = plan_one(in, bytes, way);
+    phase = plan_one(in, way);
     if (!plan.budget_bytes || plan.own_bytes(phase) <= *plan.budget_bytes) break;
   }
   return phase;
@@ -178,11 +185,11 @@ std::size_t least_bytes(const Inputs& in, const Plan& plan, const PlannedPhase& 
   const vae::StripPlan last = ways_to_strip(in.machine).back();
   switch (phase.phase) {
     case Phase::kEncodePicture:
-      return plan.own_bytes(plan_encode(in, phase.weight_bytes, last));
+      return plan.own_bytes(plan_encode(in, last));
     case Phase::kDenoise:
       return plan.own_bytes(phase) - (plan.blocks.bytes() - plan.least_block_bytes);
     case Phase::kDecode:
-      return plan.own_bytes(plan_decode(in, phase.weight_bytes, last));
+      return plan.own_bytes(plan_decode(in, last));
     case Phase::kEncodeClip:
     case Phase::kEncodeT5:
     case Phase::kModulate:
@@ -278,6 +285,8 @@ TransformerPlan place_transformer(const flux::Config& config, WeightSource& sour
                                    .flops = work.denoise.work.flops},
                        .blocks = {},
                        .least_block_bytes = 0};
+  // The arena is made once, for both; the host's memory counts when it is touched.
+  if (machine.device) plan.modulation.activation_bytes = plan.denoise.activation_bytes;
   std::size_t staging = 0;  // weights are read one after the other
   weights.visit(config, [&](const Param& given, Tensor& given_field) {
     visit_with_extras(source, given, given_field, [&](const Param& param, Tensor&) {
@@ -334,11 +343,11 @@ Draft draft_plan(const Inputs& in) {
   for (const JobLora& lora : in.job.loras) plan.process_bytes += lora.use.lora->header_bytes();
   set_budgets(in, plan);
   if (in.job.starts_from_picture())
-    plan.phases.push_back(plan_strips(in, encoder_bytes(model), plan_encode, plan, plan.encode_strips));
+    plan.phases.push_back(plan_strips(in, plan_encode, plan, plan.encode_strips));
   plan.phases.push_back(plan_clip(in));
   plan.phases.push_back(plan_t5(in));
   draft.transformer = walk_transformer(model.config(), model.part_dtype(Part::kTransformer), in.job);
-  plan.phases.push_back(plan_strips(in, weight_bytes(model, Part::kVae), plan_decode, plan, plan.strips));
+  plan.phases.push_back(plan_strips(in, plan_decode, plan, plan.strips));
   plan_scratch(in, plan);
   return draft;
 }
@@ -450,7 +459,7 @@ int64_t part_parameters(const Checkpoint& model, Part part) {
 }
 
 PartSize part_size(const Checkpoint& model, Part part) {
-  return {part_parameters(model, part), weight_bytes(model, part)};
+  return {part_parameters(model, part), weights_of(model, part).bytes};
 }
 
 }  // namespace darkroom

@@ -37,7 +37,7 @@ Block::~Block() {
   }
   buffer_ = {};
   memory_ = {};
-  pool_.give_back(counted_, kind_);
+  if (counted_ > 0) pool_.give_back(size_, counted_, kind_);
 }
 
 void Block::make_buffer() {
@@ -99,30 +99,31 @@ void MemoryPool::begin_peak() {
   all_.peak = all_.bytes;
 }
 
-void MemoryPool::take(std::size_t bytes, Kind kind) {
+// `bytes` of the heap for a block of `asked`: of tensors a plan counts what is asked for.
+void MemoryPool::take(std::size_t asked, std::size_t bytes, Kind kind) {
   const DeviceInfo& info = device_.info();
   const std::size_t allowed = limit(), allowed_tensors = tensor_limit_;
-  const auto refuse = [&](std::size_t held, std::size_t most) {
-    fail(ErrorCode::kOutOfMemory,
-         "{}: {} bytes of its memory asked for, {} held, {} allowed of {} in the heap", info.name, bytes,
-         held, most, info.main_heap_bytes());
+  const auto check_fits = [&](std::size_t more, std::size_t held, std::size_t most) {
+    require(held <= most && more <= most - held, ErrorCode::kOutOfMemory,
+            "{}: {} bytes of its memory asked for, {} held, {} allowed of {} in the heap", info.name, more,
+            held, most, info.main_heap_bytes());
+  };
+  const auto add = [](Usage& usage, std::size_t more) {
+    usage.bytes += more;
+    usage.peak = std::max(usage.peak, usage.bytes);
   };
   const std::lock_guard lock(mutex_);
-  const auto fits = [&](std::size_t held, std::size_t most) { return held <= most && bytes <= most - held; };
   const bool tensors = kind == Kind::kTensors;
-  if (tensors && !fits(tensors_.bytes, allowed_tensors)) refuse(tensors_.bytes, allowed_tensors);
-  if (!fits(all_.bytes, allowed)) refuse(all_.bytes, allowed);
-  for (Usage* usage : {&all_, &tensors_}) {
-    if (usage == &tensors_ && !tensors) continue;
-    usage->bytes += bytes;
-    usage->peak = std::max(usage->peak, usage->bytes);
-  }
+  if (tensors) check_fits(asked, tensors_.bytes, allowed_tensors);
+  check_fits(bytes, all_.bytes, allowed);
+  if (tensors) add(tensors_, asked);
+  add(all_, bytes);
 }
 
-void MemoryPool::give_back(std::size_t bytes, Kind kind) {
+void MemoryPool::give_back(std::size_t asked, std::size_t bytes, Kind kind) {
   const std::lock_guard lock(mutex_);
   all_.bytes -= bytes;
-  if (kind == Kind::kTensors) tensors_.bytes -= bytes;
+  if (kind == Kind::kTensors) tensors_.bytes -= asked;
 }
 
 std::optional<uint32_t> MemoryPool::find_type(VkMemoryPropertyFlags flags, bool in_main_heap,
@@ -167,7 +168,7 @@ std::unique_ptr<Block> MemoryPool::allocate(std::size_t bytes, Kind kind) {
   device_.functions().vkGetBufferMemoryRequirements(device_.handle(), block->buffer(), &needs);
   const bool main = kind == Kind::kTensors || kind == Kind::kDevice;
   if (main) {
-    take(needs.size, kind);
+    take(bytes, needs.size, kind);
     block->kind_ = kind;
     block->counted_ = needs.size;
   }

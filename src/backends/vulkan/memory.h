@@ -106,8 +106,8 @@ class MemoryPool {
   friend class Block;
   std::optional<uint32_t> find_type(VkMemoryPropertyFlags flags, bool in_main_heap, uint32_t allowed) const;
   uint32_t memory_type(Kind kind, uint32_t allowed) const;
-  void take(std::size_t bytes, Kind kind);
-  void give_back(std::size_t bytes, Kind kind);
+  void take(std::size_t asked, std::size_t bytes, Kind kind);
+  void give_back(std::size_t asked, std::size_t bytes, Kind kind);
 
   Device& device_;
   MemoryOptions options_;
