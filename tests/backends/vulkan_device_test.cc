@@ -85,7 +85,8 @@ TEST_F(VulkanDevice, TensorsCannotBeReadByAccident) {
     const auto address = reinterpret_cast<uintptr_t>(memory->data());
     uintptr_t begin = 0, end = 0;
     char rights[5] = {};
-    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, rights) != 3 || address < begin || address >= end)
+    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, rights) != 3 || address < begin ||
+        address >= end)
       continue;
     found = true;
     EXPECT_STREQ(rights, "---p");
@@ -114,7 +115,8 @@ TEST_F(VulkanDevice, FillsAndShowsBytes) {
     std::vector<std::byte> want(size, std::byte{0x11});
     backend->fill(memory->data(), size,
                   [](std::span<std::byte> bytes) { std::memset(bytes.data(), 0x11, bytes.size()); });
-    for (const auto& [offset, bytes] : {std::pair<std::size_t, std::size_t>{1, 1}, {7, 13}, {1000, 3}, {size - 5, 5}}) {
+    for (const auto& [offset, bytes] :
+         {std::pair<std::size_t, std::size_t>{1, 1}, {7, 13}, {1000, 3}, {size - 5, 5}}) {
       const auto write = [](std::span<std::byte> to) {
         for (std::size_t i = 0; i < to.size(); ++i) to[i] = static_cast<std::byte>(i + 1);
       };

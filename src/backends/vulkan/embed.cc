@@ -20,16 +20,18 @@ struct Batch {
   int64_t count = 0, first_row = 0, rows = 0;
 };
 Batch next_batch(std::span<const int32_t> ids, int64_t most_rows) {
-  int32_t least = ids[0], most = ids[0];
+  const std::size_t most = std::min<std::size_t>(
+      {ids.size(), std::tuple_size_v<decltype(Push::ids)>, static_cast<std::size_t>(most_rows)});
+  int32_t least = ids[0], largest = ids[0];
   std::size_t count = 1;
-  while (count < std::min(ids.size(), std::tuple_size_v<decltype(Push::ids)>)) {
-    const int32_t low = std::min(least, ids[count]), high = std::max(most, ids[count]);
+  while (count < most) {
+    const int32_t low = std::min(least, ids[count]), high = std::max(largest, ids[count]);
     if (high - low >= most_rows) break;
     least = low;
-    most = high;
+    largest = high;
     ++count;
   }
-  return {static_cast<int64_t>(count), least, int64_t{most} - least + 1};
+  return {static_cast<int64_t>(count), least, int64_t{largest} - least + 1};
 }
 
 // A table is read by bytes where it is of blocks.
