@@ -56,7 +56,7 @@ void embed_kernel(const fake::Dispatched& d) {
   const float* table = reinterpret_cast<const float*>(d.bindings[0].data());
   float* out = reinterpret_cast<float*>(d.bindings[1].data());
   for (uint32_t r = 0; r < d.groups[0] / push[1]; ++r) {
-    const std::size_t from = push[3] + push[6 + r] * push[2];
+    const std::size_t from = push[3] + push[7 + r] * push[2];
     ASSERT_LE(4 * (from + push[0]), d.bindings[0].size());
     std::memcpy(out + push[5] + r * push[4], table + from, 4 * push[0]);
   }

@@ -7,12 +7,12 @@
 namespace darkroom::vulkan {
 namespace {
 
-constexpr int64_t kBlockCols = 1024;
+constexpr int64_t kBlockCols = 2048;
 
 struct Push {
   uint32_t cols = 0, blocks_per_row = 0;
-  uint32_t table_stride = 0, table_first = 0, out_stride = 0, out_first = 0;
-  std::array<uint32_t, 26> ids{};  // from the first row of the table that is bound
+  uint32_t table_stride = 0, table_first = 0, out_stride = 0, out_first = 0, out_type = 0;
+  std::array<uint32_t, 25> ids{};  // from the first row of the table that is bound
 };
 
 // So many of the ids as the constants have room for, in rows of the table that can be bound together.
@@ -56,12 +56,13 @@ void embed(Recorder& recorder, const EmbedArgs& args) {
     push.table_first = elements_before(recorder, table, args.table.dtype);
     push.out_stride = static_cast<uint32_t>(args.out.row_stride);
     push.out_first = elements_before(recorder, out, args.out.dtype);
+    push.out_type = type_of(args.out.dtype);
     for (int64_t i = 0; i < batch.count; ++i) {
       const std::size_t at = static_cast<std::size_t>(i);
       push.ids[at] = static_cast<uint32_t>(ids[at] - batch.first_row);
     }
     recorder.dispatch({.shader = Shader::kEmbed,
-                       .constants = {type_of(args.table.dtype), type_of(args.out.dtype)},
+                       .constants = {type_of(args.table.dtype), 0},
                        .bindings = {table, out},
                        .push = push_of(push),
                        .groups = grid_of(batch.count * push.blocks_per_row),
