@@ -126,9 +126,6 @@ class VulkanBackend final : public Backend {
   void conv2d(const Conv2dArgs& args) override { vulkan::conv2d(recorder_, args); }
 
  private:
-  [[noreturn]] static void missing(const char* op) {
-    fail(ErrorCode::kFailure, "{}: not on this device; draw on the cpu", op);
-  }
   // From a tensor's first byte to its last.
   static std::size_t binding_bytes(const Tensor& x) {
     return row_bytes(x.dtype, (x.rows() - 1) * x.row_stride) + row_bytes(x.dtype, x.cols());
