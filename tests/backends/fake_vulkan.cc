@@ -658,8 +658,10 @@ VKAPI_ATTR VkResult VKAPI_CALL vkAllocateDescriptorSets(VkDevice, const VkDescri
 VKAPI_ATTR void VKAPI_CALL vkUpdateDescriptorSets(VkDevice, uint32_t count,
                                                   const VkWriteDescriptorSet* writes, uint32_t,
                                                   const VkCopyDescriptorSet*) {
-  for (uint32_t i = 0; i < count; ++i)
-    as<Set>(writes[i].dstSet)->bindings[writes[i].dstBinding] = *writes[i].pBufferInfo;
+  for (const VkWriteDescriptorSet& w : std::span(writes, count)) {
+    for (uint32_t i = 0; i < w.descriptorCount; ++i)
+      as<Set>(w.dstSet)->bindings[w.dstBinding + i] = w.pBufferInfo[i];
+  }
 }
 
 PFN_vkVoidFunction function(const char* name);

@@ -1,4 +1,4 @@
-// Memory, copies and submits on a real driver.
+// Devices, memory, copies and submits on a real driver.
 #include <fmt/format.h>
 
 #include <cstring>
@@ -6,14 +6,14 @@
 #include <thread>
 #include <vector>
 
-#include "base/half.h"
+#include "backends/vulkan/vulkan.h"
 #include "tensor/buffer.h"
 #include "vulkan_test_util.h"
 
 namespace darkroom {
 namespace {
 
-class VulkanDevice : public VulkanTest {
+class VulkanOnADriver : public VulkanTest {
  protected:
   static vulkan::CoreOptions with_staging(bool force) {
     vulkan::CoreOptions wanted = options();
@@ -24,7 +24,7 @@ class VulkanDevice : public VulkanTest {
 
 bool is_lavapipe(const vulkan::Core& core) { return core.device.info().name.starts_with("llvmpipe"); }
 
-TEST_F(VulkanDevice, IsDescribed) {
+TEST_F(VulkanOnADriver, IsDescribed) {
   DARKROOM_OPEN_VULKAN(core);
   if (!is_lavapipe(*core)) GTEST_SKIP() << "numbers are of Mesa's CPU driver";
   const vulkan::DeviceInfo& info = core->device.info();
@@ -45,8 +45,37 @@ TEST_F(VulkanDevice, IsDescribed) {
   EXPECT_THROW(vulkan::choose_device(core->instance.devices(), "gpu"), Error);
 }
 
+TEST_F(VulkanOnADriver, AreListedWithoutBeingOpened) {
+  DARKROOM_OPEN_VULKAN(core);
+  const VulkanDevices found = vulkan_devices();
+  ASSERT_FALSE(found.devices.empty()) << found.reason;
+  EXPECT_EQ(found.reason, "");
+  for (const darkroom::VulkanDevice& device : found.devices) {
+    EXPECT_NE(device.name, "");
+    EXPECT_NE(device.kind, "");
+    EXPECT_GT(device.memory, 0u);
+  }
+}
+
+TEST_F(VulkanOnADriver, NoDriverIsAReason) {
+  DARKROOM_OPEN_VULKAN(core);  // there is a loader
+  const char* before = std::getenv("VK_ICD_FILENAMES");
+  const std::string kept = before ? before : "";
+  ::setenv("VK_ICD_FILENAMES", "/nowhere/driver.json", 1);
+  const VulkanDevices found = vulkan_devices();
+  EXPECT_TRUE(found.devices.empty());
+  EXPECT_NE(found.reason, "");
+  try {
+    make_vulkan_backend({});
+    ADD_FAILURE() << "a device without a driver";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()), "");
+  }
+  before ? ::setenv("VK_ICD_FILENAMES", kept.c_str(), 1) : ::unsetenv("VK_ICD_FILENAMES");
+}
+
 // Or no test of this program would mean much.
-TEST_F(VulkanDevice, TheValidationLayerIsHeard) {
+TEST_F(VulkanOnADriver, TheValidationLayerIsHeard) {
   DARKROOM_OPEN_VULKAN(core);
   const vulkan::Functions& f = core->device.functions();
   const auto block = core->pool.allocate(4096, vulkan::MemoryKind::kTensors);
@@ -76,7 +105,7 @@ TEST_F(VulkanDevice, TheValidationLayerIsHeard) {
   core_.reset();  // its messages were wanted
 }
 
-TEST_F(VulkanDevice, TensorsCannotBeReadByAccident) {
+TEST_F(VulkanOnADriver, TensorsCannotBeReadByAccident) {
   DARKROOM_OPEN_VULKAN(core);
   const auto memory = vulkan::make_backend(core)->allocate(5000);
   std::ifstream maps("/proc/self/maps");
@@ -85,7 +114,8 @@ TEST_F(VulkanDevice, TensorsCannotBeReadByAccident) {
     const auto address = reinterpret_cast<uintptr_t>(memory->data());
     uintptr_t begin = 0, end = 0;
     char rights[5] = {};
-    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, rights) != 3 || address < begin || address >= end)
+    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, rights) != 3 || address < begin ||
+        address >= end)
       continue;
     found = true;
     EXPECT_STREQ(rights, "---p");
@@ -93,7 +123,7 @@ TEST_F(VulkanDevice, TensorsCannotBeReadByAccident) {
   EXPECT_TRUE(found);
 }
 
-TEST_F(VulkanDevice, FreshMemoryIsPoisoned) {
+TEST_F(VulkanOnADriver, FreshMemoryIsPoisoned) {
   DARKROOM_OPEN_VULKAN(core);
   if (!is_lavapipe(*core)) GTEST_SKIP() << "only Mesa's CPU driver can";
   const auto backend = vulkan::make_backend(core);
@@ -104,7 +134,7 @@ TEST_F(VulkanDevice, FreshMemoryIsPoisoned) {
 }
 
 // Any bytes at any place, on both ways.
-TEST_F(VulkanDevice, FillsAndShowsBytes) {
+TEST_F(VulkanOnADriver, FillsAndShowsBytes) {
   for (const bool staging : {false, true}) {
     DARKROOM_OPEN_VULKAN(core, with_staging(staging));
     const auto backend = vulkan::make_backend(core);
@@ -114,7 +144,8 @@ TEST_F(VulkanDevice, FillsAndShowsBytes) {
     std::vector<std::byte> want(size, std::byte{0x11});
     backend->fill(memory->data(), size,
                   [](std::span<std::byte> bytes) { std::memset(bytes.data(), 0x11, bytes.size()); });
-    for (const auto& [offset, bytes] : {std::pair<std::size_t, std::size_t>{1, 1}, {7, 13}, {1000, 3}, {size - 5, 5}}) {
+    for (const auto& [offset, bytes] :
+         {std::pair<std::size_t, std::size_t>{1, 1}, {7, 13}, {1000, 3}, {size - 5, 5}}) {
       const auto write = [](std::span<std::byte> to) {
         for (std::size_t i = 0; i < to.size(); ++i) to[i] = static_cast<std::byte>(i + 1);
       };
@@ -132,7 +163,7 @@ TEST_F(VulkanDevice, FillsAndShowsBytes) {
 }
 
 // Rows with gaps: the gaps stay, and odd sizes of bf16 are no whole words.
-TEST_F(VulkanDevice, UploadsAndDownloadsStridedRows) {
+TEST_F(VulkanOnADriver, UploadsAndDownloadsStridedRows) {
   for (const bool staging : {false, true}) {
     DARKROOM_OPEN_VULKAN(core, with_staging(staging));
     const auto backend = vulkan::make_backend(core);
@@ -162,7 +193,7 @@ TEST_F(VulkanDevice, UploadsAndDownloadsStridedRows) {
 }
 
 // A chain in place, over several submits: each dispatch sees the one before.
-TEST_F(VulkanDevice, ChainsOfDispatchesKeepTheirOrder) {
+TEST_F(VulkanOnADriver, ChainsOfDispatchesKeepTheirOrder) {
   vulkan::CoreOptions wanted = options();
   wanted.recorder.most_dispatches = 7;
   DARKROOM_OPEN_VULKAN(core, wanted);
@@ -182,7 +213,7 @@ TEST_F(VulkanDevice, ChainsOfDispatchesKeepTheirOrder) {
 }
 
 // As weights are read ahead while a block computes.
-TEST_F(VulkanDevice, FillsBesideOps) {
+TEST_F(VulkanOnADriver, FillsBesideOps) {
   for (const bool staging : {false, true}) {
     DARKROOM_OPEN_VULKAN(core, with_staging(staging));
     const auto backend = vulkan::make_backend(core);

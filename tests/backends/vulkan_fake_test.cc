@@ -32,7 +32,7 @@ vulkan::CoreOptions options_of(const std::string& device = "gpu") {
   return options;
 }
 
-// out = x + y_scale·y, as shaders/pointwise.comp has it for dense f32.
+// out = x + y_scale·y, as shaders/pointwise.comp has it for f32.
 void add_kernel(const fake::Dispatched& d) {
   uint32_t push[16];
   std::memcpy(push, d.push.data(), sizeof push);
@@ -41,9 +41,25 @@ void add_kernel(const fake::Dispatched& d) {
   const auto floats = [&](std::size_t binding, uint32_t first) {
     return reinterpret_cast<float*>(d.bindings[binding].data()) + first;
   };
-  const float *x = floats(0, push[10]), *y = floats(1, push[11]);
-  float* out = floats(3, push[13]);
-  for (uint32_t i = 0; i < push[3]; ++i) out[i] = x[i] + y_scale * y[i];
+  const uint32_t cols = push[3], rows = push[5] / push[4];
+  for (uint32_t r = 0; r < rows; ++r) {
+    const float *x = floats(0, push[10] + r * push[6]), *y = floats(1, push[11] + r * push[7]);
+    float* out = floats(3, push[13] + r * push[9]);
+    for (uint32_t i = 0; i < cols; ++i) out[i] = x[i] + y_scale * y[i];
+  }
+}
+
+// As shaders/embed.comp for f32.
+void embed_kernel(const fake::Dispatched& d) {
+  uint32_t push[32];
+  std::memcpy(push, d.push.data(), sizeof push);
+  const float* table = reinterpret_cast<const float*>(d.bindings[0].data());
+  float* out = reinterpret_cast<float*>(d.bindings[1].data());
+  for (uint32_t r = 0; r < d.groups[0] / push[1]; ++r) {
+    const std::size_t from = push[3] + push[7 + r] * push[2];
+    ASSERT_LE(4 * (from + push[0]), d.bindings[0].size());
+    std::memcpy(out + push[5] + r * push[4], table + from, 4 * push[0]);
+  }
 }
 
 std::string message_of(const std::function<void()>& body) {
@@ -362,6 +378,10 @@ TEST_F(FakeVulkan, MemoryIsMappedWhereAllOfItCanBe) {
   }
   EXPECT_EQ(add_forty_times(options), std::vector<float>(300, 22.0f));
   EXPECT_EQ(driver_.transfer_submits(), 0u);
+  EXPECT_EQ(driver_.submits(), 3u);  // two of ops, one for the download: the memory is not cached
+  driver_.gpus[0].types[4].propertyFlags |= VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+  EXPECT_EQ(add_forty_times(options), std::vector<float>(300, 22.0f));
+  EXPECT_EQ(driver_.submits(), 3u + 2u);
   options.memory.force_staging = true;
   EXPECT_EQ(add_forty_times(options), std::vector<float>(300, 22.0f));
   EXPECT_EQ(driver_.transfer_submits(), 1u);
@@ -654,6 +674,50 @@ TEST_F(FakeVulkan, ScratchGrowsWhenNothingUsesIt) {
   core.recorder.scratch(4000);
   EXPECT_EQ(driver_.submits(), 1u);
   EXPECT_EQ(core.pool.all().bytes, before - 1024 + 4096);
+}
+
+// Tensors that are longer than what can be bound at once.
+TEST_F(FakeVulkan, OpsCutByRows) {
+  driver_.gpus[0].max_range = 4096;
+  const auto backend = vulkan::make_backend(std::make_shared<vulkan::Core>(options_of()));
+  const auto memory = backend->allocate(1 << 20);
+  Arena arena(*memory);
+  for (const int64_t margin : {0, 3}) {
+    const Tensor x = arena.allocate(DType::kF32, {100, 50 + margin}).slice_cols(margin, 50);
+    const Tensor out = arena.allocate(DType::kF32, {100, 50});
+    std::vector<float> values(5000);
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+    backend->upload(values, x);
+    backend->add({.x = x, .y = x, .z = {}, .out = out});
+    for (float& value : values) value *= 2;
+    std::vector<float> got(5000);
+    backend->download(out, got);
+    EXPECT_EQ(got, values);
+  }
+  std::vector<float> row(2000);
+  const Tensor wide = arena.allocate(DType::kF32, {1, 2000});
+  EXPECT_THROW(backend->add({.x = wide, .y = wide, .z = {}, .out = wide}), Error);
+}
+
+TEST_F(FakeVulkan, EmbedBindsTheRowsThatItReads) {
+  driver_.on_dispatch = embed_kernel;
+  driver_.gpus[0].max_range = 4096;  // nine rows of the table, more or less
+  const auto backend = vulkan::make_backend(std::make_shared<vulkan::Core>(options_of()));
+  const auto memory = backend->allocate(1 << 20);
+  Arena arena(*memory);
+  const Tensor table = arena.allocate(DType::kF32, {500, 100});
+  std::vector<float> values(50000), want;
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  backend->upload(values, table);
+  std::vector<int32_t> ids = {499, 0, 0, 3, 7, 8, 9, 250, 245, 253, 0};
+  for (int32_t i = 0; i < 70; ++i) ids.push_back(i / 8);  // more than one dispatch takes
+  for (const int32_t id : ids)
+    want.insert(want.end(), values.begin() + id * 100, values.begin() + id * 100 + 100);
+  const Tensor out = arena.allocate(DType::kF32, {static_cast<int64_t>(ids.size()), 100});
+  backend->embed({table, ids, out});
+  std::vector<float> got(want.size());
+  backend->download(out, got);
+  EXPECT_EQ(got, want);
 }
 
 class PipelineCache : public FakeVulkan {

@@ -1,6 +1,6 @@
-#include "backends/vulkan/hazards.h"
-
 #include <gtest/gtest.h>
+
+#include "backends/vulkan/hazards.h"
 
 namespace darkroom::vulkan {
 namespace {
@@ -35,8 +35,8 @@ TEST(VulkanHazards, EveryPairOfAccesses) {
 
 TEST(VulkanHazards, ABarrierForgetsWhatWasBefore) {
   Hazards hazards;
-  const Binding writes_a = range(100, 10, kWrite), reads_a = range(100, 10, kRead), writes_b = range(200, 10, kWrite),
-                reads_b = range(200, 10, kRead);
+  const Binding writes_a = range(100, 10, kWrite), reads_a = range(100, 10, kRead),
+                writes_b = range(200, 10, kWrite), reads_b = range(200, 10, kRead);
   EXPECT_FALSE(hazards.add({&writes_a, 1}));
   EXPECT_FALSE(hazards.add({&writes_b, 1}));
   EXPECT_TRUE(hazards.add({&reads_a, 1}));

@@ -76,6 +76,7 @@ void Block::bind(uint32_t type, std::size_t bytes) {
   void* mapped = nullptr;
   check(f.vkMapMemory(device.handle(), memory, 0, VK_WHOLE_SIZE, 0, &mapped), "vkMapMemory");
   mapped_ = static_cast<std::byte*>(mapped);
+  cached_ = flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
 }
 
 std::size_t MemoryPool::limit() const {

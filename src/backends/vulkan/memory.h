@@ -38,7 +38,8 @@ class AddressRange {
   std::size_t bytes_ = 0;
 };
 
-// One allocation. `mapped` is where the host may read and write it, or null.
+// One allocation. `mapped` is where the host may write it, or null, `readable` where it may read it fast: much of what
+// is mapped is not cached.
 class Block {
  public:
   ~Block();
@@ -49,6 +50,7 @@ class Block {
   std::size_t size() const { return size_; }
   VkBuffer buffer() const { return buffer_.get(); }
   std::byte* mapped() const { return mapped_; }
+  const std::byte* readable() const { return cached_ ? mapped_ : nullptr; }
 
  private:
   friend class MemoryPool;
@@ -62,6 +64,7 @@ class Block {
   OwnedMemory memory_;  // freed after the buffer
   OwnedBuffer buffer_;
   std::byte* mapped_ = nullptr;
+  bool cached_ = false;
   MemoryKind kind_{};
   std::size_t counted_ = 0;
 };

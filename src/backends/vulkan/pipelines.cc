@@ -139,7 +139,10 @@ const Pipelines::Layout& Pipelines::layout(uint32_t bindings) {
   return layouts_.emplace(bindings, std::move(made)).first->second;
 }
 
-OwnedShaderModule Pipelines::module(Shader shader) const {
+// Kept: of most shaders there are several pipelines.
+VkShaderModule Pipelines::module(Shader shader) {
+  OwnedShaderModule& kept = modules_[shader];
+  if (kept.get() != VK_NULL_HANDLE) return kept.get();
   const std::string_view spirv = spirv_of(shader);
   std::vector<uint32_t> words(spirv.size() / 4);
   std::memcpy(words.data(), spirv.data(), words.size() * 4);
@@ -150,11 +153,11 @@ OwnedShaderModule Pipelines::module(Shader shader) const {
   VkShaderModule made = VK_NULL_HANDLE;
   check(device_.functions().vkCreateShaderModule(device_.handle(), &create, nullptr, &made),
         "vkCreateShaderModule");
-  return {device_.functions(), device_.handle(), made};
+  kept = OwnedShaderModule(device_.functions(), device_.handle(), made);
+  return made;
 }
 
-OwnedPipeline Pipelines::make(const PipelineKey& key, VkPipelineLayout layout) const {
-  const OwnedShaderModule shader = module(key.shader);
+OwnedPipeline Pipelines::make(const PipelineKey& key, VkPipelineLayout layout) {
   std::vector<VkSpecializationMapEntry> entries;
   for (uint32_t i = 0; i < key.constants.size(); ++i) entries.push_back({i, 4 * i, 4});
   const VkSpecializationInfo specialization{static_cast<uint32_t>(entries.size()), entries.data(),
@@ -167,7 +170,7 @@ OwnedPipeline Pipelines::make(const PipelineKey& key, VkPipelineLayout layout) c
   create.layout = layout;
   create.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
   create.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
-  create.stage.module = shader.get();
+  create.stage.module = module(key.shader);
   create.stage.pName = "main";
   create.stage.pSpecializationInfo = &specialization;
   if (key.subgroup != 0) {

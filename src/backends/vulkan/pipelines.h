@@ -53,8 +53,8 @@ class Pipelines {
     OwnedPipelineLayout pipeline;
   };
   const Layout& layout(uint32_t bindings);
-  OwnedShaderModule module(Shader shader) const;
-  OwnedPipeline make(const PipelineKey& key, VkPipelineLayout layout) const;
+  VkShaderModule module(Shader shader);
+  OwnedPipeline make(const PipelineKey& key, VkPipelineLayout layout);
   std::filesystem::path cache_path() const;
   void make_cache();
 
@@ -63,6 +63,7 @@ class Pipelines {
   mutable std::mutex mutex_;
   OwnedPipelineCache cache_;
   std::map<uint32_t, Layout> layouts_;
+  std::map<Shader, OwnedShaderModule> modules_;
   std::map<PipelineKey, OwnedPipeline> pipelines_;
   bool changed_ = false;
   Digest saved_{};  // of what the driver compiled and is in the folder

@@ -48,17 +48,19 @@ Recorder::Slot Recorder::make_slot() {
   return slot;
 }
 
+// Where bindings may begin: at whole vectors of four words even on devices that ask for less.
+std::size_t Recorder::alignment() const {
+  return std::max<std::size_t>(device_.info().limits.minStorageBufferOffsetAlignment, 16);
+}
+
 uint32_t Recorder::before(const void* address) const {
-  if (!address) return 0;
   // Blocks begin at pages, which are multiples of every alignment that Vulkan allows.
-  return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(address) %
-                               device_.info().limits.minStorageBufferOffsetAlignment);
+  return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(address) % alignment());
 }
 
 std::size_t Recorder::max_binding() const {
-  const VkPhysicalDeviceLimits& limits = device_.info().limits;
-  const std::size_t most = std::min<std::size_t>(limits.maxStorageBufferRange, options_.most_binding);
-  return most / 256 * 256 - limits.minStorageBufferOffsetAlignment;
+  const std::size_t range = device_.info().limits.maxStorageBufferRange;
+  return std::min(range, options_.most_binding) / 256 * 256 - alignment();
 }
 
 VkDescriptorBufferInfo Recorder::range_of(const Binding& binding) const {
@@ -198,12 +200,9 @@ void Recorder::record(const Dispatch& dispatch, const Pipelines::Pipeline& pipel
   write.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
   write.dstSet = set;
   write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
-  write.descriptorCount = 1;
-  for (const VkDescriptorBufferInfo& range : ranges) {
-    write.dstBinding = static_cast<uint32_t>(&range - ranges.data());
-    write.pBufferInfo = &range;
-    f.vkUpdateDescriptorSets(device_.handle(), 1, &write, 0, nullptr);
-  }
+  write.descriptorCount = static_cast<uint32_t>(ranges.size());  // bindings 0, 1, … in turn
+  write.pBufferInfo = ranges.data();
+  if (!ranges.empty()) f.vkUpdateDescriptorSets(device_.handle(), 1, &write, 0, nullptr);
   if (hazards_.add(bindings)) barrier(false);
   f.vkCmdBindPipeline(slot.commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.pipeline);
   f.vkCmdBindDescriptorSets(slot.commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.layout, 0, 1, &set, 0,

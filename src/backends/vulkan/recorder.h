@@ -92,6 +92,7 @@ class Recorder {
     uint32_t word = 0;
   };
   using Lock = std::unique_lock<std::mutex>;
+  std::size_t alignment() const;
   Slot make_slot();
   Slot& current() { return slots_[last_ % slots_.size()]; }
   void throw_if_failed() const;

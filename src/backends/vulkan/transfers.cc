@@ -106,7 +106,7 @@ void Transfers::put(const MemoryPool::Place& place, const Rows& rows, std::span<
 void Transfers::look_at(const MemoryPool::Place& place, const Rows& rows, const Look& look) {
   const std::size_t bytes = rows.count * rows.bytes;
   if (bytes == 0) return look({});
-  if (const std::byte* mapped = place.block->mapped()) {
+  if (const std::byte* mapped = place.block->readable()) {
     if (rows.dense()) return look({mapped + place.offset, bytes});
     std::vector<std::byte> host(bytes);
     for (std::size_t r = 0; r < rows.count; ++r) {

@@ -106,11 +106,7 @@ class VulkanBackend final : public Backend {
   void gated_gelu(const GatedGeluArgs& args) override { vulkan::gated_gelu(recorder_, args); }
   void convert(const ConvertArgs& args) override { vulkan::convert(recorder_, args); }
 
-  void embed(const EmbedArgs& args) override {
-    require(!is_block(args.table.dtype), ErrorCode::kFailure, "embed: not on this device for {}", args.table);
-    vulkan::embed(recorder_, args);
-  }
-
+  void embed(const EmbedArgs& args) override { vulkan::embed(recorder_, args); }
   void linear(const LinearArgs& args) override { vulkan::linear(recorder_, args); }
   void quantize_rows(const QuantizeRowsArgs& args) override { vulkan::quantize_rows(recorder_, args); }
   void column_magnitudes(const ColumnMagnitudesArgs& args) override {
@@ -130,9 +126,6 @@ class VulkanBackend final : public Backend {
   void conv2d(const Conv2dArgs& args) override { vulkan::conv2d(recorder_, args); }
 
  private:
-  [[noreturn]] static void missing(const char* op) {
-    fail(ErrorCode::kFailure, "{}: not on this device; draw on the cpu", op);
-  }
   // From a tensor's first byte to its last.
   static std::size_t binding_bytes(const Tensor& x) {
     return row_bytes(x.dtype, (x.rows() - 1) * x.row_stride) + row_bytes(x.dtype, x.cols());
