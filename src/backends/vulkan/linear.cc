@@ -187,21 +187,25 @@ struct Kernel {
   int64_t group_rows = 1, group_columns = 1;
 };
 
-std::vector<uint32_t> constants_of(const TileSize& tile) {
-  return {tile.threads(), tile.rows, tile.columns, tile.by_thread, tile.by_thread};
+// A driver for the CPU compiles what it runs once: less code, no matter how fast.
+bool compiles_slowly(const Recorder& recorder) { return recorder.device().is_cpu(); }
+
+std::vector<uint32_t> constants_of(const Recorder& recorder, const TileSize& tile) {
+  const uint32_t unrolled = compiles_slowly(recorder) ? 1 : 4;
+  return {tile.threads(), tile.rows, tile.columns, tile.by_thread, tile.by_thread, unrolled};
 }
 
-Kernel int8_kernel(const LinearArgs& a, const TileSize& tile, bool dot) {
-  Kernel kernel{dot ? Shader::kGemmI8Dot : Shader::kGemmI8, constants_of(tile), tile.rows, tile.columns};
+Kernel int8_kernel(const Recorder& recorder, const LinearArgs& a, const TileSize& tile, bool dot) {
+  Kernel kernel{dot ? Shader::kGemmI8Dot : Shader::kGemmI8, constants_of(recorder, tile), tile.rows,
+                tile.columns};
   kernel.constants.push_back(has_whole_words(a.x, a.weight));
   kernel.constants.push_back(a.x.scales_per_row() > 1);
   return kernel;
 }
 
-// Compiling costs a CPU more than a branch does.
-Kernel float_kernel(const LinearArgs& a, const TileSize& tile, bool compiles_slowly) {
-  Kernel kernel{Shader::kGemm, constants_of(tile), tile.rows, tile.columns};
-  const uint32_t x = compiles_slowly ? 2 : a.x.dtype == DType::kBF16;
+Kernel float_kernel(const Recorder& recorder, const LinearArgs& a, const TileSize& tile) {
+  Kernel kernel{Shader::kGemm, constants_of(recorder, tile), tile.rows, tile.columns};
+  const uint32_t x = compiles_slowly(recorder) ? 2 : a.x.dtype == DType::kBF16;
   for (const uint32_t constant : {type_of(a.weight.dtype), uint32_t{has_wide_rows(a.weight)}, x})
     kernel.constants.push_back(constant);
   return kernel;
@@ -218,10 +222,10 @@ Kernel kernel_for(const Recorder& recorder, const LinearArgs& a, const LinearCho
   const int64_t m = a.x.rows(), n = a.out.cols();
   const TileSize tile = size_of(choice.tile.value_or(tile_for(m, n)));
   if (a.x.dtype == DType::kI8) {
-    return int8_kernel(a, tile, choice.dot_product.value_or(recorder.device().fast_dot_product));
+    return int8_kernel(recorder, a, tile, choice.dot_product.value_or(recorder.device().fast_dot_product));
   }
   const bool small = m <= kSmallRows && !choice.tile && (!is_block(a.weight.dtype) || has_wide_rows(a.x));
-  return small ? small_kernel(a) : float_kernel(a, tile, recorder.device().is_cpu());
+  return small ? small_kernel(a) : float_kernel(recorder, a, tile);
 }
 
 double work_of(int64_t m, int64_t n, const Push& push) {

@@ -3,10 +3,10 @@
 // do not depend on the sizes of tiles.
 #extension GL_GOOGLE_include_directive : require
 #define WEIGHTS_BINDING 1
-#define WEIGHTS_ID 5
+#define WEIGHTS_ID 6
 #include "weights.glsl"
 #include "linear.glsl"
-layout(constant_id = 7) const uint kX = 2;  // 0: f32, 1: bf16, 2: either, as the flags say, for drivers that compile slowly
+layout(constant_id = 8) const uint kX = 2;  // 0: f32, 1: bf16, 2: either, as the flags say, for drivers that compile slowly
 #define X_BF16 (kX == 2 ? (args.flags & kXBF16) != 0 : kX == 1)
 #include "activation_rows.glsl"
 #include "tile.glsl"
