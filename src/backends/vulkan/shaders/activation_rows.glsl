@@ -13,9 +13,15 @@ float x_element(uint m, uint column) {
 }
 
 // Columns [column, column + 8) of row m, `column` a multiple of 8.
-Run x_run(uint m, uint column) {
+RawRun x_raw(uint m, uint column) {
   const uint at = args.x_at + m * args.x_stride + column;
-  if (!X_BF16) return Run(uintBitsToFloat(x128[at / 4]), uintBitsToFloat(x128[at / 4 + 1]));
-  const uvec4 w = x128[at / 8];
-  return Run(bf16_values(w.xy), bf16_values(w.zw));
+  if (X_BF16) return RawRun(x128[at / 8], uvec4(0));
+  return RawRun(x128[at / 4], x128[at / 4 + 1]);
 }
+
+Run x_values(RawRun raw) {
+  if (X_BF16) return Run(bf16_values(raw.first.xy), bf16_values(raw.first.zw));
+  return Run(uintBitsToFloat(raw.first), uintBitsToFloat(raw.last));
+}
+
+Run x_run(uint m, uint column) { return x_values(x_raw(m, column)); }

@@ -12,19 +12,19 @@ layout(constant_id = 8) const uint kX = 2;  // 0: f32, 1: bf16, 2: either, as th
 #include "tile.glsl"
 
 // The next columns, on their way while the last are multiplied.
-Run next_a[kRunsA], next_b[kRunsB];
+RawRun next_a[kRunsA], next_b[kRunsB];
 
 void fetch(uint k) {
   [[unroll]] for (uint r = 0; r < kRunsA; ++r) {
     const uint run = run_of(r), column = k + run_column(run);
-    next_a[r] = Run(vec4(0), vec4(0));
-    if (x_has_runs() && run_in_a(run) && column < args.k) next_a[r] = x_run(tile_row() + run / kRunsDeep, column);
+    next_a[r] = RawRun(uvec4(0), uvec4(0));
+    if (x_has_runs() && run_in_a(run) && column < args.k) next_a[r] = x_raw(tile_row() + run / kRunsDeep, column);
   }
   [[unroll]] for (uint r = 0; r < kRunsB; ++r) {
     const uint run = run_of(r), n = tile_column() + run / kRunsDeep, column = k + run_column(run);
-    next_b[r] = Run(vec4(0), vec4(0));
+    next_b[r] = RawRun(uvec4(0), uvec4(0));
     if (weight_has_runs() && run_in_b(run) && column < args.k)
-      next_b[r] = weight_run(args.weight_at + n * args.weight_stride, column);
+      next_b[r] = weight_raw(args.weight_at + n * args.weight_stride, column);
   }
 }
 
@@ -45,12 +45,12 @@ void put_elements_b(uint k0) {
 
 void put(uint k) {
   if (x_has_runs()) {
-    [[unroll]] for (uint r = 0; r < kRunsA; ++r) put_a(run_of(r), next_a[r]);
+    [[unroll]] for (uint r = 0; r < kRunsA; ++r) put_a(run_of(r), x_values(next_a[r]));
   } else {
     put_elements_a(k);
   }
   if (weight_has_runs()) {
-    [[unroll]] for (uint r = 0; r < kRunsB; ++r) put_b(run_of(r), next_b[r]);
+    [[unroll]] for (uint r = 0; r < kRunsB; ++r) put_b(run_of(r), weight_values(next_b[r]));
   } else {
     put_elements_b(k);
   }
