@@ -205,8 +205,9 @@ Kernel int8_kernel(const Recorder& recorder, const LinearArgs& a, const TileSize
 
 Kernel float_kernel(const Recorder& recorder, const LinearArgs& a, const TileSize& tile) {
   Kernel kernel{Shader::kGemm, constants_of(recorder, tile), tile.rows, tile.columns};
-  const uint32_t x = compiles_slowly(recorder) ? 2 : a.x.dtype == DType::kBF16;
-  for (const uint32_t constant : {type_of(a.weight.dtype), uint32_t{has_wide_rows(a.weight)}, x})
+  const uint32_t x = (has_wide_rows(a.x) ? 3 : 1) + (a.x.dtype == DType::kBF16);  // of gemm.comp
+  for (const uint32_t constant :
+       {type_of(a.weight.dtype), uint32_t{has_wide_rows(a.weight)}, compiles_slowly(recorder) ? 0 : x})
     kernel.constants.push_back(constant);
   return kernel;
 }

@@ -5,8 +5,6 @@ layout(set = 0, binding = 0) readonly buffer X16 { uint16_t x16[]; };
 layout(set = 0, binding = 0) readonly buffer X32 { float x32[]; };
 layout(set = 0, binding = 0) readonly buffer XQuads { uvec4 x128[]; };
 
-bool x_has_runs() { return (args.flags & kXWide) != 0; }
-
 float x_element(uint m, uint column) {
   const uint at = args.x_at + m * args.x_stride + column;
   return X_BF16 ? from_bf16(uint(x16[at])) : x32[at];

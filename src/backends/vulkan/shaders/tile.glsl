@@ -52,8 +52,6 @@ const uint kRunsA = (kTileRows * kRunsDeep + kThreads - 1) / kThreads;
 const uint kRunsB = (kTileColumns * kRunsDeep + kThreads - 1) / kThreads;
 uint run_of(uint r) { return gl_LocalInvocationIndex + r * kThreads; }
 uint run_column(uint run) { return run % kRunsDeep * 8; }
-bool run_in_a(uint run) { return run / kRunsDeep < kTileRows && tile_row() + run / kRunsDeep < args.m; }
-bool run_in_b(uint run) { return run / kRunsDeep < kTileColumns && tile_column() + run / kRunsDeep < args.n; }
 
 void put_a(uint run, Run values) {
   if (run / kRunsDeep >= kTileRows) return;
