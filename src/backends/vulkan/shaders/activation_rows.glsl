@@ -1,9 +1,9 @@
 // Rows of activations, f32 or bf16, by elements or in runs of 8 columns as weights.glsl has them.
 //
 // To be defined before: X_BF16, whether x is bf16. The binding is 0.
-layout(set = 0, binding = 0) readonly buffer X16 { uint16_t x16[]; };
-layout(set = 0, binding = 0) readonly buffer X32 { float x32[]; };
-layout(set = 0, binding = 0) readonly buffer XQuads { uvec4 x128[]; };
+layout(set = 0, binding = 0) buffer X16 { uint16_t x16[]; };
+layout(set = 0, binding = 0) buffer X32 { float x32[]; };
+layout(set = 0, binding = 0) buffer XQuads { uvec4 x128[]; };
 
 float x_element(uint m, uint column) {
   const uint at = args.x_at + m * args.x_stride + column;

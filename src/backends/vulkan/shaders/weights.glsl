@@ -14,11 +14,13 @@ layout(constant_id = WEIGHTS_ID) const uint kWeightType = kF32;
 // multiples of 4.
 layout(constant_id = WEIGHTS_ID + 1) const bool kWeightWide = false;
 
-layout(set = 0, binding = WEIGHTS_BINDING) readonly buffer WeightBytes { uint8_t weights8[]; };
-layout(set = 0, binding = WEIGHTS_BINDING) readonly buffer WeightHalves { uint16_t weights16[]; };
-layout(set = 0, binding = WEIGHTS_BINDING) readonly buffer WeightWords { uint weights32[]; };
-layout(set = 0, binding = WEIGHTS_BINDING) readonly buffer WeightPairs { uvec2 weights64[]; };
-layout(set = 0, binding = WEIGHTS_BINDING) readonly buffer WeightQuads { uvec4 weights128[]; };
+// Not readonly, here and in activation_rows.glsl: Mesa then moves loads to where they are used, behind the products that
+// are to hide them.
+layout(set = 0, binding = WEIGHTS_BINDING) buffer WeightBytes { uint8_t weights8[]; };
+layout(set = 0, binding = WEIGHTS_BINDING) buffer WeightHalves { uint16_t weights16[]; };
+layout(set = 0, binding = WEIGHTS_BINDING) buffer WeightWords { uint weights32[]; };
+layout(set = 0, binding = WEIGHTS_BINDING) buffer WeightPairs { uvec2 weights64[]; };
+layout(set = 0, binding = WEIGHTS_BINDING) buffer WeightQuads { uvec4 weights128[]; };
 
 // At an address in bytes from where the binding begins.
 uint weight_byte(uint at) { return uint(weights8[at]); }
