@@ -49,12 +49,13 @@ TileSize size_of(LinearTile tile) {
 
 int64_t groups_for(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
-// The largest tile that gives every core of a large card work.
+// The largest tile that gives every core of a large card work, and of whose rows half are there.
 LinearTile tile_for(int64_t m, int64_t n) {
   constexpr int64_t kEnough = 96;
   for (const LinearTile tile : {LinearTile::kLarge, LinearTile::kMedium}) {
     const TileSize size = size_of(tile);
-    if (groups_for(m, size.rows) * groups_for(n, size.columns) >= kEnough) return tile;
+    const int64_t tiles = groups_for(m, size.rows) * groups_for(n, size.columns);
+    if (tiles >= kEnough && 2 * m > size.rows) return tile;
   }
   return LinearTile::kSmall;
 }
@@ -249,14 +250,28 @@ void dispatch_part(Recorder& recorder, const LinearArgs& a, const Kernel& kernel
                      .work = work_of(part.m, part.n, push)});
 }
 
-// So many rows that a slow card needs less than a second, whatever a submit holds beside: watchdogs bite after two.
+int64_t at_most(int64_t most, int64_t count) { return most > 0 ? std::min(most, count) : count; }
+
+// So many rows that a slow card needs about a second: watchdogs bite after two.
 int64_t rows_in_time(double work_of_a_row) {
-  constexpr double kMost = 200e9;
-  constexpr int64_t kWhole = 128;  // of the largest tile
-  return std::max(static_cast<int64_t>(kMost / work_of_a_row) / kWhole * kWhole, kWhole);
+  constexpr double kMost = 500e9;
+  return std::max<int64_t>(static_cast<int64_t>(kMost / work_of_a_row), 1);
 }
 
-int64_t at_most(int64_t most, int64_t count) { return most > 0 ? std::min(most, count) : count; }
+int64_t rows_at_once(const Recorder& recorder, const LinearArgs& a, double work_of_a_row) {
+  const int64_t bytes_of_scales =
+      a.x.dtype == DType::kI8 ? a.x.scales_per_row() * static_cast<int64_t>(sizeof(float)) : 1;
+  return std::min({rows_that_fit(recorder, {&a.x, &a.residual, &a.out, &a.lora_hidden}),
+                   static_cast<int64_t>(recorder.max_binding()) / bytes_of_scales,
+                   rows_in_time(work_of_a_row)});
+}
+
+// Parts of about the same size, of whole tiles, where there must be several.
+int64_t even_rows(int64_t rows, int64_t most) {
+  constexpr int64_t kWhole = 128;
+  const int64_t each = groups_for(rows, groups_for(rows, most));
+  return std::min(most, groups_for(each, kWhole) * kWhole);
+}
 
 }  // namespace
 
@@ -265,9 +280,8 @@ void linear(Recorder& recorder, const LinearArgs& a, const LinearChoice& choice)
   const Kernel kernel = kernel_for(recorder, a, choice);
   const Push push = push_for(a);
   const int64_t columns = at_most(choice.most_columns, rows_that_fit(recorder, {&a.weight, &a.lora_up}));
-  const int64_t rows =
-      at_most(choice.most_rows, std::min(rows_that_fit(recorder, {&a.x, &a.residual, &a.out, &a.lora_hidden}),
-                                         rows_in_time(work_of(1, std::min(n, columns), push))));
+  const double work_of_a_row = work_of(1, std::min(n, columns), push);
+  const int64_t rows = at_most(choice.most_rows, even_rows(m, rows_at_once(recorder, a, work_of_a_row)));
   for (int64_t n0 = 0; n0 < n; n0 += columns) {
     for (int64_t m0 = 0; m0 < m; m0 += rows) {
       dispatch_part(recorder, a, kernel, {m0, std::min(rows, m - m0), n0, std::min(columns, n - n0)}, push);
