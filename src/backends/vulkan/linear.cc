@@ -49,12 +49,13 @@ TileSize size_of(LinearTile tile) {
 
 int64_t groups_for(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
-// The largest tile that gives every core of a large card work.
+// The largest tile that gives every core of a large card work, and of whose rows half are there.
 LinearTile tile_for(int64_t m, int64_t n) {
   constexpr int64_t kEnough = 96;
   for (const LinearTile tile : {LinearTile::kLarge, LinearTile::kMedium}) {
     const TileSize size = size_of(tile);
-    if (groups_for(m, size.rows) * groups_for(n, size.columns) >= kEnough) return tile;
+    const int64_t tiles = groups_for(m, size.rows) * groups_for(n, size.columns);
+    if (tiles >= kEnough && 2 * m > size.rows) return tile;
   }
   return LinearTile::kSmall;
 }
@@ -187,22 +188,27 @@ struct Kernel {
   int64_t group_rows = 1, group_columns = 1;
 };
 
-std::vector<uint32_t> constants_of(const TileSize& tile) {
-  return {tile.threads(), tile.rows, tile.columns, tile.by_thread, tile.by_thread};
+// A driver for the CPU compiles what it runs once: less code, no matter how fast.
+bool compiles_slowly(const Recorder& recorder) { return recorder.device().is_cpu(); }
+
+std::vector<uint32_t> constants_of(const Recorder& recorder, const TileSize& tile) {
+  const uint32_t unrolled = compiles_slowly(recorder) ? 1 : 4;
+  return {tile.threads(), tile.rows, tile.columns, tile.by_thread, tile.by_thread, unrolled};
 }
 
-Kernel int8_kernel(const LinearArgs& a, const TileSize& tile, bool dot) {
-  Kernel kernel{dot ? Shader::kGemmI8Dot : Shader::kGemmI8, constants_of(tile), tile.rows, tile.columns};
+Kernel int8_kernel(const Recorder& recorder, const LinearArgs& a, const TileSize& tile, bool dot) {
+  Kernel kernel{dot ? Shader::kGemmI8Dot : Shader::kGemmI8, constants_of(recorder, tile), tile.rows,
+                tile.columns};
   kernel.constants.push_back(has_whole_words(a.x, a.weight));
   kernel.constants.push_back(a.x.scales_per_row() > 1);
   return kernel;
 }
 
-// Compiling costs a CPU more than a branch does.
-Kernel float_kernel(const LinearArgs& a, const TileSize& tile, bool compiles_slowly) {
-  Kernel kernel{Shader::kGemm, constants_of(tile), tile.rows, tile.columns};
-  const uint32_t x = compiles_slowly ? 2 : a.x.dtype == DType::kBF16;
-  for (const uint32_t constant : {type_of(a.weight.dtype), uint32_t{has_wide_rows(a.weight)}, x})
+Kernel float_kernel(const Recorder& recorder, const LinearArgs& a, const TileSize& tile) {
+  Kernel kernel{Shader::kGemm, constants_of(recorder, tile), tile.rows, tile.columns};
+  const uint32_t x = (has_wide_rows(a.x) ? 3 : 1) + (a.x.dtype == DType::kBF16);  // of gemm.comp
+  for (const uint32_t constant :
+       {type_of(a.weight.dtype), uint32_t{has_wide_rows(a.weight)}, compiles_slowly(recorder) ? 0 : x})
     kernel.constants.push_back(constant);
   return kernel;
 }
@@ -218,10 +224,10 @@ Kernel kernel_for(const Recorder& recorder, const LinearArgs& a, const LinearCho
   const int64_t m = a.x.rows(), n = a.out.cols();
   const TileSize tile = size_of(choice.tile.value_or(tile_for(m, n)));
   if (a.x.dtype == DType::kI8) {
-    return int8_kernel(a, tile, choice.dot_product.value_or(recorder.device().fast_dot_product));
+    return int8_kernel(recorder, a, tile, choice.dot_product.value_or(recorder.device().fast_dot_product));
   }
   const bool small = m <= kSmallRows && !choice.tile && (!is_block(a.weight.dtype) || has_wide_rows(a.x));
-  return small ? small_kernel(a) : float_kernel(a, tile, recorder.device().is_cpu());
+  return small ? small_kernel(a) : float_kernel(recorder, a, tile);
 }
 
 double work_of(int64_t m, int64_t n, const Push& push) {
@@ -244,14 +250,28 @@ void dispatch_part(Recorder& recorder, const LinearArgs& a, const Kernel& kernel
                      .work = work_of(part.m, part.n, push)});
 }
 
-// So many rows that a slow card needs less than a second, whatever a submit holds beside: watchdogs bite after two.
+int64_t at_most(int64_t most, int64_t count) { return most > 0 ? std::min(most, count) : count; }
+
+// So many rows that a slow card needs about a second: watchdogs bite after two.
 int64_t rows_in_time(double work_of_a_row) {
-  constexpr double kMost = 200e9;
-  constexpr int64_t kWhole = 128;  // of the largest tile
-  return std::max(static_cast<int64_t>(kMost / work_of_a_row) / kWhole * kWhole, kWhole);
+  constexpr double kMost = 500e9;
+  return std::max<int64_t>(static_cast<int64_t>(kMost / work_of_a_row), 1);
 }
 
-int64_t at_most(int64_t most, int64_t count) { return most > 0 ? std::min(most, count) : count; }
+int64_t rows_at_once(const Recorder& recorder, const LinearArgs& a, double work_of_a_row) {
+  const int64_t bytes_of_scales =
+      a.x.dtype == DType::kI8 ? a.x.scales_per_row() * static_cast<int64_t>(sizeof(float)) : 1;
+  return std::min({rows_that_fit(recorder, {&a.x, &a.residual, &a.out, &a.lora_hidden}),
+                   static_cast<int64_t>(recorder.max_binding()) / bytes_of_scales,
+                   rows_in_time(work_of_a_row)});
+}
+
+// Parts of about the same size, of whole tiles, where there must be several.
+int64_t even_rows(int64_t rows, int64_t most) {
+  constexpr int64_t kWhole = 128;
+  const int64_t each = groups_for(rows, groups_for(rows, most));
+  return std::min(most, groups_for(each, kWhole) * kWhole);
+}
 
 }  // namespace
 
@@ -260,9 +280,8 @@ void linear(Recorder& recorder, const LinearArgs& a, const LinearChoice& choice)
   const Kernel kernel = kernel_for(recorder, a, choice);
   const Push push = push_for(a);
   const int64_t columns = at_most(choice.most_columns, rows_that_fit(recorder, {&a.weight, &a.lora_up}));
-  const int64_t rows =
-      at_most(choice.most_rows, std::min(rows_that_fit(recorder, {&a.x, &a.residual, &a.out, &a.lora_hidden}),
-                                         rows_in_time(work_of(1, std::min(n, columns), push))));
+  const double work_of_a_row = work_of(1, std::min(n, columns), push);
+  const int64_t rows = at_most(choice.most_rows, even_rows(m, rows_at_once(recorder, a, work_of_a_row)));
   for (int64_t n0 = 0; n0 < n; n0 += columns) {
     for (int64_t m0 = 0; m0 < m; m0 += rows) {
       dispatch_part(recorder, a, kernel, {m0, std::min(rows, m - m0), n0, std::min(columns, n - n0)}, push);

@@ -3,30 +3,38 @@
 // do not depend on the sizes of tiles.
 #extension GL_GOOGLE_include_directive : require
 #define WEIGHTS_BINDING 1
-#define WEIGHTS_ID 5
+#define WEIGHTS_ID 6
 #include "weights.glsl"
 #include "linear.glsl"
-layout(constant_id = 7) const uint kX = 2;  // 0: f32, 1: bf16, 2: either, as the flags say, for drivers that compile slowly
-#define X_BF16 (kX == 2 ? (args.flags & kXBF16) != 0 : kX == 1)
+// x, and whether it has runs: 1 f32, 2 bf16, 3 f32 in runs, 4 bf16 in runs; 0: as the flags say, for drivers that
+// compile slowly.
+layout(constant_id = 8) const uint kX = 0;
+#define X_BF16 (kX == 0 ? (args.flags & kXBF16) != 0 : kX % 2 == 0)
+#define X_HAS_RUNS (kX == 0 ? (args.flags & kXWide) != 0 : kX >= 3)
 #include "activation_rows.glsl"
 #include "tile.glsl"
 
 // The next columns, on their way while the last are multiplied.
-Run next_a[kRunsA], next_b[kRunsB];
+RawRun next_a[kRunsA], next_b[kRunsB];
 
+// From places that are always there: no branch waits for a load. What is beyond rows is not stored, what is beyond
+// columns becomes zeros later.
 void fetch(uint k) {
-  [[unroll]] for (uint r = 0; r < kRunsA; ++r) {
-    const uint run = run_of(r), column = k + run_column(run);
-    next_a[r] = Run(vec4(0), vec4(0));
-    if (x_has_runs() && run_in_a(run) && column < args.k) next_a[r] = x_run(tile_row() + run / kRunsDeep, column);
+  if (X_HAS_RUNS) {
+    [[unroll]] for (uint r = 0; r < kRunsA; ++r) {
+      const uint run = run_of(r), m = min(tile_row() + run / kRunsDeep, args.m - 1), column = k + run_column(run);
+      next_a[r] = x_raw(m, column < args.k ? column : 0);
+    }
   }
-  [[unroll]] for (uint r = 0; r < kRunsB; ++r) {
-    const uint run = run_of(r), n = tile_column() + run / kRunsDeep, column = k + run_column(run);
-    next_b[r] = Run(vec4(0), vec4(0));
-    if (weight_has_runs() && run_in_b(run) && column < args.k)
-      next_b[r] = weight_run(args.weight_at + n * args.weight_stride, column);
+  if (weight_has_runs()) {
+    [[unroll]] for (uint r = 0; r < kRunsB; ++r) {
+      const uint run = run_of(r), n = min(tile_column() + run / kRunsDeep, args.n - 1), column = k + run_column(run);
+      next_b[r] = weight_raw(args.weight_at + n * args.weight_stride, column < args.k ? column : 0);
+    }
   }
 }
+
+Run kept(Run run, bool inside) { return Run(inside ? run.first : vec4(0), inside ? run.last : vec4(0)); }
 
 void put_elements_a(uint k0) {
   for (uint i = gl_LocalInvocationIndex; i < kTileRows * kDepth; i += kThreads) {
@@ -44,13 +52,19 @@ void put_elements_b(uint k0) {
 }
 
 void put(uint k) {
-  if (x_has_runs()) {
-    [[unroll]] for (uint r = 0; r < kRunsA; ++r) put_a(run_of(r), next_a[r]);
+  if (X_HAS_RUNS) {
+    [[unroll]] for (uint r = 0; r < kRunsA; ++r) {
+      const uint run = run_of(r);
+      put_a(run, kept(x_values(next_a[r]), k + run_column(run) < args.k));
+    }
   } else {
     put_elements_a(k);
   }
   if (weight_has_runs()) {
-    [[unroll]] for (uint r = 0; r < kRunsB; ++r) put_b(run_of(r), next_b[r]);
+    [[unroll]] for (uint r = 0; r < kRunsB; ++r) {
+      const uint run = run_of(r);
+      put_b(run, kept(weight_values(next_b[r]), k + run_column(run) < args.k));
+    }
   } else {
     put_elements_b(k);
   }
@@ -58,7 +72,7 @@ void put(uint k) {
 
 void main() {
   clear_sums();
-  // Rounds of k, then of the LoRA, whose products come to scaled sums. The first one only fetches.
+  // Rounds of k, then of the LoRA, whose products come to scaled sums. The first one only fetches, the last in vain.
   const uint of_k = (args.k + kDepth - 1) / kDepth, rounds = of_k + (args.rank + kDepth - 1) / kDepth;
   for (uint round = 0; round <= rounds; ++round) {
     if (round > 0) {
@@ -70,7 +84,7 @@ void main() {
       }
       barrier();
     }
-    if (round < of_k) fetch(round * kDepth);
+    fetch(round * kDepth);
     if (round == of_k + 1) scale_sums();
     if (round > 0) multiply_floats();
   }

@@ -6,8 +6,8 @@
 #include "run.glsl"
 #include "linear.glsl"
 #include "tile.glsl"
-layout(constant_id = 5) const bool kWide = false;  // rows and runs are whole words of four columns
-layout(constant_id = 6) const bool kManyRuns = false;
+layout(constant_id = 6) const bool kWide = false;  // rows and runs are whole words of four columns
+layout(constant_id = 7) const bool kManyRuns = false;
 
 layout(set = 0, binding = 0) readonly buffer X8 { uint8_t x8[]; };
 layout(set = 0, binding = 0) readonly buffer XWords { uint x_words[]; };
@@ -55,7 +55,8 @@ void put_words(uint k, uint end) {
 
 void multiply_bytes() {
   for (uint k0 = 0; k0 < kDepth; k0 += kUnrolled) {
-    [[unroll]] for (uint k = k0; k < k0 + kUnrolled; ++k) {
+    [[unroll]] for (uint u = 0; u < kUnrolled; ++u) {
+      const uint k = k0 + u;
       uvec4 a[kFoursDown], b[kFoursAcross];
       [[unroll]] for (uint i = 0; i < kFoursDown; ++i) a[i] = four_of_a(k * kStrideA + down(4 * i));
       [[unroll]] for (uint j = 0; j < kFoursAcross; ++j) b[j] = four_of_b(k * kStrideB + across(4 * j));

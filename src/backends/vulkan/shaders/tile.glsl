@@ -5,6 +5,9 @@ layout(constant_id = 1) const uint kTileRows = 32;
 layout(constant_id = 2) const uint kTileColumns = 32;
 layout(constant_id = 3) const uint kThreadRows = 4;  // and columns, multiples of 4
 layout(constant_id = 4) const uint kThreadColumns = 4;
+// Columns of k at once, so that loads overlap with products; 1 where compiling counts for more. Loops should be few:
+// llvmpipe ends them, silently, when a thread has gone round 65535 times in all, and K = 65536 are 1024 tiles.
+layout(constant_id = 5) const uint kUnrolled = 1;
 
 const uint kThreadsAcross = kTileColumns / kThreadColumns, kThreadsDown = kTileRows / kThreadRows;
 const uint kThreads = kThreadsAcross * kThreadsDown;
@@ -12,9 +15,6 @@ const uint kFoursDown = kThreadRows / 4, kFoursAcross = kThreadColumns / 4;
 
 // Columns of k in shared memory, one behind the other: floats, or words of four 8-bit numbers.
 const uint kDepth = 16;
-// At once. llvmpipe ends a thread's loops, silently, after 65535 rounds in all: at K = 65536 these are 1024 times
-// those of a tile.
-const uint kUnrolled = 4;
 const uint kStrideA = kTileRows + 4, kStrideB = kTileColumns + 4;
 shared uint a_tile[kDepth * kStrideA];
 shared uint b_tile[kDepth * kStrideB];
@@ -52,8 +52,6 @@ const uint kRunsA = (kTileRows * kRunsDeep + kThreads - 1) / kThreads;
 const uint kRunsB = (kTileColumns * kRunsDeep + kThreads - 1) / kThreads;
 uint run_of(uint r) { return gl_LocalInvocationIndex + r * kThreads; }
 uint run_column(uint run) { return run % kRunsDeep * 8; }
-bool run_in_a(uint run) { return run / kRunsDeep < kTileRows && tile_row() + run / kRunsDeep < args.m; }
-bool run_in_b(uint run) { return run / kRunsDeep < kTileColumns && tile_column() + run / kRunsDeep < args.n; }
 
 void put_a(uint run, Run values) {
   if (run / kRunsDeep >= kTileRows) return;
@@ -96,7 +94,8 @@ uvec4 four_of_b(uint at) { return uvec4(b_tile[at], b_tile[at + 1], b_tile[at + 
 // sums += a·bᵀ of the floats in the tiles.
 void multiply_floats() {
   for (uint k0 = 0; k0 < kDepth; k0 += kUnrolled) {
-    [[unroll]] for (uint k = k0; k < k0 + kUnrolled; ++k) {
+    [[unroll]] for (uint u = 0; u < kUnrolled; ++u) {
+      const uint k = k0 + u;
       vec4 a[kFoursDown], b[kFoursAcross];
       [[unroll]] for (uint i = 0; i < kFoursDown; ++i) a[i] = uintBitsToFloat(four_of_a(k * kStrideA + down(4 * i)));
       [[unroll]] for (uint j = 0; j < kFoursAcross; ++j) b[j] = uintBitsToFloat(four_of_b(k * kStrideB + across(4 * j)));

@@ -14,11 +14,13 @@ layout(constant_id = WEIGHTS_ID) const uint kWeightType = kF32;
 // multiples of 4.
 layout(constant_id = WEIGHTS_ID + 1) const bool kWeightWide = false;
 
-layout(set = 0, binding = WEIGHTS_BINDING) readonly buffer WeightBytes { uint8_t weights8[]; };
-layout(set = 0, binding = WEIGHTS_BINDING) readonly buffer WeightHalves { uint16_t weights16[]; };
-layout(set = 0, binding = WEIGHTS_BINDING) readonly buffer WeightWords { uint weights32[]; };
-layout(set = 0, binding = WEIGHTS_BINDING) readonly buffer WeightPairs { uvec2 weights64[]; };
-layout(set = 0, binding = WEIGHTS_BINDING) readonly buffer WeightQuads { uvec4 weights128[]; };
+// Not readonly, here and in activation_rows.glsl: Mesa then moves loads to where they are used, behind the products that
+// are to hide them.
+layout(set = 0, binding = WEIGHTS_BINDING) buffer WeightBytes { uint8_t weights8[]; };
+layout(set = 0, binding = WEIGHTS_BINDING) buffer WeightHalves { uint16_t weights16[]; };
+layout(set = 0, binding = WEIGHTS_BINDING) buffer WeightWords { uint weights32[]; };
+layout(set = 0, binding = WEIGHTS_BINDING) buffer WeightPairs { uvec2 weights64[]; };
+layout(set = 0, binding = WEIGHTS_BINDING) buffer WeightQuads { uvec4 weights128[]; };
 
 // At an address in bytes from where the binding begins.
 uint weight_byte(uint at) { return uint(weights8[at]); }
@@ -208,24 +210,29 @@ vec4 byte_values(uint w) {
   return vec4(byte_value(w, 0), byte_value(w, 1), byte_value(w, 2), byte_value(w, 3));
 }
 
-Run weight_wide_run(uint at) {
-  if (kWeightType == kF32) return Run(uintBitsToFloat(weights128[at / 4]), uintBitsToFloat(weights128[at / 4 + 1]));
-  if (kWeightType == kF16 || kWeightType == kBF16) {
-    const uvec4 w = weights128[at / 8];
-    if (kWeightType == kF16) return Run(f16_values(w.xy), f16_values(w.zw));
-    return Run(bf16_values(w.xy), bf16_values(w.zw));
-  }
-  const uvec2 w = weights64[at / 8];
-  return Run(byte_values(w.x), byte_values(w.y));
-}
-
 bool weight_is_block() { return kWeightType >= kQ8_0; }
 
 // Whether rows may be read in runs. Else element by element.
 bool weight_has_runs() { return weight_is_block() || kWeightWide; }
 
 // Columns [column, column + 8) of a row, `column` a multiple of 8. `row` is where it begins: in bytes of a block type,
-// else in elements.
-Run weight_run(uint row, uint column) {
-  return weight_is_block() ? weight_block_run(row, column) : weight_wide_run(row + column);
+// else in elements. Values of a block type are decoded at once, others by weight_values().
+RawRun weight_raw(uint row, uint column) {
+  if (weight_is_block()) {
+    const Run run = weight_block_run(row, column);
+    return RawRun(floatBitsToUint(run.first), floatBitsToUint(run.last));
+  }
+  const uint at = row + column;
+  if (kWeightType == kF32) return RawRun(weights128[at / 4], weights128[at / 4 + 1]);
+  if (kWeightType == kF16 || kWeightType == kBF16) return RawRun(weights128[at / 8], uvec4(0));
+  return RawRun(uvec4(weights64[at / 8], 0, 0), uvec4(0));
 }
+
+Run weight_values(RawRun raw) {
+  if (weight_is_block() || kWeightType == kF32) return Run(uintBitsToFloat(raw.first), uintBitsToFloat(raw.last));
+  if (kWeightType == kF16) return Run(f16_values(raw.first.xy), f16_values(raw.first.zw));
+  if (kWeightType == kBF16) return Run(bf16_values(raw.first.xy), bf16_values(raw.first.zw));
+  return Run(byte_values(raw.first.x), byte_values(raw.first.y));
+}
+
+Run weight_run(uint row, uint column) { return weight_values(weight_raw(row, column)); }
