@@ -93,9 +93,9 @@ void attention(Recorder& recorder, const AttentionArgs& a) {
   check_keys(recorder, a.v);
   const int64_t head_dim = a.q.cols() / a.heads, rows = a.q.rows();
   const Tile tile = tile_for(head_dim);
-  const int64_t in_time = std::max(tile.rows(), static_cast<int64_t>(kMostFlops / flops_of_row(a)));
-  const int64_t most =
-      std::min({rows_that_fit(recorder, {&a.q, &a.out, &a.state}), in_time, tile.rows() * kMostGroups});
+  const int64_t tiles_in_time = static_cast<int64_t>(kMostFlops / flops_of_row(a)) / tile.rows();
+  const int64_t in_time = tile.rows() * std::clamp<int64_t>(tiles_in_time, 1, kMostGroups);
+  const int64_t most = std::min(rows_that_fit(recorder, {&a.q, &a.out, &a.state}), in_time);
   for (int64_t first = 0; first < rows; first += most) {
     for (int64_t column = 0; column < head_dim; column += tile.columns()) {
       attend(recorder, a, first, std::min(most, rows - first), column);
