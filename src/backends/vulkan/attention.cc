@@ -52,7 +52,7 @@ void attend(Recorder& recorder, const AttentionArgs& a, int64_t first, int64_t c
   const struct {
     uint32_t rows, keys, head_dim, q_first, q_stride, k_first, k_stride, v_first, v_stride, out_first,
         out_stride, bias_first, bias_stride, state_first, state_stride, first_row, first_column, aligned,
-        flags;
+        type, flags;
     float scale;
   } push{u32(count),
          u32(a.k.rows()),
@@ -72,11 +72,13 @@ void attend(Recorder& recorder, const AttentionArgs& a, int64_t first, int64_t c
          u32(first),
          u32(first_column),
          aligned(q, head_dim) && aligned(k, head_dim) && aligned(v, head_dim),
+         type_of(a.q.dtype),
          (a.causal ? kCausal : 0) | (a.relative_bias.present() ? kBias : 0) | (a.first ? kFirst : 0) |
              (a.last ? kLast : 0) | all_columns,
          a.scale};
   recorder.dispatch({.shader = Shader::kAttention,
-                     .constants = {type_of(a.q.dtype), u32(tile.lanes), u32(tile.cols)},
+
+                     .constants = {known_type(recorder, a.q.dtype), u32(tile.lanes), u32(tile.cols)},
                      .bindings = {q.binding, k.binding, v.binding, out.binding, bias.binding, state.binding},
                      .push = push_of(push),
                      .groups = {u32(divided_up(count, tile.rows())), u32(a.heads), 1},

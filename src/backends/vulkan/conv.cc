@@ -61,7 +61,7 @@ void convolve(Recorder& recorder, const Conv2dArgs& a, const Tile& tile, int64_t
   const struct {
     uint32_t x_first, out_first, residual_first, weight_first, bias_first, width, virtual_width,
         virtual_height, first_source_row, out_width, pixels, first_row, ci, co, kernel_height, kernel_width,
-        upsample_log2, downsample, weight_type, bias_type, flags;
+        upsample_log2, downsample, type, weight_type, bias_type, flags;
   } push{x.first,
          out.first,
          residual.first,
@@ -80,12 +80,14 @@ void convolve(Recorder& recorder, const Conv2dArgs& a, const Tile& tile, int64_t
          u32(a.weight.shape[3]),
          a.upsample == 2 ? 1u : 0u,
          u32(a.downsample),
+         type_of(a.x.dtype),
          type_of(a.weight.dtype),
          type_of(a.bias.dtype),
          (a.bias.present() ? kBias : 0) | (a.residual.present() ? kResidual : 0) | (aligned ? kAligned : 0)};
   recorder.dispatch(
       {.shader = Shader::kConv,
-       .constants = {type_of(a.x.dtype), u32(tile.co_lanes), u32(tile.depth_quads)},
+
+       .constants = {known_type(recorder, a.x.dtype), u32(tile.co_lanes), u32(tile.depth_quads)},
        .bindings = {x.binding, weight.binding, bias.binding, residual.binding, out.binding},
        .push = push_of(push),
        .groups = {u32(divided_up(co, tile.channels())), u32(divided_up(pixels, tile.pixels())), 1},

@@ -13,9 +13,10 @@
 #include "operands.glsl"
 
 layout(local_size_x = 128) in;
-layout(constant_id = 0) const uint kType = 0;    // f32 or bf16
-layout(constant_id = 1) const uint kLanes = 16;  // 16 or 32
-layout(constant_id = 2) const uint kCols = 2;   // quads of columns of a thread: 1 or 2
+layout(constant_id = 0) const uint kKnownType = 0;  // f32, bf16 or kEither
+#define kType (kKnownType == kEither ? type : kKnownType)
+layout(constant_id = 1) const uint kLanes = 16;     // 16 or 32
+layout(constant_id = 2) const uint kCols = 2;       // quads of columns of a thread: 1 or 2
 
 const uint kThreads = 128, kEights = kThreads / kLanes, kRows = 8 * kEights, kKeys = 4 * kLanes;
 const uint kDepth = 16;               // columns of q and k in `stage`
@@ -37,7 +38,7 @@ layout(push_constant) uniform Push {
   uint first_row;     // of q's rows in the whole, for the causal mask
   uint first_column;  // of a head: heads wider than 4·kQuads take several dispatches
   uint aligned;       // quads begin at multiples of four elements
-  uint flags;
+  uint type, flags;
   float scale;
 };
 const uint kCausal = 1, kBias = 2, kFirst = 4, kLast = 8, kStatistics = 16;

@@ -12,7 +12,8 @@
 #include "operands.glsl"
 
 layout(local_size_x = 128) in;
-layout(constant_id = 0) const uint kType = 0;        // of the pictures, f32 or bf16
+layout(constant_id = 0) const uint kKnownType = 0;   // of the pictures: f32, bf16 or kEither
+#define kType (kKnownType == kEither ? type : kKnownType)
 layout(constant_id = 1) const uint kCoLanes = 8;     // 8: tiles of 128 pixels × 64 channels; 2: of 512 × 16
 layout(constant_id = 2) const uint kDepthQuads = 4;  // quads of products between two barriers
 
@@ -31,7 +32,7 @@ layout(push_constant) uniform Push {
   uint out_width, pixels, first_row;          // of out; pixels and row of this dispatch
   uint ci, co, kernel_height, kernel_width;
   uint upsample_log2, downsample;
-  uint weight_type, bias_type, flags;
+  uint type, weight_type, bias_type, flags;
 };
 const uint kBias = 1, kResidual = 2, kAligned = 4;
 

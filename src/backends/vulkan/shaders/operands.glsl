@@ -1,6 +1,8 @@
 // Bindings as elements of any floating type. Storage has no arithmetic here: all becomes f32.
 #include "types.glsl"
 
+const uint kEither = 255;  // f32 or bf16, as a push constant says: for drivers that compile slowly
+
 // One binding seen as elements of each size, and NAME_at(type, i): element i as f32.
 #define READABLE(number, name)                                                  \
   layout(binding = number) readonly buffer name##Of32 { float name##_32[]; };   \
