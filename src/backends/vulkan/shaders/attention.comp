@@ -19,8 +19,8 @@ layout(constant_id = 1) const uint kLanes = 16;     // 16 or 32
 layout(constant_id = 2) const uint kCols = 2;       // quads of columns of a thread: 1 or 2
 
 const uint kThreads = 128, kEights = kThreads / kLanes, kRows = 8 * kEights, kKeys = 4 * kLanes;
-const uint kDepth = 16;               // columns of q and k in `stage`
-const uint kQuads = kLanes * kCols;   // of a row of v in `stage`
+const uint kDepth = 16;                // columns of q and k in `stage`
+const uint kQuads = kLanes * kCols;    // of a row of v in `stage`
 const uint kValueKeys = 512 / kQuads;  // rows of v in `stage`
 const uint kQ = kRows / 4 + 1, kK = kLanes + 1;  // rows of `stage` and `weights`, one longer against bank conflicts
 // Left rolled: a driver that unrolls what it can takes seconds to compile this.
@@ -90,7 +90,9 @@ void stage_q_and_k(uint tile, uint first_key, uint head, uint depth) {
   }
   UNROLLED for (uint n = 0u; n < kQuadsOfQ; ++n) {
     const uint r = t / 4u + n * (kThreads / 4u);
-    UNROLLED for (uint c = 0u; c < 4u; ++c) stage[(t % 4u * 4u + c) * kQ + r / 4u][r % 4u] = here > 0u ? a[n][c] : 0.0;
+    UNROLLED for (uint c = 0u; c < 4u; ++c) {
+      stage[(t % 4u * 4u + c) * kQ + r / 4u][r % 4u] = here > 0u ? a[n][c] : 0.0;
+    }
   }
   UNROLLED for (uint n = 0u; n < kQuadsOfK; ++n) {
     const uint j = t / 4u + n * (kThreads / 4u);
@@ -202,7 +204,9 @@ void add_values(uint first_key, uint head) {
       const vec4 weight[2] = vec4[2](weights[at], weights[at + 1u]);
       UNROLLED for (uint c = 0u; c < kCols; ++c) {
         const vec4 value = stage[j * kQuads + c * kLanes + lane];
-        UNROLLED for (uint r = 0u; r < 8u; ++r) sums[8u * c + r] = fma(vec4(weight[r / 4u][r % 4u]), value, sums[8u * c + r]);
+        UNROLLED for (uint r = 0u; r < 8u; ++r) {
+          sums[8u * c + r] = fma(vec4(weight[r / 4u][r % 4u]), value, sums[8u * c + r]);
+        }
       }
     }
     barrier();
