@@ -52,7 +52,7 @@ void attend(Recorder& recorder, const AttentionArgs& a, int64_t first, int64_t c
   const struct {
     uint32_t rows, keys, head_dim, q_first, q_stride, k_first, k_stride, v_first, v_stride, out_first,
         out_stride, bias_first, bias_stride, state_first, state_stride, first_row, first_column, aligned,
-        flags;
+        type, flags;
     float scale;
   } push{u32(count),
          u32(a.k.rows()),
@@ -72,11 +72,13 @@ void attend(Recorder& recorder, const AttentionArgs& a, int64_t first, int64_t c
          u32(first),
          u32(first_column),
          aligned(q, head_dim) && aligned(k, head_dim) && aligned(v, head_dim),
+         type_of(a.q.dtype),
          (a.causal ? kCausal : 0) | (a.relative_bias.present() ? kBias : 0) | (a.first ? kFirst : 0) |
              (a.last ? kLast : 0) | all_columns,
          a.scale};
   recorder.dispatch({.shader = Shader::kAttention,
-                     .constants = {type_of(a.q.dtype), u32(tile.lanes), u32(tile.cols)},
+
+                     .constants = {known_type(recorder, a.q.dtype), u32(tile.lanes), u32(tile.cols)},
                      .bindings = {q.binding, k.binding, v.binding, out.binding, bias.binding, state.binding},
                      .push = push_of(push),
                      .groups = {u32(divided_up(count, tile.rows())), u32(a.heads), 1},
@@ -93,9 +95,9 @@ void attention(Recorder& recorder, const AttentionArgs& a) {
   check_keys(recorder, a.v);
   const int64_t head_dim = a.q.cols() / a.heads, rows = a.q.rows();
   const Tile tile = tile_for(head_dim);
-  const int64_t in_time = std::max(tile.rows(), static_cast<int64_t>(kMostFlops / flops_of_row(a)));
-  const int64_t most =
-      std::min({rows_that_fit(recorder, {&a.q, &a.out, &a.state}), in_time, tile.rows() * kMostGroups});
+  const int64_t tiles_in_time = static_cast<int64_t>(kMostFlops / flops_of_row(a)) / tile.rows();
+  const int64_t in_time = tile.rows() * std::clamp<int64_t>(tiles_in_time, 1, kMostGroups);
+  const int64_t most = std::min(rows_that_fit(recorder, {&a.q, &a.out, &a.state}), in_time);
   for (int64_t first = 0; first < rows; first += most) {
     for (int64_t column = 0; column < head_dim; column += tile.columns()) {
       attend(recorder, a, first, std::min(most, rows - first), column);

@@ -7,8 +7,8 @@ namespace {
 
 constexpr uint32_t kBias = 1, kResidual = 2, kAligned = 4;
 constexpr int64_t kMostRows = int64_t{1} << 40;  // of a picture without columns
-constexpr double kMostFlops =
-    1e11;  // of one dispatch, a fraction of the seconds after which systems stop one
+// Of one dispatch, so that it takes a fraction of the seconds after which systems stop one.
+constexpr double kMostFlops = 1e11;
 
 // Of a workgroup: co_lanes × 128/co_lanes threads with eight channels and eight pixels each.
 struct Tile {
@@ -20,12 +20,12 @@ struct Tile {
 // 64 channels or, for heads of a few channels, 16.
 Tile tile_for(int64_t channels) { return channels <= 16 ? Tile{2, 2} : Tile{8, 4}; }
 
-struct Rows {
+struct RowRange {
   int64_t first, end;
 };
 
 // Rows of x under rows [first, first + count) of the whole result; at least one.
-Rows rows_under(const Conv2dArgs& a, int64_t first, int64_t count) {
+RowRange rows_under(const Conv2dArgs& a, int64_t first, int64_t count) {
   const int64_t u = a.upsample, d = a.downsample, reach = a.weight.shape[2] / 2, height = a.x.shape[0];
   const int64_t top = first * d + d - 1 - reach, bottom = (first + count - 1) * d + d - 1 + reach;
   const int64_t begin = std::clamp<int64_t>(top / u, 0, height - 1);
@@ -42,14 +42,14 @@ int64_t most_rows(const Recorder& recorder, const Conv2dArgs& a, const Tile& til
   // n rows lie over at most (n·d + kernel − 2)/u + 2 rows of x.
   const int64_t of_x = rows_that_fit(recorder, {&x}) - 2;
   const int64_t over = (std::min(of_x, kMostRows) * a.upsample - a.weight.shape[2] + 2) / a.downsample;
-  const int64_t in_time = static_cast<int64_t>(kMostFlops / flops_of_row(a));
+  const int64_t in_time = static_cast<int64_t>(kMostFlops / std::max(1.0, flops_of_row(a)));
   const int64_t in_grid = tile.pixels() * kMostGroups / a.out.shape[1];
   return std::max<int64_t>(1, std::min({rows_that_fit(recorder, {&out}), over, in_time, in_grid}));
 }
 
 // Rows [first, first + count) of out.
 void convolve(Recorder& recorder, const Conv2dArgs& a, const Tile& tile, int64_t first, int64_t count) {
-  const Rows under = rows_under(a, a.first_row + first, count);
+  const RowRange under = rows_under(a, a.first_row + first, count);
   const Tensor added = a.residual.present() ? picture_rows(a.residual) : Tensor();
   const Operand x = operand_of(recorder, picture_rows(a.x), Access::kRead, under.first,
                                under.end - under.first),
@@ -61,7 +61,7 @@ void convolve(Recorder& recorder, const Conv2dArgs& a, const Tile& tile, int64_t
   const struct {
     uint32_t x_first, out_first, residual_first, weight_first, bias_first, width, virtual_width,
         virtual_height, first_source_row, out_width, pixels, first_row, ci, co, kernel_height, kernel_width,
-        upsample_log2, downsample, weight_type, bias_type, flags;
+        upsample_log2, downsample, type, weight_type, bias_type, flags;
   } push{x.first,
          out.first,
          residual.first,
@@ -80,12 +80,14 @@ void convolve(Recorder& recorder, const Conv2dArgs& a, const Tile& tile, int64_t
          u32(a.weight.shape[3]),
          a.upsample == 2 ? 1u : 0u,
          u32(a.downsample),
+         type_of(a.x.dtype),
          type_of(a.weight.dtype),
          type_of(a.bias.dtype),
          (a.bias.present() ? kBias : 0) | (a.residual.present() ? kResidual : 0) | (aligned ? kAligned : 0)};
   recorder.dispatch(
       {.shader = Shader::kConv,
-       .constants = {type_of(a.x.dtype), u32(tile.co_lanes), u32(tile.depth_quads)},
+
+       .constants = {known_type(recorder, a.x.dtype), u32(tile.co_lanes), u32(tile.depth_quads)},
        .bindings = {x.binding, weight.binding, bias.binding, residual.binding, out.binding},
        .push = push_of(push),
        .groups = {u32(divided_up(co, tile.channels())), u32(divided_up(pixels, tile.pixels())), 1},

@@ -22,7 +22,8 @@ void rms_norm(Recorder& recorder, const RmsNormArgs& args);
 void qk_norm_rope(Recorder& recorder, const QkNormRopeArgs& args);
 void row_distances(Recorder& recorder, const RowDistancesArgs& args);
 void row_moments(Recorder& recorder, const RowMomentsArgs& args);
-// Within 2^-40 of f64, of which a device may have none.
+// In two f32 a number where f64 is asked for, as a device may have none; shaders/group_statistics.comp has the
+// error.
 void group_statistics(Recorder& recorder, const GroupStatisticsArgs& args);
 void group_norm(Recorder& recorder, const GroupNormArgs& args);
 

@@ -79,5 +79,10 @@ std::span<const std::byte> push_of(const T& constants) {
 
 // How shaders are told what is stored, as a specialization constant; shaders/types.glsl has the same numbers.
 constexpr uint32_t type_of(DType dtype) { return static_cast<uint32_t>(dtype); }
+// The same where a CPU compiles, which costs it more than a branch does: then shaders look at the push constants.
+inline uint32_t known_type(const Recorder& recorder, DType dtype) {
+  constexpr uint32_t kEither = 255;
+  return recorder.device().is_cpu() ? kEither : type_of(dtype);
+}
 
 }  // namespace darkroom::vulkan

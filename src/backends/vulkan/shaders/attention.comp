@@ -13,18 +13,21 @@
 #include "operands.glsl"
 
 layout(local_size_x = 128) in;
-layout(constant_id = 0) const uint kType = 0;    // f32 or bf16
-layout(constant_id = 1) const uint kLanes = 16;  // 16 or 32
-layout(constant_id = 2) const uint kCols = 2;   // quads of columns of a thread: 1 or 2
+layout(constant_id = 0) const uint kKnownType = 0;  // f32, bf16 or kEither
+#define kType (kKnownType == kEither ? type : kKnownType)
+layout(constant_id = 1) const uint kLanes = 16;     // 16 or 32
+layout(constant_id = 2) const uint kCols = 2;       // quads of columns of a thread: 1 or 2
 
 const uint kThreads = 128, kEights = kThreads / kLanes, kRows = 8 * kEights, kKeys = 4 * kLanes;
-const uint kDepth = 16;               // columns of q and k in `stage`
-const uint kQuads = kLanes * kCols;   // of a row of v in `stage`
+const uint kDepth = 16;                // columns of q and k in `stage`
+const uint kQuads = kLanes * kCols;    // of a row of v in `stage`
 const uint kValueKeys = 512 / kQuads;  // rows of v in `stage`
 const uint kQ = kRows / 4 + 1, kK = kLanes + 1;  // rows of `stage` and `weights`, one longer against bank conflicts
 // Left rolled: a driver that unrolls what it can takes seconds to compile this.
 #define ROLLED [[dont_unroll]]
 #define UNROLLED [[unroll]]
+const uint kQuadsOfQ = 4 * kRows / kThreads, kQuadsOfK = 4 * kKeys / kThreads;  // that a thread loads
+const uint kQuadsOfV = kValueKeys * kQuads / kThreads;
 const float kMasked = -3e38;
 
 layout(push_constant) uniform Push {
@@ -35,7 +38,7 @@ layout(push_constant) uniform Push {
   uint first_row;     // of q's rows in the whole, for the causal mask
   uint first_column;  // of a head: heads wider than 4·kQuads take several dispatches
   uint aligned;       // quads begin at multiples of four elements
-  uint flags;
+  uint type, flags;
   float scale;
 };
 const uint kCausal = 1, kBias = 2, kFirst = 4, kLast = 8, kStatistics = 16;
@@ -58,28 +61,61 @@ vec4 scores[8], sums[8 * kCols], largest[2], total[2];
 // Elements left of `count` from i on.
 uint left(uint i, uint count) { return i < count ? count - i : 0u; }
 
-// Columns [depth, depth + kDepth) of this tile's rows of q and of a block of keys, as rows of `stage`.
+// Columns [depth, depth + kDepth) of this tile's rows of q and of a block of keys, as rows of `stage`. All loads
+// come before the first store. Where quads are aligned, rows beyond the last are the last: of q they are not
+// stored, of k they are masked.
 void stage_q_and_k(uint tile, uint first_key, uint head, uint depth) {
-  const uint column = depth + t % 4u * 4u, here = left(column, head_dim), at = head * head_dim + column;
-  for (uint r = t / 4u; r < kRows; r += kThreads / 4u) {
-    const uint row = tile + r;
-    const vec4 values = q_quad(aligned != 0u, q_first + row * q_stride + at, row < rows ? here : 0u);
-    UNROLLED for (uint c = 0u; c < 4u; ++c) stage[(t % 4u * 4u + c) * kQ + r / 4u][r % 4u] = values[c];
+  const uint column = depth + t % 4u * 4u, here = left(column, head_dim);
+  vec4 a[kQuadsOfQ], b[kQuadsOfK];
+  if (aligned != 0u) {
+    const uint at = head * head_dim + min(column, head_dim - 4u);
+    UNROLLED for (uint n = 0u; n < kQuadsOfQ; ++n) {
+      const uint row = min(tile + t / 4u + n * (kThreads / 4u), rows - 1u);
+      a[n] = q_quad(q_first + row * q_stride + at);
+    }
+    UNROLLED for (uint n = 0u; n < kQuadsOfK; ++n) {
+      const uint key = min(first_key + t / 4u + n * (kThreads / 4u), keys - 1u);
+      b[n] = k_quad(k_first + key * k_stride + at);
+    }
+  } else {
+    const uint at = head * head_dim + column;
+    UNROLLED for (uint n = 0u; n < kQuadsOfQ; ++n) {
+      const uint row = tile + t / 4u + n * (kThreads / 4u);
+      a[n] = q_few(q_first + row * q_stride + at, row < rows ? here : 0u);
+    }
+    UNROLLED for (uint n = 0u; n < kQuadsOfK; ++n) {
+      const uint key = first_key + t / 4u + n * (kThreads / 4u);
+      b[n] = k_few(k_first + key * k_stride + at, key < keys ? here : 0u);
+    }
   }
-  for (uint j = t / 4u; j < kKeys; j += kThreads / 4u) {
-    const uint key = first_key + j;
-    const vec4 values = k_quad(aligned != 0u, k_first + key * k_stride + at, key < keys ? here : 0u);
-    UNROLLED for (uint c = 0u; c < 4u; ++c) stage[kDepth * kQ + (t % 4u * 4u + c) * kK + j / 4u][j % 4u] = values[c];
+  UNROLLED for (uint n = 0u; n < kQuadsOfQ; ++n) {
+    const uint r = t / 4u + n * (kThreads / 4u);
+    UNROLLED for (uint c = 0u; c < 4u; ++c) {
+      stage[(t % 4u * 4u + c) * kQ + r / 4u][r % 4u] = here > 0u ? a[n][c] : 0.0;
+    }
+  }
+  UNROLLED for (uint n = 0u; n < kQuadsOfK; ++n) {
+    const uint j = t / 4u + n * (kThreads / 4u);
+    UNROLLED for (uint c = 0u; c < 4u; ++c) {
+      stage[kDepth * kQ + (t % 4u * 4u + c) * kK + j / 4u][j % 4u] = here > 0u ? b[n][c] : 0.0;
+    }
   }
 }
 
-// Keys [first_key, first_key + kValueKeys) of v.
+// Keys [first_key, first_key + kValueKeys) of v; beyond the last, zeros or the last, whose weights are 0.
 void stage_v(uint first_key, uint head) {
-  ROLLED for (uint i = t; i < kValueKeys * kQuads; i += kThreads) {
-    const uint key = first_key + i / kQuads, column = first_column + i % kQuads * 4u;
-    const uint here = key < keys ? left(column, head_dim) : 0u;
-    stage[i] = v_quad(aligned != 0u, v_first + key * v_stride + head * head_dim + column, here);
+  vec4 values[kQuadsOfV];
+  UNROLLED for (uint n = 0u; n < kQuadsOfV; ++n) {
+    const uint i = t + n * kThreads, key = first_key + i / kQuads, column = first_column + i % kQuads * 4u;
+    if (aligned != 0u) {
+      const uint at = v_first + min(key, keys - 1u) * v_stride + head * head_dim;
+      values[n] = v_quad(at + min(column, head_dim - 4u));
+    } else {
+      const uint here = key < keys ? left(column, head_dim) : 0u;
+      values[n] = v_few(v_first + key * v_stride + head * head_dim + column, here);
+    }
   }
+  UNROLLED for (uint n = 0u; n < kQuadsOfV; ++n) stage[t + n * kThreads] = values[n];
 }
 
 // Of this thread's rows with each of its four keys.
@@ -89,9 +125,9 @@ void dot_products(uint tile, uint first_key, uint head) {
     stage_q_and_k(tile, first_key, head, depth);
     barrier();
     ROLLED for (uint d = 0u; d < kDepth; d += 2u) {
-      UNROLLED for (uint e = d; e < d + 2u; ++e) {
-        const vec4 a0 = stage[e * kQ + 2u * eight], a1 = stage[e * kQ + 2u * eight + 1u];
-        const vec4 b = stage[kDepth * kQ + e * kK + lane];
+      UNROLLED for (uint e = 0u; e < 2u; ++e) {
+        const uint at = (d + e) * kQ + 2u * eight;
+        const vec4 a0 = stage[at], a1 = stage[at + 1u], b = stage[kDepth * kQ + (d + e) * kK + lane];
         UNROLLED for (uint j = 0u; j < 4u; ++j) {
           scores[2u * j] = fma(a0, vec4(b[j]), scores[2u * j]);
           scores[2u * j + 1u] = fma(a1, vec4(b[j]), scores[2u * j + 1u]);
@@ -168,7 +204,9 @@ void add_values(uint first_key, uint head) {
       const vec4 weight[2] = vec4[2](weights[at], weights[at + 1u]);
       UNROLLED for (uint c = 0u; c < kCols; ++c) {
         const vec4 value = stage[j * kQuads + c * kLanes + lane];
-        UNROLLED for (uint r = 0u; r < 8u; ++r) sums[8u * c + r] = fma(vec4(weight[r / 4u][r % 4u]), value, sums[8u * c + r]);
+        UNROLLED for (uint r = 0u; r < 8u; ++r) {
+          sums[8u * c + r] = fma(vec4(weight[r / 4u][r % 4u]), value, sums[8u * c + r]);
+        }
       }
     }
     barrier();

@@ -12,7 +12,8 @@
 #include "operands.glsl"
 
 layout(local_size_x = 128) in;
-layout(constant_id = 0) const uint kType = 0;        // of the pictures, f32 or bf16
+layout(constant_id = 0) const uint kKnownType = 0;   // of the pictures: f32, bf16 or kEither
+#define kType (kKnownType == kEither ? type : kKnownType)
 layout(constant_id = 1) const uint kCoLanes = 8;     // 8: tiles of 128 pixels × 64 channels; 2: of 512 × 16
 layout(constant_id = 2) const uint kDepthQuads = 4;  // quads of products between two barriers
 
@@ -31,7 +32,7 @@ layout(push_constant) uniform Push {
   uint out_width, pixels, first_row;          // of out; pixels and row of this dispatch
   uint ci, co, kernel_height, kernel_width;
   uint upsample_log2, downsample;
-  uint weight_type, bias_type, flags;
+  uint type, weight_type, bias_type, flags;
 };
 const uint kBias = 1, kResidual = 2, kAligned = 4;
 
@@ -56,26 +57,54 @@ void find_pixels() {
   }
 }
 
-// Quad t % kDepthQuads of this step, which is channels from `channel` on under `tap`, `here` of them.
+// Quad t % kDepthQuads of this step, which is channels from `channel` on under `tap`, `here` of them. All loads come
+// before the first store.
 void stage_x(uint tap, uint channel, uint here) {
   const int down = int(tap / kernel_width), right = int(tap % kernel_width);
+  vec4 values[kPixelsEach];
   UNROLLED for (uint n = 0u; n < kPixelsEach; ++n) {
     const uint row = uint(rows[n] + down), column = uint(columns[n] + right);  // above the picture: very large
-    const bool inside = row < virtual_height && column < virtual_width;
+    const bool inside = row < virtual_height && column < virtual_width && here > 0u;
     const uint source = ((row >> upsample_log2) - first_source_row) * width + (column >> upsample_log2);
-    const vec4 values = x_quad((flags & kAligned) != 0u, x_first + source * ci + channel, inside ? here : 0u);
-    const uint p = t / kDepthQuads + n * kPixelStep;
-    UNROLLED for (uint c = 0u; c < 4u; ++c) stage[(t % kDepthQuads * 4u + c) * kX + p / 4u][p % 4u] = values[c];
+    const uint at = x_first + source * ci + channel;
+    if ((flags & kAligned) != 0u) {
+      values[n] = x_quad(inside ? at : x_first);
+      values[n] = inside ? values[n] : vec4(0.0);
+    } else {
+      values[n] = x_few(at, inside ? here : 0u);
+    }
   }
+  UNROLLED for (uint n = 0u; n < kPixelsEach; ++n) {
+    const uint p = t / kDepthQuads + n * kPixelStep;
+    UNROLLED for (uint c = 0u; c < 4u; ++c) stage[(t % kDepthQuads * 4u + c) * kX + p / 4u][p % 4u] = values[n][c];
+  }
+}
+
+// Weights of four channels in under one tap; those from `count` on are read from the first.
+vec4 weight_quad(uint at, uint step, uint count) {
+  const uvec4 i = at + step * min(uvec4(0u, 1u, 2u, 3u), uvec4(count - 1u));
+  if (weight_type == kF32) return vec4(weight_32[i.x], weight_32[i.y], weight_32[i.z], weight_32[i.w]);
+  if (weight_type == kF16 || weight_type == kBF16) {
+    const uvec4 bits = uvec4(weight_16[i.x], weight_16[i.y], weight_16[i.z], weight_16[i.w]);
+    if (weight_type == kBF16) return uintBitsToFloat(bits << 16);
+    return vec4(from_f16(bits.x), from_f16(bits.y), from_f16(bits.z), from_f16(bits.w));
+  }
+  const uvec4 bits = uvec4(weight_8[i.x], weight_8[i.y], weight_8[i.z], weight_8[i.w]);
+  if (weight_type == kF8E5M2) {
+    return vec4(from_f8_e5m2(bits.x), from_f8_e5m2(bits.y), from_f8_e5m2(bits.z), from_f8_e5m2(bits.w));
+  }
+  return vec4(from_f8_e4m3(bits.x), from_f8_e4m3(bits.y), from_f8_e4m3(bits.z), from_f8_e4m3(bits.w));
 }
 
 void stage_weights(uint tap, uint channel, uint here) {
   const uint taps = kernel_height * kernel_width, first = gl_WorkGroupID.x * kCo;
   for (uint o = t / kDepthQuads; o < kCo; o += kPixelStep) {
-    const uint at = weight_first + ((first + o) * ci + channel) * taps + tap, count = first + o < co ? here : 0u;
+    const bool inside = first + o < co && here > 0u;
+    const uint at = inside ? ((first + o) * ci + channel) * taps + tap : 0u;
+    vec4 values = weight_quad(weight_first + at, taps, inside ? here : 1u);
     UNROLLED for (uint c = 0u; c < 4u; ++c) {
       stage[4u * kDepthQuads * kX + (t % kDepthQuads * 4u + c) * kW + o / 4u][o % 4u] =
-          c < count ? weight_at(weight_type, at + c * taps) : 0.0;
+          inside && c < here ? values[c] : 0.0;
     }
   }
 }

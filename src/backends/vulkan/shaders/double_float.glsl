@@ -1,6 +1,6 @@
 // f64 where a device has none: the unevaluated sum of two f32, 48 bits of mantissa (Dekker 1971; Hida, Li, Bailey
 // 2001). Only additions and products that Vulkan rounds correctly: fma() need not be fused, and / and sqrt() are
-// not exact. Products of magnitudes above 2^115 overflow. Each function's relative error is below 2^-44.
+// not exact. Products of magnitudes above 2^115 overflow. Relative errors: sums and products below 2^-46.
 struct Double {
   float high, low;
 };
@@ -53,7 +53,7 @@ Double times(Double a, Double b) {
 
 Double negated(Double a) { return Double(-a.high, -a.low); }
 
-// 1/√a for a > 0: one step of Newton's method from the device's.
+// 1/√a for a > 0: one step of Newton's method from the device's, within 2^-42.
 Double inverse_sqrt(Double a) {
   const Double guess = Double(inversesqrt(a.high), 0.0);
   const Double rest = plus(Double(1.0, 0.0), negated(times(a, times(guess, guess))));

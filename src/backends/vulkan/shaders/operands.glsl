@@ -1,6 +1,8 @@
 // Bindings as elements of any floating type. Storage has no arithmetic here: all becomes f32.
 #include "types.glsl"
 
+const uint kEither = 255;  // f32 or bf16, as a push constant says: for drivers that compile slowly
+
 // One binding seen as elements of each size, and NAME_at(type, i): element i as f32.
 #define READABLE(number, name)                                                  \
   layout(binding = number) readonly buffer name##Of32 { float name##_32[]; };   \
@@ -29,24 +31,24 @@
     }                                                                               \
   }
 
-// Activations of kType, four at a time. NAME_quad(aligned, i, count): elements i to i + 3, those from `count` on as
-// zeros; aligned: i is a multiple of 4.
-#define QUADS(number, name)                                                                  \
-  layout(binding = number) readonly buffer name##Of32 { float name##_32[]; };                \
-  layout(binding = number) readonly buffer name##Of16 { uint16_t name##_16[]; };             \
-  layout(binding = number) readonly buffer name##Quad32 { vec4 name##_quad32[]; };           \
-  layout(binding = number) readonly buffer name##Quad16 { uvec2 name##_quad16[]; };          \
-  float name##_at(uint i) { return kType == kF32 ? name##_32[i] : from_bf16(uint(name##_16[i])); } \
-  vec4 name##_quad(bool aligned, uint i, uint count) {                                       \
-    if (aligned && count >= 4u) {                                                            \
-      if (kType == kF32) return name##_quad32[i / 4u];                                       \
-      const uvec2 bits = name##_quad16[i / 4u];                                              \
-      return uintBitsToFloat(uvec4(bits << 16, bits & 0xFFFF0000u).xzyw);                    \
-    }                                                                                        \
-    vec4 quad = vec4(0.0);                                                                   \
-    if (count > 0u) quad.x = name##_at(i);                                                   \
-    if (count > 1u) quad.y = name##_at(i + 1u);                                              \
-    if (count > 2u) quad.z = name##_at(i + 2u);                                              \
-    if (count > 3u) quad.w = name##_at(i + 3u);                                              \
-    return quad;                                                                             \
+// Activations of kType, four (a quad) at a time. NAME_quad(i): elements i to i + 3, i a multiple of 4. NAME_few(i,
+// count): any i, elements from `count` on as zeros.
+#define QUADS(number, name)                                                                                  \
+  layout(binding = number) readonly buffer name##Of32 { float name##_32[]; };                                \
+  layout(binding = number) readonly buffer name##Of16 { uint16_t name##_16[]; };                             \
+  layout(binding = number) readonly buffer name##Quad32 { vec4 name##_quad32[]; };                           \
+  layout(binding = number) readonly buffer name##Quad16 { uvec2 name##_quad16[]; };                          \
+  vec4 name##_quad(uint i) {                                                                                 \
+    if (kType == kF32) return name##_quad32[i / 4u];                                                         \
+    const uvec2 bits = name##_quad16[i / 4u];                                                                \
+    return uintBitsToFloat(uvec4(bits << 16, bits & 0xFFFF0000u).xzyw);                                      \
+  }                                                                                                          \
+  float name##_at(uint i) { return kType == kF32 ? name##_32[i] : from_bf16(uint(name##_16[i])); }           \
+  vec4 name##_few(uint i, uint count) {                                                                      \
+    vec4 quad = vec4(0.0);                                                                                   \
+    if (count > 0u) quad.x = name##_at(i);                                                                   \
+    if (count > 1u) quad.y = name##_at(i + 1u);                                                              \
+    if (count > 2u) quad.z = name##_at(i + 2u);                                                              \
+    if (count > 3u) quad.w = name##_at(i + 3u);                                                              \
+    return quad;                                                                                             \
   }
