@@ -43,6 +43,13 @@ std::vector<Storage> storages() {
   return all;
 }
 
+// Of a kind each; vulkan_linear_test.cc compares what every storage is decoded to.
+bool is_chief(const Storage& storage) {
+  const bool scaled = storage.scales == Operands::Scales::kPerRow;
+  return storage.dtype == DType::kF32 || storage.dtype == DType::kBF16 || storage.dtype == DType::kQ4K ||
+         (storage.dtype == DType::kI8 && scaled);
+}
+
 bool applies(const Storage& storage, const OpCase& c) {
   if (is_block(storage.dtype))
     return c.block_cols > 0 && c.block_cols % block_size(storage.dtype).elements == 0;
@@ -91,7 +98,7 @@ class VulkanConformance : public VulkanTest {
     for (const OpCase& c : op_cases()) {
       for (const Storage& storage : kinds) {
         for (const DType activation : {DType::kF32, DType::kBF16}) {
-          if (!applies(storage, c) || number++ % every != 0) continue;
+          if (!applies(storage, c) || number++ % (is_chief(storage) ? every : 4 * every) != 0) continue;
           SCOPED_TRACE(c.name + " x " + std::string(dtype_name(activation)) + " w " +
                        std::string(dtype_name(storage.dtype)));
           const bool may_round =
@@ -108,7 +115,7 @@ class VulkanConformance : public VulkanTest {
         }
       }
     }
-    EXPECT_GE(compared_, 1000 / every);
+    EXPECT_GE(compared_, 400 / every);
   }
 
   std::unique_ptr<Backend> reference_ = make_reference_backend();

@@ -358,7 +358,7 @@ TEST_F(FakeVulkan, TheBackendSaysWhatItHoldsAndRefusesMore) {
   const auto two = backend->allocate(kGiB);
   EXPECT_EQ(
       message_of([&] { backend->allocate(1); }),
-      "Fake GPU: 256 bytes of its memory asked for, 2147483648 held, 2147483648 allowed of 8589934592 in the "
+      "Fake GPU: 1 bytes of its memory asked for, 2147483648 held, 2147483648 allowed of 8589934592 in the "
       "heap");
   core->recorder.scratch(kMiB);  // is no tensor
   one.reset();

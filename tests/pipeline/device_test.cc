@@ -109,19 +109,17 @@ TEST_F(DevicePipeline, DrawsWhatTheCpuDraws) {
     const double found = psnr(draw_tiny(model, request, *backend), draw_tiny(model, request, *reference));
     EXPECT_GE(found, least) << request.weights << " " << request.precision << " " << request.cache;
   };
-  for (const char* weights : {"fp8-scaled", "int8", "q8_0", "q6_k", "q5_k", "q4_k", "q4_0"}) {
+  for (const char* weights : {"fp8-scaled", "int8", "q8_0", "q4_k"}) {
     Request request = tiny_request();
     request.precision = "f32";
     request.weights = weights;
     expect_same(request, 60);
   }
-  for (const char* cache : {"balanced", "teacache:0.3"}) {
-    Request request = tiny_request();
-    request.precision = "f32";
-    request.steps = 4;
-    request.cache = cache;
-    expect_same(request, 60);
-  }
+  Request cached = tiny_request();
+  cached.precision = "f32";
+  cached.steps = 4;
+  cached.cache = "teacache:0.3";
+  expect_same(cached, 60);
   Request request = tiny_request();
   request.precision = "int8";
   expect_same(request, 40);
