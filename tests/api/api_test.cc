@@ -439,6 +439,9 @@ TEST_F(Api, AnswersAreJson) {
   ASSERT_EQ(darkroom_describe_cpu(engine_, &text), DARKROOM_OK) << error();
   EXPECT_FALSE(json::parse(text).at("supported").empty());
   darkroom_free(text);
+  ASSERT_EQ(darkroom_describe_devices(engine_, &text), DARKROOM_OK) << error();
+  EXPECT_TRUE(json::parse(text).at("devices").is_array());
+  darkroom_free(text);
 }
 
 }  // namespace

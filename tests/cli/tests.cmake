@@ -1,7 +1,7 @@
 # The built program, run as a user runs it.
 darkroom_test(cli_test
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/program.cc ${CMAKE_CURRENT_LIST_DIR}/arguments_test.cc
-    ${CMAKE_CURRENT_LIST_DIR}/cache_test.cc ${CMAKE_CURRENT_LIST_DIR}/convert_test.cc ${CMAKE_CURRENT_LIST_DIR}/generate_test.cc
+    ${CMAKE_CURRENT_LIST_DIR}/cache_test.cc ${CMAKE_CURRENT_LIST_DIR}/convert_test.cc ${CMAKE_CURRENT_LIST_DIR}/device_test.cc ${CMAKE_CURRENT_LIST_DIR}/generate_test.cc
     ${CMAKE_CURRENT_LIST_DIR}/help_test.cc ${CMAKE_CURRENT_LIST_DIR}/installed_test.cc ${CMAKE_CURRENT_LIST_DIR}/interrupt_test.cc
     ${CMAKE_CURRENT_LIST_DIR}/look_test.cc ${CMAKE_CURRENT_LIST_DIR}/preview_test.cc ${CMAKE_CURRENT_LIST_DIR}/reference_test.cc ${CMAKE_CURRENT_LIST_DIR}/sheet_test.cc
     ${CMAKE_CURRENT_LIST_DIR}/streams_test.cc ${CMAKE_CURRENT_LIST_DIR}/text_file_test.cc
