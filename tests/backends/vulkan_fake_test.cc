@@ -783,6 +783,22 @@ TEST_F(PipelineCache, WhatIsNotWholeOrForeignIsIgnored) {
   EXPECT_EQ(given(), "compiled");
 }
 
+TEST_F(PipelineCache, ThoseThatWereUsedLastAreKept) {
+  for (uint8_t device = 1; device <= 12; ++device) {
+    driver_.gpus[0].uuid = device;
+    given();
+    driver_.gpus[0].uuid = 1;
+    EXPECT_EQ(given(), "compiled");
+  }
+  EXPECT_EQ(files(), 8u);
+  for (uint8_t device = 12; device >= 6; --device) {
+    driver_.gpus[0].uuid = device;
+    EXPECT_EQ(given(), "compiled");
+  }
+  driver_.gpus[0].uuid = 5;
+  EXPECT_EQ(given(), "");
+}
+
 TEST_F(PipelineCache, AFolderThatCannotBeWrittenIsNoError) {
   std::ofstream(folder_) << "a file where the folder should be";
   EXPECT_EQ(given(), "");

@@ -1,6 +1,8 @@
 #include "backends/vulkan/pipelines.h"
 
+#include <algorithm>
 #include <cstring>
+#include <functional>
 
 #include "base/error.h"
 #include "base/file_map.h"
@@ -9,6 +11,8 @@ namespace darkroom::vulkan {
 namespace {
 
 constexpr std::size_t kMostCacheBytes = std::size_t{256} << 20;
+constexpr std::size_t kMostCacheFiles = 8;  // of other devices, drivers and versions of darkroom
+constexpr char kCachePrefix[] = "vulkan-", kCacheExtension[] = ".pipelines";
 constexpr std::string_view kCacheMagic = "darkroom pipeline cache 1\n";
 
 // Of all shaders: compiled code of others is of no use.
@@ -42,14 +46,31 @@ bool is_for(std::string_view payload, const DeviceInfo& info) {
          std::memcmp(header.pipelineCacheUUID, info.cache_uuid.data(), VK_UUID_SIZE) == 0;
 }
 
+// Using a file makes it the newest.
 std::string read_cache(const std::filesystem::path& path) {
   std::error_code failed;
   if (!std::filesystem::exists(path, failed)) return {};
+  std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now(), failed);
   try {
     return read_text_file(path, kMostCacheBytes);
   } catch (const Error&) {
     return {};
   }
+}
+
+// Deletes those that were used the longest ago.
+void trim(const std::filesystem::path& folder) {
+  namespace fs = std::filesystem;
+  std::vector<std::pair<fs::file_time_type, fs::path>> files;
+  std::error_code failed, gone;
+  for (fs::directory_iterator it(folder, failed), end; !failed && it != end; it.increment(failed)) {
+    const std::string name = it->path().filename().string();
+    if (!name.starts_with(kCachePrefix) || !name.ends_with(kCacheExtension)) continue;
+    const fs::file_time_type used = it->last_write_time(gone);
+    if (!gone) files.emplace_back(used, it->path());
+  }
+  std::ranges::sort(files, std::greater());
+  for (std::size_t i = kMostCacheFiles; i < files.size(); ++i) fs::remove(files[i].second, gone);
 }
 
 }  // namespace
@@ -65,7 +86,7 @@ std::filesystem::path Pipelines::cache_path() const {
   Sha256 sum;
   sum.add(as_text(shader_digest()));
   sum.add(std::as_bytes(std::span(device_.info().cache_uuid)));
-  return folder_ / ("vulkan-" + hex(sum.finish()).substr(0, 32) + ".pipelines");
+  return folder_ / (kCachePrefix + hex(sum.finish()).substr(0, 32) + kCacheExtension);
 }
 
 void Pipelines::make_cache() {
@@ -101,6 +122,7 @@ void Pipelines::save() noexcept try {
   if (std::filesystem::create_directories(folder_, failed))
     std::filesystem::permissions(folder_, std::filesystem::perms::owner_all, failed);
   write_pieces_atomically(cache_path(), pieces, true);
+  trim(folder_);
   changed_ = false;
   saved_ = sum;
 } catch (...) {  // a full disk, no memory: the next run compiles again
