@@ -256,11 +256,12 @@ struct Epilogue {
   enum { kAbsent, kApart, kInPlace } residual = kAbsent;
   int64_t rank = 0;
   DType lora = DType::kF32;
+  int64_t gap = 3;  // in rows of x and of the weight; 8: both may be read in whole runs
 };
 
 LinearArgs args_of(HostTensors& host, const Epilogue& e, int64_t m, int64_t k, int64_t n) {
-  LinearArgs a = {.x = host.random(e.x, {m, k}, 1, 5),
-                  .weight = host.random(e.weight, {n, k}, 1 / std::sqrt(static_cast<float>(k)), 3),
+  LinearArgs a = {.x = host.random(e.x, {m, k}, 1, e.gap),
+                  .weight = host.random(e.weight, {n, k}, 1 / std::sqrt(static_cast<float>(k)), e.gap),
                   .bias = e.bias ? host.random(*e.bias, {n}) : Tensor(),
                   .activation = e.activation,
                   .gate = e.gate ? host.random(DType::kF32, {n}) : Tensor(),
@@ -363,25 +364,32 @@ TEST_F(VulkanLinear, ActivationsOfLargeNumbers) {
   }
 }
 
-// An element's sum runs over k in order, so neither tiles nor parts change a bit.
+// An element's sum runs over k in order, so neither tiles nor parts change a bit, nor what is compiled for cards.
 TEST_F(VulkanLinear, TilesAndPartsGiveTheSameBits) {
   DARKROOM_OPEN_VULKAN(core);
   prepare(core);
   HostTensors host;
-  const LinearArgs args = args_of(host,
-                                  {.x = DType::kBF16,
-                                   .out = DType::kBF16,
-                                   .scales = 150,
-                                   .bias = DType::kF32,
-                                   .gate = true,
-                                   .residual = Epilogue::kInPlace,
-                                   .rank = 5},
-                                  140, 40, 150);
-  expect_like_reference(args, {.tile = LinearTile::kSmall});
-  const std::vector<std::byte> want = run(args, {.tile = LinearTile::kSmall});
-  EXPECT_EQ(run(args, {.tile = LinearTile::kMedium}), want);
-  EXPECT_EQ(run(args, {.tile = LinearTile::kLarge}), want);
-  EXPECT_EQ(run(args, {.tile = LinearTile::kSmall, .most_rows = 50, .most_columns = 33}), want);
+  Epilogue epilogue = {.out = DType::kBF16,
+                       .scales = 150,
+                       .bias = DType::kF32,
+                       .gate = true,
+                       .residual = Epilogue::kInPlace,
+                       .rank = 5};
+  for (const int64_t gap : {3, 8}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      SCOPED_TRACE(fmt::format("x {}, rows {} apart", dtype_name(dtype), gap));
+      epilogue.x = dtype;
+      epilogue.gap = gap;
+      const LinearArgs args = args_of(host, epilogue, 140, 40, 150);
+      expect_like_reference(args);
+      const std::vector<std::byte> want = run(args);
+      EXPECT_EQ(run(args, {.most_rows = 50, .most_columns = 33}), want);
+      EXPECT_EQ(run(args, {.tile = LinearTile::kSmall, .compiles_slowly = false}), want);
+      if (dtype == DType::kF32 || gap == 3) continue;
+      EXPECT_EQ(run(args, {.tile = LinearTile::kMedium}), want);
+      EXPECT_EQ(run(args, {.tile = LinearTile::kLarge, .compiles_slowly = false}), want);
+    }
+  }
 }
 
 // A row of so many columns is more than most drivers bind at once.

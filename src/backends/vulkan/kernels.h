@@ -42,8 +42,9 @@ enum class LinearTile : uint8_t { kSmall, kMedium, kLarge };
 // and parts.
 struct LinearChoice {
   std::optional<LinearTile> tile = {};
-  std::optional<bool> dot_product = {};     // of 8-bit numbers: by the device's instruction
-  int64_t most_rows = 0, most_columns = 0;  // of a dispatch, at most; 0: as many as can be bound
+  std::optional<bool> compiles_slowly = {};  // less code, made in less time: where the device is a CPU
+  std::optional<bool> dot_product = {};      // of 8-bit numbers: by the device's instruction
+  int64_t most_rows = 0, most_columns = 0;   // of a dispatch, at most; 0: as many as can be bound
 };
 void linear(Recorder& recorder, const LinearArgs& args, const LinearChoice& choice = {});
 

@@ -188,27 +188,24 @@ struct Kernel {
   int64_t group_rows = 1, group_columns = 1;
 };
 
-// A driver for the CPU compiles what it runs once: less code, no matter how fast.
-bool compiles_slowly(const Recorder& recorder) { return recorder.device().is_cpu(); }
-
-std::vector<uint32_t> constants_of(const Recorder& recorder, const TileSize& tile) {
-  const uint32_t unrolled = compiles_slowly(recorder) ? 1 : 4;
+std::vector<uint32_t> constants_of(const TileSize& tile, bool compiles_slowly) {
+  const uint32_t unrolled = compiles_slowly ? 1 : 4;
   return {tile.threads(), tile.rows, tile.columns, tile.by_thread, tile.by_thread, unrolled};
 }
 
-Kernel int8_kernel(const Recorder& recorder, const LinearArgs& a, const TileSize& tile, bool dot) {
-  Kernel kernel{dot ? Shader::kGemmI8Dot : Shader::kGemmI8, constants_of(recorder, tile), tile.rows,
+Kernel int8_kernel(const LinearArgs& a, const TileSize& tile, bool compiles_slowly, bool dot) {
+  Kernel kernel{dot ? Shader::kGemmI8Dot : Shader::kGemmI8, constants_of(tile, compiles_slowly), tile.rows,
                 tile.columns};
   kernel.constants.push_back(has_whole_words(a.x, a.weight));
   kernel.constants.push_back(a.x.scales_per_row() > 1);
   return kernel;
 }
 
-Kernel float_kernel(const Recorder& recorder, const LinearArgs& a, const TileSize& tile) {
-  Kernel kernel{Shader::kGemm, constants_of(recorder, tile), tile.rows, tile.columns};
+Kernel float_kernel(const LinearArgs& a, const TileSize& tile, bool compiles_slowly) {
+  Kernel kernel{Shader::kGemm, constants_of(tile, compiles_slowly), tile.rows, tile.columns};
   const uint32_t x = (has_wide_rows(a.x) ? 3 : 1) + (a.x.dtype == DType::kBF16);  // of gemm.comp
   for (const uint32_t constant :
-       {type_of(a.weight.dtype), uint32_t{has_wide_rows(a.weight)}, compiles_slowly(recorder) ? 0 : x})
+       {type_of(a.weight.dtype), uint32_t{has_wide_rows(a.weight)}, compiles_slowly ? 0 : x})
     kernel.constants.push_back(constant);
   return kernel;
 }
@@ -220,14 +217,15 @@ Kernel small_kernel(const LinearArgs& a) {
   return {Shader::kGemmSmall, {kSmallThreads, columns, type_of(a.weight.dtype), wide}, kSmallRows, columns};
 }
 
-Kernel kernel_for(const Recorder& recorder, const LinearArgs& a, const LinearChoice& choice) {
+Kernel kernel_for(const DeviceInfo& device, const LinearArgs& a, const LinearChoice& choice) {
   const int64_t m = a.x.rows(), n = a.out.cols();
   const TileSize tile = size_of(choice.tile.value_or(tile_for(m, n)));
+  const bool slow = choice.compiles_slowly.value_or(device.is_cpu());
   if (a.x.dtype == DType::kI8) {
-    return int8_kernel(recorder, a, tile, choice.dot_product.value_or(recorder.device().fast_dot_product));
+    return int8_kernel(a, tile, slow, choice.dot_product.value_or(device.fast_dot_product));
   }
   const bool small = m <= kSmallRows && !choice.tile && (!is_block(a.weight.dtype) || has_wide_rows(a.x));
-  return small ? small_kernel(a) : float_kernel(recorder, a, tile);
+  return small ? small_kernel(a) : float_kernel(a, tile, slow);
 }
 
 double work_of(int64_t m, int64_t n, const Push& push) {
@@ -277,7 +275,7 @@ int64_t even_rows(int64_t rows, int64_t most) {
 
 void linear(Recorder& recorder, const LinearArgs& a, const LinearChoice& choice) {
   const int64_t m = a.x.rows(), n = a.out.cols();
-  const Kernel kernel = kernel_for(recorder, a, choice);
+  const Kernel kernel = kernel_for(recorder.device(), a, choice);
   const Push push = push_for(a);
   const int64_t columns = at_most(choice.most_columns, rows_that_fit(recorder, {&a.weight, &a.lora_up}));
   const double work_of_a_row = work_of(1, std::min(n, columns), push);
