@@ -41,6 +41,7 @@ class Run {
         cancel_(cancel),
         embeddings_(embeddings),
         plan_(decision.plan) {
+    forget_last_run();
     backend_.limit_memory(plan_.budget_bytes.value_or(SIZE_MAX));
     // Now, so that a disk without room shows before the long work begins.
     if (plan_.scratch_bytes > 0) scratch_.emplace(job_.scratch_folder, plan_.scratch_bytes);
@@ -100,6 +101,9 @@ class Run {
 
   void begin(Phase phase) { begin(phase, {phase}); }
   void begin(Phase phase, std::initializer_list<Phase> planned);
+  // What ops of a run that was stopped find out late is no error of this one.
+  void forget_last_run() const try { backend_.wait(backend_.mark()); } catch (const Error&) {
+  }
   void check_device() const;
   void end() { report(true); }
   void report(bool finished);

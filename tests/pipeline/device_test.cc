@@ -3,6 +3,7 @@
 
 #include "backends/reference/reference.h"
 #include "backends/vulkan_test_util.h"
+#include "lora_files.h"
 #include "pipeline/parity_case.h"
 
 namespace darkroom {
@@ -125,6 +126,25 @@ TEST_F(DevicePipeline, DrawsWhatTheCpuDraws) {
   expect_same(request, 40);
   request.int8_group = 32;
   expect_same(request, 40);
+}
+
+TEST_F(DevicePipeline, DrawsWithALora) {
+  DARKROOM_OPEN_VULKAN(core);
+  const auto backend = backend_of(core), reference = make_reference_backend();
+  const TempFolder folder;
+  write_stored_model(folder / "model", WeightStorage::kF8Scaled, true);
+  Maker made(DType::kBF16);
+  make_diffusers(made);
+  made.write(folder / "lora.safetensors");
+  const Checkpoint model = Checkpoint::open(folder / "model");
+  Request request = tiny_request();
+  request.precision = "f32";
+  request.weights = "q4_k";
+  const std::vector<uint8_t> without = draw_tiny(model, request, *reference);
+  request.loras = {{folder / "lora.safetensors", 0.75}};
+  const std::vector<uint8_t> wanted = draw_tiny(model, request, *reference);
+  EXPECT_NE(wanted, without);
+  EXPECT_GE(psnr(draw_tiny(model, request, *backend), wanted), 60);
 }
 
 TEST_F(DevicePipeline, StopsWithinABlock) {

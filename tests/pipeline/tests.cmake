@@ -4,7 +4,7 @@ darkroom_test(pipeline_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/parity_test.cc ${C
   ${CMAKE_CURRENT_LIST_DIR}/preview_test.cc ${CMAKE_CURRENT_LIST_DIR}/finite_test.cc
   DEPS pipeline backends SHARDS 6)
 if(DARKROOM_HAS_VULKAN)
-  darkroom_test(device_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/device_test.cc
+  darkroom_test(device_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/device_test.cc lora_files.cc
     DEPS pipeline backends/vulkan backends/reference SHARDS 2)
   target_compile_definitions(device_test PRIVATE
     DARKROOM_SHADER_CACHE="${CMAKE_BINARY_DIR}/vulkan_shader_cache")
