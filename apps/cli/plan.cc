@@ -60,6 +60,20 @@ std::string memory_lines(const json& plan) {
       budget_text(plan, "ram_budget"));
 }
 
+// Of the blocks that do not stay where tensors lie.
+std::string streaming_lines(const json& plan) {
+  const int64_t kept = plan.at("resident_blocks").get<int64_t>(),
+                streamed = plan.at("streamed_blocks").get<int64_t>();
+  if (streamed == 0) return "";
+  uint64_t on_host = 0;
+  for (const json& phase : plan.at("phases")) on_host += phase.at("kept_bytes").get<uint64_t>();
+  std::string out =
+      fmt::format("\n{} of {} transformer blocks stay in memory; {} are {} again in every step", kept,
+                  kept + streamed, streamed, plan.at("on_device").get<bool>() ? "copied" : "read");
+  return out +
+         (on_host == 0 ? "." : fmt::format(", {} of them from the host's memory.", bytes_text(on_host)));
+}
+
 std::string phase_table(const json& plan) {
   const auto bytes = [](const json& object, const char* field) {
     return bytes_text(object.at(field).get<uint64_t>());
@@ -78,12 +92,7 @@ std::string phase_table(const json& plan) {
   table.add({"all", "", "", "", "", "", "", bytes(plan, "peak_bytes"), fmt::format("{:.3f}", flops / 1e12)});
   std::string out = table.text();
   out += memory_lines(plan) + staging_lines(plan);
-  const int64_t kept = plan.at("resident_blocks").get<int64_t>(),
-                streamed = plan.at("streamed_blocks").get<int64_t>();
-  if (streamed > 0) {
-    out += fmt::format("\n{} of {} transformer blocks stay in memory; {} are read again in every step.", kept,
-                       kept + streamed, streamed);
-  }
+  out += streaming_lines(plan);
   const uint64_t scratch = plan.at("scratch_bytes").get<uint64_t>();
   out += fmt::format("\nThe VAE works in strips of about {}", bytes(plan, "strip_bytes"));
   out += scratch == 0 ? "."

@@ -56,6 +56,16 @@ std::optional<Placement> place(const std::vector<std::size_t>& unit_bytes, std::
   return std::nullopt;
 }
 
+void keep_on_host(const std::vector<std::size_t>& unit_bytes, std::size_t limit, Placement& placement) {
+  placement.kept.assign(unit_bytes.size(), false);
+  placement.kept_bytes = 0;
+  for (std::size_t i = 0; i < unit_bytes.size(); ++i) {
+    if (!placement.streamed[i] || unit_bytes[i] > limit - placement.kept_bytes) continue;
+    placement.kept[i] = true;
+    placement.kept_bytes += unit_bytes[i];
+  }
+}
+
 Placement least(const std::vector<std::size_t>& unit_bytes) {
   return with_streamed(unit_bytes, std::vector<bool>(unit_bytes.size(), true), 1);
 }

@@ -52,6 +52,7 @@ Residency::Residency(Backend& backend, WeightSource& source, std::vector<WeightU
       source_(source),
       units_(std::move(units)),
       placement_(std::move(placement)),
+      kept_(units_.size()),
       resident_(units_.size()),
       ready_(units_.size()),
       slots_(static_cast<std::size_t>(placement_.slots)),
@@ -148,7 +149,27 @@ const Memory& Residency::memory_of(std::size_t unit) {
   return slot ? *slot->memory : *resident_[unit];
 }
 
+// What the host keeps of a unit, read when it is first asked for.
+std::span<const std::byte> Residency::kept_unit(std::size_t unit) {
+  Buffer& kept = kept_[unit];
+  if (kept.size() == 0) {
+    Buffer bytes(units_[unit].bytes);
+    for (const WeightUnit::Entry& entry : units_[unit].entries)
+      source_.read(entry.param, {bytes.data() + entry.offset, entry.field->bytes_with_scales()});
+    bytes_read_ += units_[unit].bytes;
+    kept = std::move(bytes);
+  }
+  return {kept.data(), kept.size()};
+}
+
 void Residency::read_unit(std::size_t unit, const Memory& memory) {
+  if (!placement_.kept.empty() && placement_.kept[unit]) {
+    const std::span<const std::byte> bytes = kept_unit(unit);
+    backend_.fill(memory.data(), bytes.size(),
+                  [&](std::span<std::byte> out) { std::ranges::copy(bytes, out.begin()); });
+    return;
+  }
+  bytes_read_ += units_[unit].bytes;
   for (const WeightUnit::Entry& entry : units_[unit].entries) {
     backend_.fill(memory.data() + entry.offset, entry.field->bytes_with_scales(),
                   [&](std::span<std::byte> out) { source_.read(entry.param, out); });
@@ -186,7 +207,7 @@ bool Residency::step(std::unique_lock<std::mutex>& lock) {
   const double seconds = seconds_since(start);
   lock.lock();
   totals_.read_seconds += seconds;
-  totals_.bytes_read += units_[unit].bytes;
+  totals_.bytes_read = bytes_read_;
   if (generation == generation_ || !placement_.streamed[unit]) ready_[unit] = true;
   changed_.notify_all();
   return true;

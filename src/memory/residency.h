@@ -49,7 +49,7 @@ std::vector<std::size_t> sizes_of(const std::vector<WeightUnit>& units);
 //
 // Units are read in their order, again and again, `passes` times in all, as far ahead as slots allow. A lease
 // out of this order is correct and costs what was read in vain. A slot is filled anew when the ops that were
-// asked for during its lease have run.
+// asked for during its lease have run. Units that the host keeps (Placement::kept) are read once.
 class Residency {
  public:
   // While it lives, the unit's fields have data. Movable.
@@ -100,6 +100,7 @@ class Residency {
   Slot* slot_of(std::size_t unit);
   const Memory& memory_of(std::size_t unit);
   void read_unit(std::size_t unit, const Memory& memory);
+  std::span<const std::byte> kept_unit(std::size_t unit);
   void redirect(std::size_t unit);
 
   Backend& backend_;
@@ -109,6 +110,7 @@ class Residency {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  std::vector<Buffer> kept_;                       // per unit; empty for those that the host does not keep
   std::vector<std::unique_ptr<Memory>> resident_;  // per unit; none for streamed ones
   std::vector<bool> ready_;                        // per unit: its fields may get data
   std::vector<Slot> slots_;
@@ -120,6 +122,7 @@ class Residency {
   bool stopping_ = false;
   std::exception_ptr error_;
   Totals totals_;
+  uint64_t bytes_read_ = 0;  // bytes read; the reading thread's alone
   std::thread reader_;
 };
 

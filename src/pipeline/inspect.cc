@@ -252,6 +252,7 @@ json to_json(const Checkpoint& model, const Job& job, const Plan& plan) {
                       {"slot_bytes", phase.slot_bytes},
                       {"streamed_bytes", phase.streamed_bytes},
                       {"staging_bytes", phase.staging_bytes},
+                      {"kept_bytes", phase.kept_bytes},
                       {"activation_bytes", phase.activation_bytes},
                       {"host_bytes", phase.host_bytes},
                       {"peak_bytes", plan.on_device ? phase.tensor_bytes() : phase.peak_bytes()},

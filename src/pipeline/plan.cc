@@ -284,6 +284,7 @@ TransformerPlan place_transformer(const flux::Config& config, WeightSource& sour
                                    .host_bytes = host.denoise,
                                    .flops = work.denoise.work.flops},
                        .blocks = {},
+                       .block_bytes = sizes(Stage::kBlock),
                        .least_block_bytes = 0};
   // The arena is made once, for both; the host's memory counts when it is touched.
   if (machine.device) plan.modulation.activation_bytes = plan.denoise.activation_bytes;
@@ -297,7 +298,7 @@ TransformerPlan place_transformer(const flux::Config& config, WeightSource& sour
   });
   plan.modulation.staging_bytes = plan.denoise.staging_bytes = staging;
   set_placement(plan.modulation, memory::all_streamed(sizes(Stage::kModulation)), 0);
-  const std::vector<std::size_t> blocks = sizes(Stage::kBlock);
+  const std::vector<std::size_t>& blocks = plan.block_bytes;
   const std::size_t ends = sizes(Stage::kEnds).at(0);
   plan.blocks = memory::all_resident(blocks);
   plan.least_block_bytes = memory::least(blocks).bytes();
@@ -352,6 +353,15 @@ Draft draft_plan(const Inputs& in) {
   return draft;
 }
 
+// What the host has room for of the blocks that a device streams, if more than one pass wants them.
+void keep_on_host(const Job& job, const Plan& plan, TransformerPlan& transformer) {
+  if (!plan.on_device || !plan.ram_budget_bytes || job.passes() * job.count <= 1) return;
+  const std::size_t held = plan.ram_bytes(transformer.denoise);
+  memory::keep_on_host(transformer.block_bytes,
+                       *plan.ram_budget_bytes - std::min(held, *plan.ram_budget_bytes), transformer.blocks);
+  transformer.denoise.kept_bytes = transformer.blocks.kept_bytes;
+}
+
 // The whole plan with weights in `storage`, which may be larger than its budget.
 Plan finish_plan(const Inputs& in, const Draft& draft, StorageChoice storage) {
   Plan plan = draft.plan;
@@ -359,6 +369,7 @@ Plan finish_plan(const Inputs& in, const Draft& draft, StorageChoice storage) {
       in.model.config().transformer,
       *in.model.weights_for_planning(Part::kTransformer, storage, uses_of(in.job.loras)), draft.transformer,
       transformer_host(in.model.config(), in.job), plan.budget_bytes, plan.process_bytes, in.machine);
+  keep_on_host(in.job, plan, transformer);
   plan.blocks = std::move(transformer.blocks);
   plan.least_block_bytes = transformer.least_block_bytes;
   transformer.modulation.assumed = transformer.denoise.assumed = !in.model.has_part(Part::kTransformer);

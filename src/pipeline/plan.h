@@ -38,13 +38,14 @@ struct PlannedPhase {
   std::size_t slot_bytes = 0;      // of the slots that the others pass through
   std::size_t streamed_bytes = 0;  // read through the slots in every pass: once, or in every step of denoise
   std::size_t staging_bytes = 0;   // where weights are requantised: of one as it lies in the file
+  std::size_t kept_bytes = 0;      // of the streamed, where a device draws: those that the host keeps
   std::size_t activation_bytes = 0;  // peak
   std::size_t host_bytes = 0;        // beside them: embeddings, latents and pictures, scratch of convolutions
   double flops = 0;
   bool assumed = false;  // the part's config is missing: FLUX.1's own sizes were taken
   // Where tensors lie, and what the host holds beside them; one memory or two.
   std::size_t tensor_bytes() const { return resident_bytes + slot_bytes + activation_bytes; }
-  std::size_t beside_bytes() const { return staging_bytes + host_bytes; }
+  std::size_t beside_bytes() const { return staging_bytes + kept_bytes + host_bytes; }
   // The process itself comes on top.
   std::size_t peak_bytes() const { return tensor_bytes() + beside_bytes(); }
 };
@@ -56,7 +57,8 @@ inline constexpr std::size_t kProgramBytes = std::size_t{7} << 20;
 struct TransformerPlan {
   PlannedPhase modulation, denoise;
   memory::Placement blocks;
-  std::size_t least_block_bytes = 0;  // of the blocks in memory, when every one passes through one slot
+  std::vector<std::size_t> block_bytes;  // of each
+  std::size_t least_block_bytes = 0;     // of the blocks in memory, when every one passes through one slot
 };
 // `weights` describes them, `stored` is the dtype of most; `limit` is what denoise may hold, all together,
 // and `process_bytes` what of it is not the phase's own. Where no placement fits, the result is the least.
@@ -66,7 +68,7 @@ TransformerPlan plan_transformer(const ModelConfig& config, WeightSource& weight
 // What a plan must know of the machine that will run it.
 struct Machine {
   std::optional<Backend::DeviceMemory> device = {};  // of a backend with memory of its own
-  Backend::Workspace workspace = {};                // of the backend
+  Backend::Workspace workspace = {};                 // of the backend
   std::filesystem::path root = "/";  // where the system says what is free: memory::available_bytes()
   std::size_t held_bytes = 0;        // by whoever draws, all the time
 };

@@ -197,6 +197,26 @@ TEST(Residency, ASlotWaitsForTheOpsThatReadIt) {
   }
 }
 
+TEST(Residency, WhatTheHostKeepsIsReadOnce) {
+  Model model;
+  CountingSource source;
+  std::vector<WeightUnit> units = layers_of(model, source);
+  const std::vector<std::size_t> sizes = sizes_of(units);
+  Placement placement = least(sizes);
+  keep_on_host(sizes, sizes[0] + sizes[1] + sizes[2], placement);
+  EXPECT_EQ(std::ranges::count(placement.kept, true), 3);
+  EXPECT_EQ(placement.kept_bytes, sizes[0] + sizes[1] + sizes[2]);
+  constexpr int kPasses = 3;
+  Residency residency(backend, source, std::move(units), placement, kPasses);
+  for (std::size_t i = 0; i < kPasses * kUnits; ++i) {
+    const Residency::Lease lease = residency.lease(i % kUnits);
+    expect_right_values(model, i % kUnits);
+  }
+  EXPECT_EQ(source.reads, 2 * (3 + kPasses * (static_cast<int>(kUnits) - 3)));
+  EXPECT_EQ(residency.totals().bytes_read,
+            placement.kept_bytes + kPasses * (placement.streamed_bytes - placement.kept_bytes));
+}
+
 TEST(Residency, AFailedReadReachesTheLease) {
   for (const bool streamed : {false, true}) {
     Model model;

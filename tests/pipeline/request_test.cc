@@ -316,13 +316,30 @@ TEST(Plan, OnADeviceThereAreTwoMemories) {
   for (const PlannedPhase& phase : plan.phases) {
     EXPECT_EQ(plan.phase_bytes(phase), phase.resident_bytes + phase.slot_bytes + phase.activation_bytes);
     EXPECT_LE(plan.phase_bytes(phase), *plan.budget_bytes) << phase_name(phase.phase);
-    largest = std::max(largest, phase.staging_bytes + phase.host_bytes);
+    largest = std::max(largest, phase.staging_bytes + phase.kept_bytes + phase.host_bytes);
   }
   EXPECT_EQ(plan.ram_bytes(plan.largest_beside()), largest + plan.process_bytes);
   // Of T5's table of words: the largest tensor that passes.
   EXPECT_EQ(plan.phase(Phase::kEncodeT5).staging_bytes, 32128u * 4096 * 2);
   // Where the host can write into the card's memory nothing is staged.
   EXPECT_EQ(make_plan(model, job, with_device(1, false)).phase(Phase::kEncodeT5).staging_bytes, 0u);
+}
+
+// Of what a device streams the host keeps as much as its budget has room for.
+TEST(Plan, OnADeviceTheHostKeepsWhatIsStreamed) {
+  const Checkpoint model = Checkpoint::dummy("dev");
+  Request request;
+  request.budget = "8GiB";
+  request.steps = 4;
+  for (const auto& [ram, all] : {std::pair("64GiB", true), std::pair("6GiB", false)}) {
+    request.ram_budget = ram;
+    const Plan plan = make_plan(model, decide_values(request, model), with_device(1));
+    EXPECT_GT(plan.blocks.kept_bytes, 0u);
+    EXPECT_EQ(plan.blocks.kept_bytes == plan.blocks.streamed_bytes, all);
+    EXPECT_LE(plan.ram_bytes(plan.largest_beside()), *plan.ram_budget_bytes);
+  }
+  request.steps = 1;
+  EXPECT_EQ(make_plan(model, decide_values(request, model), with_device(1)).blocks.kept_bytes, 0u);
 }
 
 TEST(Plan, OnADeviceTheFreeMemoryCountsWithoutAMargin) {
