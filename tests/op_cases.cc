@@ -94,6 +94,15 @@ void add_int8(Cases& cases) {
                        return ops::linear(ctx, LinearInput(x, q), in.int8_linear(s.k, s.n));
                      }});
   }
+  // Activations of 7 bits, beside weights of 8.
+  for (const Size s : {Size{3, 7, 5, 0}, Size{28, 256, 130, 64}}) {
+    cases.push_back({fmt::format("int7 linear {}x{}x{}/{}", s.m, s.k, s.n, s.group), 1, false,
+                     [s](const Context& ctx, Operands& in) {
+                       const Tensor x = in.strided({s.m, s.k}, 3);
+                       const Tensor q = ops::quantize_rows(ctx, x, s.group, {}, kInt7Levels);
+                       return ops::linear(ctx, LinearInput(x, q), in.int8_linear(s.k, s.n));
+                     }});
+  }
   for (const int64_t cols : {1, 7, 64, 1100}) {
     cases.push_back(
         {fmt::format("column_magnitudes {}", cols), 9, false, [cols](const Context& ctx, Operands& in) {

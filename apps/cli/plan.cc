@@ -30,9 +30,9 @@ std::string staging_lines(const json& plan) {
   if (blocks == 0) return out;
   const std::string kind = plan.at("weights").get<std::string>();
   const bool as_stored = kind == "as-stored";  // then the precision asks for something
-  const std::string becomes = !as_stored                                          ? kind
-                              : plan.at("precision").get<std::string>() == "int8" ? "int8"
-                                                                                  : "bf16";
+  const std::string precision = plan.at("precision").get<std::string>();
+  const bool products = precision == "int8" || precision == "int7";
+  const std::string becomes = !as_stored ? kind : products ? precision : "bf16";
   return out + fmt::format("\n{} become {} as they are read: modulation and denoise count {} for that.",
                            as_stored ? "The blocks' weights" : "Weights", becomes, bytes_text(blocks));
 }

@@ -310,7 +310,7 @@ typedef struct darkroom_request {
   uint64_t seed;
   /* How many pictures, with the seeds seed, seed + 1, and so on. */
   int count;
-  /* NULL or "auto"; "f32", "bf16"; "int8": bf16, and the transformer's blocks multiply in 8 bits. */
+  /* NULL or "auto"; "f32", "bf16"; "int8", "int7": bf16, and the transformer's blocks multiply in 8 or 7 bits. */
   const char* precision;
   /* NULL or "auto": what is free; or an amount, "12GiB", "8G", "6000MiB". */
   const char* budget;

@@ -18,14 +18,14 @@ constexpr DType kActivations[] = {DType::kBF16, DType::kF32};
 Context context_of(Backend& backend, Arena& arena, DType precision,
                    const std::atomic<bool>* cancel = nullptr) {
   Context ctx{backend, arena, precision == DType::kI8 ? DType::kBF16 : precision, cancel};
-  if (precision == DType::kI8) ctx.int8_group = 0;
+  if (precision == DType::kI8) ctx.int8 = Int8Products{};
   return ctx;
 }
 
 // The weights of blocks, as the precision takes them.
 std::unique_ptr<WeightSource> block_source(std::unique_ptr<WeightSource> bf16, DType precision) {
   return std::make_unique<RequantizingSource>(
-      std::move(bf16), StorageChoice(WeightStorage::kAsStored, precision == DType::kI8));
+      std::move(bf16), StorageChoice(WeightStorage::kAsStored, precision == DType::kI8 ? kInt8Levels : 0));
 }
 
 std::vector<float> random_values(int64_t count, float scale) {

@@ -66,7 +66,7 @@ class Calibration {
         job_(decide_values(request_of(0), model)),
         salience_(visitor_of(model), draws() ? job_.steps() : 0) {
     require(!model.is_smoothed(), ErrorCode::kUsage, "{} has smoothing factors already", model.name());
-    require(!job_.int8_group, ErrorCode::kUsage,
+    require(!job_.int8, ErrorCode::kUsage,
             "precision: a calibration needs the exact values; pass bf16 or f32, or leave it out");
     require(!job_.starts_from_picture() && job_.count == 1 && job_.loras.empty(), ErrorCode::kUsage,
             "a calibration draws from noise, one picture a prompt, without LoRAs");

@@ -33,8 +33,9 @@ void ParamVisitor::table(const std::string& name, Tensor& field, int64_t rows, i
 
 LinearInput input_of(const Context& ctx, const Tensor& x, const Linear& first, int64_t columns) {
   if (ctx.watcher) ctx.watcher->on_input(first, x);
-  if (!ctx.int8_group) return x;
-  return {x, ops::quantize_rows(ctx, x, *ctx.int8_group == 0 ? columns : *ctx.int8_group, first.smooth)};
+  if (!ctx.int8) return x;
+  const int64_t group = ctx.int8->group == 0 ? columns : ctx.int8->group;
+  return {x, ops::quantize_rows(ctx, x, group, first.smooth, ctx.int8->levels)};
 }
 
 Tensor mlp(const Context& ctx, const Tensor& x, const Mlp& w, Activation activation) {

@@ -55,7 +55,7 @@ class ParamVisitor {
   bool sensitive_;
 };
 
-// x [rows, K] for linear layers, of which `first` is the first; with ctx.int8_group also in 8 bits, with a scale
+// x [rows, K] for linear layers, of which `first` is the first; with ctx.int8 also in 8 bits, with a scale
 // for `columns` of a row where the context does not say how many (0: all). Errors: those of
 // ops::quantize_rows().
 LinearInput input_of(const Context& ctx, const Tensor& x, const Linear& first, int64_t columns = 0);

@@ -36,10 +36,11 @@ enum class Activation : uint8_t {
 // out[M,N] = residual + gate ⊙ act((x[M,K]·weight[N,K]ᵀ) ⊙ scales + lora_hidden·lora_upᵀ + bias). Absent
 // parts are skipped; one scale counts for all N. `out` may be `residual`.
 //
-// x may be i8 in [−127, 127] as quantize_rows() gives it, beside an i8 weight with scales. Then x·weightᵀ is
+// x may be i8 in ±x.levels as quantize_rows() gives it, beside an i8 weight with scales. Then x·weightᵀ is
 // Σ f32(Sᵣ)·sᵣ over the runs r of columns that share a scale s, in their order, with Sᵣ the exact sum of
 // products in i32; every f32 operation is rounded on its own. So without an activation and a LoRA all backends
-// give the same bits.
+// give the same bits. Where both x.levels and weight.levels are at most kInt7Levels, and known, a backend may
+// use products that larger numbers would overflow; else weights of any i8 are exact.
 struct LinearArgs {
   Tensor x;
   Tensor weight;                          // has the scales
@@ -55,14 +56,14 @@ struct LinearArgs {
 inline constexpr int64_t kMaxInt8Depth = 65536;
 
 // x[M,K] ⊙ smooth, x f32 or bf16, in 8 bits: runs of `group` columns of a row, the last of them shorter, have
-// a scale each. It is their largest magnitude/127, and out = (x·smooth)·(1/scale) to the nearest integer, ties
-// to even; both divisions and products in f32. A run whose magnitudes are all below 2^-100 gives zeros and the
-// scale 1. Errors: fail_not_finite() with the first row that holds NaN or infinity, or gets to it by `smooth`.
+// a scale each. It is their largest magnitude/out.levels, and out = (x·smooth)·(1/scale) to the nearest integer,
+// ties to even; both divisions and products in f32. A run whose magnitudes are all below 2^-100 gives zeros and
+// the scale 1. Errors: fail_not_finite() with the first row that holds NaN or infinity, or gets to it by `smooth`.
 struct QuantizeRowsArgs {
   Tensor x;
   Tensor smooth;      // f32 [K] or absent: as if all were 1
   int64_t group = 0;  // 1 to K
-  Tensor out;         // i8 [M,K], dense
+  Tensor out;         // i8 [M,K], dense, of kInt8Levels or kInt7Levels
   Tensor scales;      // f32 [M, ⌈K/group⌉], dense
 };
 inline constexpr float kLeastQuantised = 0x1p-100f;

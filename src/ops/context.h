@@ -13,6 +13,13 @@ namespace darkroom {
 
 struct Linear;
 
+// How linear layers multiply in 8 bits (ops::quantize_rows).
+struct Int8Products {
+  int64_t group = 0;             // so many columns of a row share a scale; 0: all
+  int32_t levels = kInt8Levels;  // of activations, and of the weights that they are multiplied by
+  bool operator==(const Int8Products&) const = default;
+};
+
 // Sees what the linear layers of a model multiply, on the backend's device: for calibration.
 class InputWatcher {
  public:
@@ -27,9 +34,8 @@ struct Context {
   Arena& arena;                               // results and scratch; see Arena::Scope
   DType activation = DType::kF32;             // f32 or bf16: the dtype of hidden states in this run
   const std::atomic<bool>* cancel = nullptr;  // set from any thread to stop
-  // Where a model has it so: its linear layers multiply in 8 bits, with a scale for so many columns of a row, 0
-  // for whole rows (ops::quantize_rows). Absent: in `activation`.
-  std::optional<int64_t> int8_group = {};
+  // Where a model has it so, its linear layers multiply in 8 bits. Absent: in `activation`.
+  std::optional<Int8Products> int8 = {};
   InputWatcher* watcher = nullptr;  // or null
   bool int8_attention = false;      // and its attention does (AttentionOptions::int8)
 

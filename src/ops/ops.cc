@@ -126,6 +126,12 @@ Tensor allocate_like(const Context& ctx, const Tensor& x, const Shape& shape) {
   return ctx.arena.allocate(x.dtype, shape);
 }
 
+// Of quantised activations.
+void check_levels(std::string_view op, int32_t levels) {
+  require(levels == kInt8Levels || levels == kInt7Levels, ErrorCode::kFailure,
+          "{}: activations of {} levels, expected {} or {}", op, levels, kInt8Levels, kInt7Levels);
+}
+
 // What quantize_rows() makes of [m, k].
 void check_quantised(const Context& ctx, const Tensor& t, const Shape& shape) {
   const char* op = "linear";
@@ -135,6 +141,7 @@ void check_quantised(const Context& ctx, const Tensor& t, const Shape& shape) {
   require(t.dtype == DType::kI8 && t.scale_count == t.rows() * t.scales_per_row(), ErrorCode::kFailure,
           "linear: quantised x is {} with {} scales, expected i8 with {}", t, t.scale_count,
           t.rows() * t.scales_per_row());
+  check_levels("linear", t.levels);
   require(t.cols() <= kMaxInt8Depth, ErrorCode::kFailure,
           "linear: {} columns of 8 bits, at most {} can be summed", t.cols(), kMaxInt8Depth);
 }
@@ -197,12 +204,15 @@ void linear_gate_residual(const Context& ctx, const LinearInput& input, const Li
   run_linear(ctx, input, w, {.x = {}, .weight = {}, .bias = {}, .gate = gate, .residual = x, .out = x});
 }
 
-Tensor quantize_rows(const Context& ctx, const Tensor& x, int64_t group, const Tensor& smooth) {
+Tensor quantize_rows(const Context& ctx, const Tensor& x, int64_t group, const Tensor& smooth,
+                     int32_t levels) {
   check_activation(ctx, "quantize_rows", "x", x, 2);
   require(group >= 0 && x.cols() > 0, ErrorCode::kFailure, "quantize_rows: {} in groups of {} columns", x,
           group);
+  check_levels("quantize_rows", levels);
   if (smooth.present()) check_f32(ctx, "quantize_rows", "smooth", smooth, {x.cols()});
   Tensor out = ctx.arena.allocate(DType::kI8, x.shape);
+  out.levels = levels;
   if (group > 0 && group < x.cols()) out.scale_cols = group;
   const Tensor scales = ctx.arena.allocate(DType::kF32, {x.rows(), out.scales_per_row()});
   ctx.backend.quantize_rows({.x = x,

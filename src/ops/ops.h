@@ -57,10 +57,13 @@ void linear_gate_residual(const Context& ctx, const LinearInput& input, const Li
                           const Tensor& x);
 
 // x[M,K] in 8 bits, symmetric, for LinearInput: i8 [M,K] with a scale for each row, or for each `group`
-// columns of a row (0 or K and above: the row; arXiv 2208.07339). Both lie in ctx.arena. QuantizeRowsArgs has
-// the arithmetic. With `smooth` [K], f32, x ⊙ smooth is quantised: for weights whose columns are divided by it
-// (SmoothQuant, arXiv 2211.10438). Errors: also kFailure for NaN or infinity, naming the row.
-Tensor quantize_rows(const Context& ctx, const Tensor& x, int64_t group = 0, const Tensor& smooth = {});
+// columns of a row (0 or K and above: the row; arXiv 2208.07339). Both lie in ctx.arena. The largest magnitude
+// of those becomes `levels`, kInt8Levels or kInt7Levels: with the latter, and weights of as many, processors
+// without a dot product of 8 bits multiply faster. QuantizeRowsArgs has the arithmetic. With `smooth` [K], f32,
+// x ⊙ smooth is quantised: for weights whose columns are divided by it (SmoothQuant, arXiv 2211.10438). Errors:
+// also kFailure for NaN or infinity, naming the row.
+Tensor quantize_rows(const Context& ctx, const Tensor& x, int64_t group = 0, const Tensor& smooth = {},
+                     int32_t levels = kInt8Levels);
 
 // magnitudes f32 [2,N], in place: of each column of x [M,N] the largest magnitude, if it is larger than what was
 // there, and its squares added to what was there. Errors: kFailure for NaN or infinity.

@@ -25,7 +25,7 @@ constexpr OptionChoice kCurves[] = {{"constant"}, {"triangle"}, {"cosine"}, {"li
 constexpr OptionChoice kMethods[] = {{"plain"}, {"rescale"}, {"zero-star"}, {"apg"}};
 constexpr OptionChoice kOff[] = {{"off"}};
 constexpr OptionChoice kGenerators[] = {{"torch-cpu", "CPU"}, {"torch-cuda", "NV"}, {"torch-cuda:nv", "NV"}};
-constexpr OptionChoice kPrecisions[] = {{"auto"}, {"f32"}, {"bf16"}, {"int8"}};
+constexpr OptionChoice kPrecisions[] = {{"auto"}, {"f32"}, {"bf16"}, {"int8"}, {"int7"}};
 constexpr OptionChoice kAttentions[] = {{"exact"}, {"int8"}};
 constexpr OptionChoice kStorages[] = {{"auto"}, {"as-stored"}, {"bf16"}, {"fp8"},  {"fp8-scaled"}, {"int8"},
                                       {"q8_0"}, {"q6_k"},      {"q5_k"}, {"q4_k"}, {"q4_0"}};
@@ -280,8 +280,9 @@ const Option kOptions[] = {
      .flag = "--precision",
      .value_name = "NAME",
      .group = kCost,
-     .help = "Type of the hidden states: auto (as the weights are stored), f32 or bf16; int8: bf16, and the "
-             "transformer's blocks multiply in 8 bits",
+     .help =
+         "Type of the hidden states: auto (as the weights are stored), f32 or bf16; int8, int7: bf16, and "
+         "the transformer's blocks multiply in 8 or 7 bits",
      .otherwise = "auto",
      .choices = kPrecisions,
      .a1111 = "Precision"},
@@ -290,8 +291,8 @@ const Option kOptions[] = {
      .flag = "--text-precision",
      .value_name = "NAME",
      .group = kCost,
-     .help = "The same for the text encoders: auto (as --precision, but never int8), f32, bf16; int8: bf16, "
-             "and T5's layers multiply in 8 bits",
+     .help = "The same for the text encoders: auto (as --precision, but never int8 or int7), f32, bf16; "
+             "int8, int7: bf16, and T5's layers multiply in 8 or 7 bits",
      .otherwise = "auto",
      .choices = kPrecisions,
      .a1111 = "Text precision"},
@@ -300,7 +301,8 @@ const Option kOptions[] = {
      .flag = "--int8-group",
      .value_name = "N",
      .group = kCost,
-     .help = "Where int8 multiplies: columns of a token's values that share a scale, such as 128; 0: all",
+     .help =
+         "Where int8 or int7 multiplies: columns of a token's values that share a scale, such as 128; 0: all",
      .otherwise = "0",
      .range = OptionRange{0, kMaxInt8Group},
      .a1111 = "Int8 group"},
@@ -309,7 +311,8 @@ const Option kOptions[] = {
      .flag = "--smooth",
      .value_name = "FILE",
      .group = kCost,
-     .help = "With --precision int8: smoothing factors, a file that 'darkroom calibrate' made for the model; "
+     .help = "With --precision int8 or int7: smoothing factors, a file that 'darkroom calibrate' made for "
+             "the model; "
              "auto (the model's own, if it has some) or off",
      .otherwise = "auto",
      .a1111 = "Smooth"},

@@ -220,7 +220,8 @@ json with_recipe(json settings, const json& recipe) {
   const bool same_guide = (old_cfg > 1) == (cfg > 1);
   const bool own_steps = given.contains("steps") || given.contains("sigmas");
   const auto in_8_bits = [&](const char* name) {
-    return given.value(name, recipe.value(name, "")) == "int8";
+    const std::string precision = given.value(name, recipe.value(name, ""));
+    return precision == "int8" || precision == "int7";
   };
   const auto belongs = [&](const std::string& name) {
     if (name == "steps") return !own_steps && (given.contains("spacing") || !recipe.contains("sigmas"));

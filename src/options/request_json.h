@@ -26,7 +26,7 @@ void load_request(const nlohmann::json& object, Request& request, const std::str
 // contradict, the one in `settings` drops the recipe's:
 // - steps or sigmas of one drop both of the other; a spacing drops sigmas;
 // - guidance's schedule and interval are repeated only where true CFG still runs, or still does not;
-// - int8_group is repeated only where a precision still is int8;
+// - int8_group is repeated only where a precision still is int8 or int7;
 // - smooth is not, as only the name of the file is known, unless it is off;
 // - strength belongs to the recipe's own picture and is repeated only with an init;
 // - a sheet's number of pictures and its columns; columns only with that number.

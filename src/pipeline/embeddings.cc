@@ -107,10 +107,11 @@ EmbeddingCache::EmbeddingCache(const EmbedCacheOptions& options, const Checkpoin
     : model_(model), job_(job) {
   if (options.folder.empty()) return;
   try {
-    facts_ = fmt::format("darkroom embedding\ncode {}\nbackend {}\nprecision {}{}\n{}{}", kCodeDigest,
-                         backend, dtype_name(job.text_precision),
-                         job.text_int8_group ? fmt::format(" int8 {}", *job.text_int8_group) : "",
-                         encoder_identity(model), lora_identity(job));
+    facts_ = fmt::format(
+        "darkroom embedding\ncode {}\nbackend {}\nprecision {}{}\n{}{}", kCodeDigest, backend,
+        dtype_name(job.text_precision),
+        job.text_int8 ? fmt::format(" i8 {} {}", job.text_int8->levels, job.text_int8->group) : "",
+        encoder_identity(model), lora_identity(job));
   } catch (const std::exception&) {
     return;  // reading the encoders will say what is wrong with their files
   }

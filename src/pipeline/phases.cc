@@ -116,7 +116,7 @@ std::vector<std::vector<float>> encode_t5(const Context& plain, const ModelConfi
                                           WeightSource& source, const Job& job,
                                           std::span<const std::vector<int32_t>> prompts) {
   Context ctx = plain;
-  ctx.int8_group = job.text_int8_group;
+  ctx.int8 = job.text_int8;
   t5::Weights weights;
   std::vector<memory::WeightUnit> layers = t5_layer_units(weights, config.t5, source);
   const Loaded ends(ctx, source,
@@ -195,7 +195,7 @@ void DenoisePhase::run_blocks(Pass& pass, int64_t first, int64_t last, bool skip
   const LeaseFn lease = leases_of(blocks_.get());
   if (skipping && std::ranges::all_of(pass.skips, [](bool skips) { return skips; })) return;
   Context ctx = ctx_;
-  ctx.int8_group = job_.int8_group;
+  ctx.int8 = job_.int8;
   std::optional<NamedInputs> watcher;
   if (pass.hooks.on_input) {
     watcher.emplace(names_of_inputs(), [&](const std::string& name, const Tensor& x) {

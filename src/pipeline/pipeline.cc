@@ -242,7 +242,7 @@ std::vector<Conditioning> Run::encode(const std::vector<Tokens>& texts) {
       states = encode_t5(space.ctx, config, *weights_of(Part::kT5), job_, t5_ids);
     } catch (const Error& e) {
       // What is not finite cannot be quantised.
-      if (e.code() == ErrorCode::kFailure && job_.text_int8_group) {
+      if (e.code() == ErrorCode::kFailure && job_.text_int8) {
         check_weights(model_, Part::kT5, "what a layer multiplies", cancel_);
       }
       throw;
@@ -355,7 +355,7 @@ std::vector<Run::Denoised> Run::denoise(std::vector<Conditioning> prompts) {
       denoised.latents = denoiser.run(std::move(begin_with.latents), hooks, std::move(begin_with.options));
     } catch (const Error& e) {
       // What is not finite cannot be quantised.
-      if (e.code() == ErrorCode::kFailure && (job_.int8_group || job_.int8_attention) && !explained) {
+      if (e.code() == ErrorCode::kFailure && (job_.int8 || job_.int8_attention) && !explained) {
         check_weights(model_, Part::kTransformer, "what a block multiplies", cancel_);
       }
       throw;

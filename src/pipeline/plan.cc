@@ -76,7 +76,7 @@ PlannedPhase plan_phase(const Inputs& in, Phase phase, Part part, const AsRead& 
                         const PhaseWork& work) {
   const bool text = part == Part::kClip || part == Part::kT5;
   const DryRun run = dry_run(in.model.part_dtype(part), text ? in.job.text_precision : in.job.precision, work,
-                             part, uses_of(in.job.loras), in.job.storage(part).int8_blocks);
+                             part, uses_of(in.job.loras), in.job.storage(part).block_levels);
   return {.phase = phase,
           .weight_bytes = weights.bytes,
           .resident_bytes = weights.unit_bytes,
@@ -254,8 +254,8 @@ TransformerWork walk_transformer(const ModelConfig& config, DType stored, const 
       flops += static_cast<double>(count) * (seen.flops - before);
     }
   };
-  const DryRun whole =
-      dry_run(stored, job.precision, all, Part::kTransformer, uses_of(job.loras), job.int8_group.has_value());
+  const DryRun whole = dry_run(stored, job.precision, all, Part::kTransformer, uses_of(job.loras),
+                               job.storage(Part::kTransformer).block_levels);
   out.denoise.activation_bytes = whole.activation_bytes;
   out.denoise.work.flops = flops;
   return out;
@@ -389,13 +389,13 @@ std::string streaming_text(const Plan& plan) {
 }  // namespace
 
 DryRun dry_run(DType stored, DType precision, const PhaseWork& work, Part part, const LoraUses& loras,
-               bool int8_blocks) {
+               int32_t block_levels) {
   DryRunBackend backend;
   Arena arena = Arena::counting();
   // The dtype decides nothing that is counted here; i8 would be one for matrices only.
   RequantizingSource weights(
       with_loras(std::make_unique<PlanSource>(is_float(stored) ? stored : DType::kBF16), part, loras),
-      {WeightStorage::kAsStored, int8_blocks});
+      {WeightStorage::kAsStored, block_levels});
   work({backend, arena, precision}, weights);
   return {arena.peak(), backend.work()};
 }

@@ -26,10 +26,10 @@ struct DryRun {
 // A phase without its result: phases.h, bound to its inputs.
 using PhaseWork = std::function<void(const Context& ctx, WeightSource& weights)>;
 
-// Runs `work` without data on weights that are stored as `stored`, with the LoRAs on that part; int8_blocks as
-// in StorageChoice.
+// Runs `work` without data on weights that are stored as `stored`, with the LoRAs on that part; block_levels
+// as in StorageChoice.
 DryRun dry_run(DType stored, DType precision, const PhaseWork& work, Part part = Part::kTransformer,
-               const LoraUses& loras = {}, bool int8_blocks = false);
+               const LoraUses& loras = {}, int32_t block_levels = 0);
 
 struct PlannedPhase {
   Phase phase = Phase::kEncodeClip;

@@ -228,21 +228,51 @@ void note_unknown_words(const ModelSettings& own, Job& job) {
                   unknown.size() == 1 ? "" : "s:", shown));
 }
 
-// The name of bf16 with products in 8 bits.
-constexpr const char* kInt8 = "int8";
+constexpr const char *kInt8 = "int8", *kInt7 = "int7";
 constexpr const char *kAuto = "auto", *kOff = "off";
+
+// int8 and int7 are bf16 with products in 8 bits, of so many levels.
+std::optional<Int8Products> products_named(const std::string& name, std::optional<int64_t> group) {
+  if (name != kInt8 && name != kInt7) return std::nullopt;
+  return Int8Products{group.value_or(0), name == kInt7 ? kInt7Levels : kInt8Levels};
+}
+
+const char* name_of(const Int8Products& products) { return products.levels == kInt7Levels ? kInt7 : kInt8; }
+
+bool has_int8_weights(const Checkpoint& model, Part part) {
+  const std::unique_ptr<WeightSource> source = model.weights_for_planning(part);
+  bool any = false;
+  model.visit(part, [&](const Param& param, Tensor&) {
+    if (param.quantizable() && param.unit.stage == Stage::kBlock)
+      any = any || source->describe(param).dtype == DType::kI8;
+  });
+  return any;
+}
+
+// int8 weights have lost what int7 would have kept of exact ones.
+void note_rounded_again(const Checkpoint& model, Part part, const std::optional<Int8Products>& products,
+                        Job& job) {
+  if (!products || products->levels == kInt8Levels || !has_int8_weights(model, part)) return;
+  job.notes.push_back(fmt::format(
+      "int7: {} weights are int8 in the files and are rounded again, to 7 bits, as they are read; "
+      "from bf16 less is lost",
+      part == Part::kT5 ? "T5's" : "the transformer's"));
+}
 
 void decide_precision(const Request& request, const Checkpoint& model, Job& job) {
   const std::string& name = request.precision;
   const bool stored_as_f32 = model.part_dtype(Part::kTransformer) == DType::kF32;
-  job.precision = name == "f32" || (name == "auto" && stored_as_f32) ? DType::kF32 : DType::kBF16;
+  job.precision = name == "f32" || (name == kAuto && stored_as_f32) ? DType::kF32 : DType::kBF16;
   const std::string& text = request.text_precision;
-  job.text_precision = text == "auto" ? job.precision : text == "f32" ? DType::kF32 : DType::kBF16;
-  if (name == kInt8) job.int8_group = request.int8_group.value_or(0);
-  if (text == kInt8) job.text_int8_group = request.int8_group.value_or(0);
-  if (request.int8_group && !job.int8_group && !job.text_int8_group) {
-    job.notes.emplace_back("int8-group has no effect without --precision int8 or --text-precision int8");
+  job.text_precision = text == kAuto ? job.precision : text == "f32" ? DType::kF32 : DType::kBF16;
+  job.int8 = products_named(name, request.int8_group);
+  job.text_int8 = products_named(text, request.int8_group);
+  if (request.int8_group && !job.int8 && !job.text_int8) {
+    job.notes.emplace_back(
+        "int8-group has no effect without int8 or int7 as --precision or --text-precision");
   }
+  note_rounded_again(model, Part::kTransformer, job.int8, job);
+  note_rounded_again(model, Part::kT5, job.text_int8, job);
 }
 
 // Whole differences would have to be divided by the factors, too.
@@ -262,7 +292,7 @@ void require_low_rank_loras(const Checkpoint& model, const Job& job) {
 // "auto" means the factors that the model has, which come with its weights.
 void decide_smoothing(const Request& request, const Checkpoint& model, Job& job) {
   if (model.is_smoothed()) require_low_rank_loras(model, job);
-  if (model.is_smoothed() && !job.int8_group) {
+  if (model.is_smoothed() && !job.int8) {
     job.notes.push_back(fmt::format(
         "the model's weights are made for --precision int8; in {} its factors are multiplied back, and its "
         "blocks "
@@ -270,8 +300,8 @@ void decide_smoothing(const Request& request, const Checkpoint& model, Job& job)
         dtype_name(job.precision), job.weights == WeightStorage::kAsStored ? "bf16" : "what --weights says"));
   }
   if (!request.smooth) return;
-  if (!job.int8_group) {
-    job.notes.emplace_back("smooth has no effect without --precision int8");
+  if (!job.int8) {
+    job.notes.emplace_back("smooth has no effect without --precision int8 or int7");
     return;
   }
   if (*request.smooth == kAuto) return;
@@ -294,12 +324,13 @@ void decide_attention(const Request& request, const Checkpoint& model, Job& job)
 }
 
 void decide_weights(const std::string& name, Job& job) {
-  if (name == "auto") return;
-  job.weights = parse_storage(name).value();
-  if (job.int8_group && job.weights != WeightStorage::kAsStored && job.weights != WeightStorage::kI8) {
-    job.notes.push_back(fmt::format(
-        "weights: the blocks' are int8, as --precision int8 multiplies; {} are the others", name));
-  }
+  if (name != kAuto) job.weights = parse_storage(name).value();
+  if (!job.int8 || name == storage_name(WeightStorage::kAsStored)) return;
+  const std::string_view products = name_of(*job.int8);
+  if (name == products) return;
+  job.notes.push_back(
+      fmt::format("weights: the blocks' are {0}, as --precision {0} multiplies; the others are {1}", products,
+                  name == kAuto ? "as stored" : name));
 }
 
 void take_texts(const Request& request, Job& job) {
@@ -357,9 +388,10 @@ Request settled(const Request& request, const Job& job) {
   drop_idle_guidance(job, out);
   out.cache = cache_text(job.cache);
   out.max_text_tokens = job.max_text_tokens;
-  out.precision = job.int8_group ? kInt8 : dtype_name(job.precision);
-  out.int8_group = job.int8_group ? job.int8_group : job.text_int8_group;
-  if (!job.int8_group) out.smooth.reset();
+  out.precision = job.int8 ? name_of(*job.int8) : dtype_name(job.precision);
+  out.int8_group.reset();
+  if (job.int8 || job.text_int8) out.int8_group = (job.int8 ? job.int8 : job.text_int8)->group;
+  if (!job.int8) out.smooth.reset();
   if (job.smoothing) out.smooth = std::filesystem::path(*request.smooth).filename().string();
   out.attention = job.int8_attention ? kInt8 : Request().attention;
   out.rng = noise_source_text(job.noise);

@@ -10,6 +10,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "image/sheet.h"
+#include "ops/context.h"
 #include "options/request.h"
 #include "pipeline/loras.h"
 #include "sampling/guidance.h"
@@ -47,9 +48,8 @@ struct Job {
   int64_t count = 1;
   // Of hidden states, f32 or bf16: the transformer's and the VAE's, and the text encoders'.
   DType precision = DType::kF32, text_precision = DType::kF32;
-  // The transformer's blocks, and T5's layers, multiply in 8 bits, with a scale for so many columns of a row; 0:
-  // for the row.
-  std::optional<int64_t> int8_group, text_int8_group;
+  // The transformer's blocks, and T5's layers, multiply in 8 bits.
+  std::optional<Int8Products> int8, text_int8;
   std::shared_ptr<const Smoothing> smoothing;  // for the transformer's, from a file; or null
   bool int8_attention = false;                 // the blocks' attention multiplies in 8 bits
   WeightStorage weights = WeightStorage::kAsStored;
@@ -66,8 +66,8 @@ struct Job {
 
   // How a part's matrices come into memory.
   StorageChoice storage(Part part) const {
-    if (part == Part::kTransformer) return {weights, int8_group.has_value(), smoothing};
-    return {WeightStorage::kAsStored, part == Part::kT5 && text_int8_group.has_value()};
+    if (part == Part::kTransformer) return {weights, int8 ? int8->levels : 0, smoothing};
+    return {WeightStorage::kAsStored, part == Part::kT5 && text_int8 ? text_int8->levels : 0};
   }
   // The image in tokens: rows × cols, and the latents that they pack.
   int64_t token_rows = 0, token_cols = 0;

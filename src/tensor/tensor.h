@@ -50,6 +50,9 @@ enum class Device : uint8_t {
   kNone,  // no data: the dry-run backend's tensors
 };
 
+// Numbers on either side of 0 that quantised values may take in i8: all of 8 bits but -128, or all of 7 but -64.
+inline constexpr int32_t kInt8Levels = 127, kInt7Levels = 63;
+
 struct Tensor {
   void* data = nullptr;
   DType dtype = DType::kF32;
@@ -63,6 +66,8 @@ struct Tensor {
   // Of quantised activations (ops::quantize_rows): so many columns of a row share a scale, the last of them
   // fewer; the scales lie row by row. 0: a scale is for whole rows.
   int64_t scale_cols = 0;
+  // Of i8: whoever made it has left no number beyond ±levels. 0: not known, there may be any.
+  int32_t levels = 0;
 
   Tensor() = default;
   // A dense view of elements at `memory`.

@@ -58,14 +58,14 @@ float safe_scale(float largest, float stored) {
   return std::max(largest / stored, std::numeric_limits<float>::min());
 }
 
-// To the nearest integer, ties to even, within ±127. Adding 3·2^22 leaves no bits for a fraction.
-int8_t to_i8(float x) {
-  const float clamped = std::min(std::max(x, -kLargestI8), kLargestI8);
+// To the nearest integer, ties to even, within ±most. Adding 3·2^22 leaves no bits for a fraction.
+int8_t to_i8(float x, float most) {
+  const float clamped = std::min(std::max(x, -most), most);
   return static_cast<int8_t>(std::bit_cast<int32_t>(clamped + 12582912.0f) - 0x4B400000);
 }
 
-void store(const float* values, int64_t count, DType dtype, void* to) {
-  switch (dtype) {
+void store(const float* values, int64_t count, const Tensor& out, void* to) {
+  switch (out.dtype) {
     case DType::kBF16:
       std::transform(values, values + count, static_cast<BFloat16*>(to), to_bfloat16);
       break;
@@ -76,11 +76,14 @@ void store(const float* values, int64_t count, DType dtype, void* to) {
     case DType::kF8E4M3:
       std::transform(values, values + count, static_cast<Float8E4M3*>(to), to_float8_e4m3);
       break;
-    case DType::kI8:
-      std::transform(values, values + count, static_cast<int8_t*>(to), to_i8);
+    case DType::kI8: {
+      const float most = static_cast<float>(out.levels == 0 ? kInt8Levels : out.levels);
+      std::transform(values, values + count, static_cast<int8_t*>(to),
+                     [most](float x) { return to_i8(x, most); });
       break;
+    }
     default:
-      quantize_blocks(dtype, values, count, static_cast<std::byte*>(to));
+      quantize_blocks(out.dtype, values, count, static_cast<std::byte*>(to));
       break;
   }
 }
@@ -109,9 +112,9 @@ float absmax(const Tensor& rows) {
 }
 
 float f8_scale(float largest) { return safe_scale(largest, kLargestF8E4M3); }
-float i8_scale(float largest) { return safe_scale(largest, kLargestI8); }
+float i8_scale(float largest, int32_t levels) { return safe_scale(largest, static_cast<float>(levels)); }
 
-void i8_scales(const Tensor& rows, std::span<float> scales) {
+void i8_scales(const Tensor& rows, std::span<float> scales, int32_t levels) {
   require(static_cast<int64_t>(scales.size()) == rows.rows(), ErrorCode::kFailure,
           "quantising {}: room for {} scales, expected one for each row", rows, scales.size());
   std::ranges::fill(scales, 0.0f);
@@ -119,7 +122,7 @@ void i8_scales(const Tensor& rows, std::span<float> scales) {
     float& largest = scales[static_cast<std::size_t>(row)];
     largest = std::max(largest, magnitude);
   });
-  std::ranges::transform(scales, scales.begin(), i8_scale);
+  for (float& scale : scales) scale = i8_scale(scale, levels);
 }
 
 void quantize_rows(const Tensor& rows, std::span<const float> scales, const Tensor& out) {
@@ -139,7 +142,7 @@ void quantize_rows(const Tensor& rows, std::span<const float> scales, const Tens
     if (const float scale = scale_of(scales, row); scale != 1) {
       for (int64_t i = 0; i < count; ++i) values[i] /= scale;
     }
-    store(values, count, out.dtype, out.row_data(row) + row_bytes(out.dtype, first));
+    store(values, count, out, out.row_data(row) + row_bytes(out.dtype, first));
   });
 }
 

@@ -26,24 +26,24 @@ namespace darkroom {
 
 inline constexpr float kLargestF8E4M3 = 448;  // -448 is there too
 inline constexpr float kLargestF16 = 65504;
-inline constexpr float kLargestI8 = 127;  // symmetric: -128 is never written
 
 // The largest magnitude of `rows` (any floating dtype, rows may be strided); 0 without rows. Errors: kModel
 // for NaN or infinity.
 float absmax(const Tensor& rows);
 
-// largest/448 and largest/127, so that the largest value is kept; never 0, subnormal or infinite: 1 for 0,
+// largest/448 and largest/levels, so that the largest value is kept; never 0, subnormal or infinite: 1 for 0,
 // and at least the least normal f32. largest must be finite and not negative.
 float f8_scale(float largest);
-float i8_scale(float largest);
-// scales[r] = i8_scale(absmax of row r); scales.size() must be rows.rows(). Errors: as absmax().
-void i8_scales(const Tensor& rows, std::span<float> scales);
+float i8_scale(float largest, int32_t levels = kInt8Levels);
+// scales[r] = i8_scale(absmax of row r, levels); scales.size() must be rows.rows(). Errors: as absmax().
+void i8_scales(const Tensor& rows, std::span<float> scales, int32_t levels = kInt8Levels);
 
 // out = rows/scale, to the nearest value of out's dtype, ties to even; what lies beyond its largest is
-// clamped (bf16: rounds to infinity, as f32 values beyond 3.39e38 do). rows: any floating dtype. out: same
-// shape, kBF16, kF16, kF8E4M3, kI8 or what is_quantizable_block(), not overlapping. scales: none, one, or one for
-// each of these rows, positive and finite; none for a block type, whose rows are whole blocks. Errors: kModel
-// for NaN or infinity in rows; kFailure for anything else that breaks this contract.
+// clamped, of i8 beyond its levels, 127 where they are not known: -128 is never written (bf16: rounds to
+// infinity, as f32 values beyond 3.39e38 do). rows: any floating dtype. out: same shape, kBF16, kF16,
+// kF8E4M3, kI8 or what is_quantizable_block(), not overlapping. scales: none, one, or one for each of these
+// rows, positive and finite; none for a block type, whose rows are whole blocks. Errors: kModel for NaN or
+// infinity in rows; kFailure for anything else that breaks this contract.
 //
 // The error of a value, |stored·scale − w|, is at most, with s the scale and apart from two roundings of f32
 // (no such bound for block types):

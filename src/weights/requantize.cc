@@ -95,7 +95,7 @@ bool requantize(const Requantization& work, std::span<float> scales) {
       if (work.dtype == DType::kI8) {
         const auto of_rows =
             scales.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(rows.rows()));
-        i8_scales(rows, of_rows);
+        i8_scales(rows, of_rows, to.levels == 0 ? kInt8Levels : to.levels);
         own = of_rows;
       }
       if (limit > 0 && absmax(rows) > limit) clamps = true;

@@ -17,7 +17,7 @@ namespace darkroom {
 struct Requantization {
   std::string place;  // opens messages: "FILE: tensor 'NAME'"
   Shape shape;        // [rows, cols]
-  DType dtype;        // what they become: f32, or what quantize_rows() makes
+  DType dtype;        // what they become: f32, or what quantize_rows() makes (of i8, of the levels of `room`)
   int64_t run_rows;   // at most so many at a time
   // What columns are multiplied by before, f32 [cols]; empty: nothing.
   std::span<const float> columns = {};

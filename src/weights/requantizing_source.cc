@@ -6,14 +6,19 @@
 namespace darkroom {
 namespace {
 
+// i8 of any numbers does for kInt8Levels: kernels for as many take -128, too.
+bool needs_fewer_levels(const Tensor& stored, int32_t levels) {
+  return levels > 0 && levels < kInt8Levels && (stored.levels == 0 || stored.levels > levels);
+}
+
 bool whole_blocks(DType dtype, int64_t cols) { return cols % block_size(dtype).elements == 0; }
 
 }  // namespace
 
 RequantizingSource::Columns RequantizingSource::columns_of(const Param& param) const {
   if (!has_smoothed_input(param)) return Columns::kLeft;
-  if (base_->smooth_of(param)) return choice_.int8_blocks ? Columns::kLeft : Columns::kMultiplied;
-  return choice_.int8_blocks && choice_.smoothing ? Columns::kDivided : Columns::kLeft;
+  if (base_->smooth_of(param)) return choice_.block_levels > 0 ? Columns::kLeft : Columns::kMultiplied;
+  return choice_.block_levels > 0 && choice_.smoothing ? Columns::kDivided : Columns::kLeft;
 }
 
 std::vector<float> RequantizingSource::column_factors(const Param& param) const {
@@ -30,7 +35,7 @@ std::vector<float> RequantizingSource::column_factors(const Param& param) const 
 }
 
 std::optional<Param> RequantizingSource::smooth_of(const Param& param) {
-  if (!has_smoothed_input(param) || !choice_.int8_blocks) return std::nullopt;
+  if (!has_smoothed_input(param) || choice_.block_levels == 0) return std::nullopt;
   if (std::optional<Param> own = base_->smooth_of(param)) return own;
   return choice_.smoothing ? std::optional(smooth_param(param)) : std::nullopt;
 }
@@ -39,13 +44,21 @@ bool RequantizingSource::is_smooth_param(const Param& param) const {
   return choice_.smoothing && param.role == Role::kVector && param.name.ends_with(kSmoothEnding);
 }
 
+int32_t RequantizingSource::levels_of(const Param& param) const {
+  return param.unit.stage == Stage::kBlock ? choice_.block_levels : 0;
+}
+
 WeightStorage RequantizingSource::storage_of(const Param& param) const {
-  if (choice_.int8_blocks && param.unit.stage == Stage::kBlock) return WeightStorage::kI8;
+  if (levels_of(param) > 0) return WeightStorage::kI8;
   const bool as_stored = choice_.all == WeightStorage::kAsStored;
   if ((as_stored || !whole_blocks(storage_dtype(choice_.all), param.cols())) &&
       columns_of(param) == Columns::kMultiplied)
     return WeightStorage::kBF16;
   return choice_.all;
+}
+
+std::string_view RequantizingSource::kind_of(const Param& param) const {
+  return levels_of(param) == kInt7Levels ? "int7" : storage_name(storage_of(param));
 }
 
 bool RequantizingSource::changes(const Param& param, const Tensor& stored) const {
@@ -62,7 +75,7 @@ bool RequantizingSource::changes(const Param& param, const Tensor& stored) const
     case WeightStorage::kF8Scaled:
       return stored.dtype != DType::kF8E4M3 && stored.dtype != DType::kF8E5M2;
     case WeightStorage::kI8:
-      return stored.dtype != DType::kI8;
+      return stored.dtype != DType::kI8 || needs_fewer_levels(stored, levels_of(param));
     default:
       break;
   }
@@ -76,6 +89,7 @@ Tensor RequantizingSource::describe(const Param& param) {
   if (!changes(param, tensor)) return tensor;
   tensor.dtype = storage_dtype(storage_of(param));
   tensor.scale_count = storage_scales(storage_of(param), tensor.rows());
+  tensor.levels = levels_of(param);
   return tensor;
 }
 
@@ -100,7 +114,7 @@ void RequantizingSource::read(const Param& param, std::span<std::byte> out) {
   from.lay_into(staging_.data());
   const std::vector<float> factors = column_factors(param);
   const bool clamps =
-      requantize({.place = fmt::format("'{}' as {}", param.name, storage_name(storage_of(param))),
+      requantize({.place = fmt::format("'{}' as {}", param.name, kind_of(param)),
                   .shape = from.shape,
                   .dtype = to.dtype,
                   .run_rows = from.rows(),

@@ -18,8 +18,8 @@
 namespace darkroom {
 
 // A source whose quantizable matrices come in the chosen storage; everything else, and what is in that storage already (for
-// fp8: any f8, scaled or not), comes as `base` has it. So does, of block types, a matrix whose rows are no
-// whole blocks.
+// fp8: any f8, scaled or not), comes as `base` has it; i8 of more levels than the blocks are to have is quantised
+// again. So comes, of block types, a matrix whose rows are no whole blocks.
 //
 // With a choice of smoothing the columns of the blocks' matrices are divided by its factors first, and the
 // factors come beside them. Where `base` has factors of its own its matrices are divided already: they are taken so
@@ -44,7 +44,9 @@ class RequantizingSource : public WeightSource {
   Columns columns_of(const Param& param) const;
   std::vector<float> column_factors(const Param& param) const;
   bool is_smooth_param(const Param& param) const;
+  int32_t levels_of(const Param& param) const;  // 0: not one of those that become i8 for 8-bit products
   WeightStorage storage_of(const Param& param) const;
+  std::string_view kind_of(const Param& param) const;  // for messages
   bool changes(const Param& param, const Tensor& stored) const;
   std::unique_ptr<WeightSource> base_;
   StorageChoice choice_;

@@ -36,15 +36,18 @@ enum class WeightStorage : uint8_t {
 // What becomes of a part's matrices as they are read.
 struct StorageChoice {
   WeightStorage all = WeightStorage::kAsStored;
-  // Those of Stage::kBlock become kI8 whatever `all` is: what 8-bit activations are multiplied by.
-  bool int8_blocks = false;
+  // Those of Stage::kBlock become kI8 whatever `all` is, of so many levels (Tensor::levels): what 8-bit activations
+  // are multiplied by. 0: they do not.
+  int32_t block_levels = 0;
   // Whose factors they are divided by meanwhile; or null.
   std::shared_ptr<const Smoothing> smoothing = nullptr;
 
-  StorageChoice(WeightStorage storage = WeightStorage::kAsStored, bool blocks_in_int8 = false,
+  StorageChoice(WeightStorage storage = WeightStorage::kAsStored, int32_t levels_of_blocks = 0,
                 std::shared_ptr<const Smoothing> factors = nullptr)
-      : all(storage), int8_blocks(blocks_in_int8), smoothing(std::move(factors)) {}
-  bool changes_nothing() const { return all == WeightStorage::kAsStored && !int8_blocks; }
+      : all(storage), block_levels(levels_of_blocks), smoothing(std::move(factors)) {}
+  StorageChoice(WeightStorage, bool,
+                std::shared_ptr<const Smoothing> = nullptr) = delete;  // how many, not whether
+  bool changes_nothing() const { return all == WeightStorage::kAsStored && block_levels == 0; }
 };
 
 // "as-stored", "bf16", "f16", "fp8", "fp8-scaled", "int8", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_k",

@@ -12,14 +12,17 @@ constexpr std::size_t kArenaBytes = 8 << 20;
 
 class CpuInt8 : public EveryInt8 {};
 
-// i8 weights with a scale for each row.
+// i8 weights with a scale for each row; within ±levels, if that is not 0.
 struct OwnedMatrix {
-  OwnedMatrix(int64_t n, int64_t k, uint32_t seed)
+  OwnedMatrix(int64_t n, int64_t k, uint32_t seed, int32_t levels = 0)
       : memory(static_cast<std::size_t>(n * k)), scales(static_cast<std::size_t>(n)) {
     std::mt19937 random(seed);
     tensor = Tensor(memory.data(), DType::kI8, {n, k});
-    for (int64_t i = 0; i < n * k; ++i)
-      tensor.row<int8_t>(0)[i] = static_cast<int8_t>(random());  // −128, too
+    tensor.levels = levels;
+    for (int64_t i = 0; i < n * k; ++i) {
+      const int any = static_cast<int8_t>(random());  // −128, too
+      tensor.row<int8_t>(0)[i] = static_cast<int8_t>(levels == 0 ? any : any % (levels + 1));
+    }
     for (float& scale : scales) scale = 1e-4f + 1e-6f * static_cast<float>(random() % 1000);
     tensor.scale_count = n;
     tensor.scales = scales.data();
@@ -38,11 +41,12 @@ struct Result {
 
 // x quantised and multiplied, onto what was there, with gates and biases: every f32 operation but those of
 // activations.
-Result run(Backend& backend, const Tensor& x, int64_t group, const Tensor& w, const Tensor& smooth = {}) {
+Result run(Backend& backend, const Tensor& x, int64_t group, const Tensor& w, const Tensor& smooth = {},
+           int32_t levels = kInt8Levels) {
   const Buffer memory(kArenaBytes);
   Arena arena(memory);
   const Context ctx{backend, arena, x.dtype};
-  const Tensor q = ops::quantize_rows(ctx, x, group, smooth);
+  const Tensor q = ops::quantize_rows(ctx, x, group, smooth, levels);
   const OwnedTensor bias = random_tensor(DType::kBF16, {w.rows()}, 3),
                     gate = random_tensor(DType::kF32, {w.rows()}, 4);
   const OwnedTensor out = random_tensor(x.dtype, {x.rows(), w.rows()}, 5, 1, 3);
@@ -56,6 +60,10 @@ TEST_P(CpuInt8, SameBitsAsTheReference) {
   struct Size {
     int64_t m, k, n, group;
   };
+  struct Case {
+    int32_t levels;
+    Tensor w, smooth;
+  };
   const auto reference = make_reference_backend();
   for (const Size s : {Size{1, 1, 1, 0}, Size{2, 13, 3, 0}, Size{9, 130, 50, 1}, Size{9, 130, 50, 3},
                        Size{17, 1024, 49, 0}, Size{33, 1500, 97, 128}, Size{20, 2100, 33, 1024},
@@ -64,12 +72,14 @@ TEST_P(CpuInt8, SameBitsAsTheReference) {
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
       SCOPED_TRACE(fmt::format("{}x{}x{}/{} {}", s.m, s.k, s.n, s.group, dtype_name(dtype)));
       const OwnedTensor x = random_tensor(dtype, {s.m, s.k}, 1, 5, 3);
-      const OwnedMatrix w(s.n, s.k, 2);
+      const OwnedMatrix w(s.n, s.k, 2), w7(s.n, s.k, 2, kInt7Levels);
       const OwnedTensor factors = random_tensor(DType::kF32, {s.k}, 6, 1.5);
-      for (const Tensor& smooth : {Tensor(), *factors}) {
-        const Result want = run(*reference, *x, s.group, w.tensor, smooth);
+      for (const Case& c : {Case{kInt8Levels, w.tensor, {}}, Case{kInt8Levels, w.tensor, *factors},
+                            Case{kInt7Levels, w7.tensor, {}}, Case{kInt7Levels, w7.tensor, *factors},
+                            Case{kInt7Levels, w.tensor, {}}, Case{kInt8Levels, w7.tensor, {}}}) {
+        const Result want = run(*reference, *x, s.group, c.w, c.smooth, c.levels);
         for (const auto& backend : all()) {
-          const Result got = run(*backend, *x, s.group, w.tensor, smooth);
+          const Result got = run(*backend, *x, s.group, c.w, c.smooth, c.levels);
           ASSERT_EQ(got.scales, want.scales);
           ASSERT_EQ(got.numbers, want.numbers);
           ASSERT_EQ(got.out, want.out);
@@ -86,29 +96,35 @@ TEST_P(CpuInt8, SameBytesForAnyThreadCount) {
   for (const int threads : {2, 5}) EXPECT_EQ(run(*all(threads).front(), *x, 200, w.tensor), want);
 }
 
-// The largest sums of both signs over k columns: no saturation, no overflow.
-void expect_exact_extremes(const std::vector<std::unique_ptr<Backend>>& backends, int64_t k) {
+// The largest sums of both signs over k columns: no saturation, no overflow. `levels` are those of x, and also of
+// the weights if that is said.
+void expect_exact_extremes(const std::vector<std::unique_ptr<Backend>>& backends, int64_t k,
+                           int32_t levels = kInt8Levels, bool of_weights = false) {
   OwnedTensor x(DType::kF32, {3, k});
   const Buffer memory(static_cast<std::size_t>(4 * k));
   Tensor w(memory.data(), DType::kI8, {4, k});
   const float one = 1;
   w.scale_count = 1;
   w.scales = &one;
-  const int8_t weights[] = {127, -128, -127, 0};
+  w.levels = of_weights ? levels : 0;
+  const auto most = static_cast<int8_t>(of_weights ? levels : 127);
+  const int8_t weights[] = {most, static_cast<int8_t>(of_weights ? -most : -128), static_cast<int8_t>(-most),
+                            0};
+  const float largest = static_cast<float>(levels);
   for (int64_t c = 0; c < k; ++c) {
-    x.set(0, c, 127);
-    x.set(1, c, -127);
-    x.set(2, c, c % 2 ? 127 : -127);
+    x.set(0, c, largest);
+    x.set(1, c, -largest);
+    x.set(2, c, c % 2 ? largest : -largest);
     for (int64_t n = 0; n < 4; ++n) w.row<int8_t>(n)[c] = weights[n];
   }
   for (const auto& backend : backends) {
     const Buffer space(kArenaBytes);
     Arena arena(space);
     const Context ctx{*backend, arena, DType::kF32};
-    const Tensor out = ops::linear(ctx, {*x, ops::quantize_rows(ctx, *x)}, {w, {}});
+    const Tensor out = ops::linear(ctx, {*x, ops::quantize_rows(ctx, *x, 0, {}, levels)}, {w, {}});
     for (int64_t n = 0; n < 4; ++n) {
-      EXPECT_EQ(out.row<float>(0)[n], static_cast<float>(k * 127 * weights[n])) << n;
-      EXPECT_EQ(out.row<float>(1)[n], static_cast<float>(-k * 127 * weights[n])) << n;
+      EXPECT_EQ(out.row<float>(0)[n], static_cast<float>(k * levels * weights[n])) << n;
+      EXPECT_EQ(out.row<float>(1)[n], static_cast<float>(-k * levels * weights[n])) << n;
       EXPECT_EQ(out.row<float>(2)[n], 0) << n;
     }
   }
@@ -116,7 +132,11 @@ void expect_exact_extremes(const std::vector<std::unique_ptr<Backend>>& backends
 
 // Those of FLUX.1, and the longest rows that are allowed.
 TEST_P(CpuInt8, ExtremesAreExact) {
-  for (const int64_t k : {int64_t{15360}, kMaxInt8Depth}) expect_exact_extremes(all(), k);
+  for (const int64_t k : {int64_t{15360}, kMaxInt8Depth}) {
+    expect_exact_extremes(all(), k);
+    expect_exact_extremes(all(), k, kInt7Levels, true);
+    expect_exact_extremes(all(), k, kInt7Levels, false);  // weights of 8 bits, though the activations have 7
+  }
   const auto reference = make_reference_backend();
   const Buffer space(1 << 20);
   Arena arena(space);
@@ -124,6 +144,44 @@ TEST_P(CpuInt8, ExtremesAreExact) {
   const OwnedTensor x(DType::kF32, {1, kMaxInt8Depth + 1});
   const OwnedMatrix w(1, kMaxInt8Depth + 1, 2);
   EXPECT_THROW(ops::linear(ctx, {*x, ops::quantize_rows(ctx, *x)}, {w.tensor, {}}), Error);
+}
+
+// Weights that break the promise of their levels, wherever they lie, are refused, or multiplied exactly.
+TEST_P(CpuInt8, WeightsBeyondTheirLevelsAreNeverMultipliedWrongly) {
+  const OwnedTensor x = random_tensor(DType::kF32, {9, 1100}, 1);
+  const auto reference = make_reference_backend();
+  for (const auto& [row, col] : {std::pair(0, 0), std::pair(40, 1099), std::pair(69, 515)}) {
+    for (const int bad : {64, 127, -65, -128}) {
+      OwnedMatrix w(70, 1100, 2, kInt7Levels);
+      w.tensor.row<int8_t>(row)[col] = static_cast<int8_t>(bad);
+      Tensor any = w.tensor;
+      any.levels = 0;
+      const Result exact = run(*reference, *x, 0, any, {}, kInt7Levels);
+      EXPECT_THROW(run(*reference, *x, 0, w.tensor, {}, kInt7Levels), Error);
+      for (const auto& backend : all()) {
+        try {
+          EXPECT_EQ(run(*backend, *x, 0, w.tensor, {}, kInt7Levels), exact) << bad;
+        } catch (const Error& e) {
+          EXPECT_NE(std::string(e.what()).find("has numbers beyond ±63, its levels"), std::string::npos);
+        }
+      }
+    }
+  }
+}
+
+// The levels of what is multiplied choose the kernel: the one for 7 bits needs them of both.
+TEST_P(CpuInt8, LevelsAreChecked) {
+  const auto backend = make(1);
+  const Buffer space(1 << 16);
+  Arena arena(space);
+  const Context ctx{*backend, arena, DType::kF32};
+  const OwnedTensor x = random_tensor(DType::kF32, {2, 20}, 1);
+  for (const int32_t levels : {-1, 0, 62, 126, 128})
+    EXPECT_THROW(ops::quantize_rows(ctx, *x, 0, {}, levels), Error);
+  Tensor q = ops::quantize_rows(ctx, *x, 0, {}, kInt7Levels);
+  EXPECT_EQ(q.levels, kInt7Levels);
+  q.levels = 0;
+  EXPECT_THROW(ops::linear(ctx, {*x, q}, {OwnedMatrix(3, 20, 2).tensor, {}}), Error);
 }
 
 // With a largest value of 127 the scale is 1, so the numbers are those of rounding: ties to even.

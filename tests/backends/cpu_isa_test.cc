@@ -88,6 +88,14 @@ TEST(CpuIsaChoice, DotProductsOf8BitsAreUsedWhereTheProcessorHasThem) {
 #endif
     EXPECT_EQ(cpu::dot_int8_kernels(isa, Int8Dot::kBest, kernels).micro != kernels.int8.micro, has);
     EXPECT_EQ(cpu::dot_int8_kernels(isa, Int8Dot::kPortable, kernels).micro, kernels.int8.micro);
+    // Where it has none, products of 7 bits are faster on x86, and chosen where 7 bits are promised.
+    const bool vectors = isa != CpuIsa::kScalar && isa != CpuIsa::kNeon;
+    const auto chosen = [&](int32_t levels, Int8Dot dot) {
+      return cpu::int8_kernels_for(levels, isa, dot, kernels).micro;
+    };
+    EXPECT_EQ(chosen(kInt7Levels, Int8Dot::kPortable) != kernels.int8.micro, vectors);
+    EXPECT_EQ(chosen(kInt7Levels + 1, Int8Dot::kPortable), kernels.int8.micro);
+    EXPECT_EQ(chosen(kInt7Levels, Int8Dot::kBest) == chosen(kInt8Levels, Int8Dot::kBest), has || !vectors);
   }
 }
 
@@ -105,6 +113,10 @@ TEST(CpuIsaChoice, CeilingLoopsCountWhatTheyDo) {
       if (fast.micro != kernels.int8.micro && isa != CpuIsa::kNeon)
         bytes = dot == Int8Dot::kBest && lanes == 16 ? 64 : 32;
       EXPECT_EQ(fast.ceiling(1000), 1000 * 12 * 2 * bytes);
+    }
+    // Eight chains of eight products a lane.
+    if (kernels.int7.micro != kernels.int8.micro) {
+      EXPECT_EQ(kernels.int7.ceiling(1000), 1000 * 8 * 2 * 8 * lanes);
     }
     const std::vector<std::byte> zeros(1 << 12), ones(1 << 12, std::byte{1});
     EXPECT_EQ(table.read(zeros.data(), 1 << 12), 0);

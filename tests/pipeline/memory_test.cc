@@ -112,7 +112,7 @@ TEST_F(PlanIsReality, Int8ProductsAreWithinFivePercent) {
   config.transformer.num_single_layers = 2;
   config.transformer.guidance_embeds = true;
   Job job = small_job();
-  job.int8_group = 128;
+  job.int8 = Int8Products{128};
   job.int8_attention = true;
   job.token_rows = job.token_cols = 20;
   job.schedule = make_schedule({}, {.steps = 1, .image_tokens = job.image_tokens(), .sigmas = {}});

@@ -101,9 +101,9 @@ TEST(StoredWeights, MadeOnTheWayInIsWhatTheFileHolds) {
   EXPECT_EQ(draw(plain, small_request("bf16")).picture.latents, draw(plain, small_request()).picture.latents);
 }
 
-Request int8_request(std::optional<int64_t> group = std::nullopt) {
+Request int8_request(std::optional<int64_t> group = std::nullopt, const char* precision = "int8") {
   Request request = small_request();
-  request.precision = "int8";
+  request.precision = precision;
   request.int8_group = group;
   return request;
 }
@@ -173,6 +173,35 @@ TEST(Int8Products, TheRecipeRepeatsThem) {
   EXPECT_EQ(plan.phase(Phase::kDenoise).staging_bytes, 0u);
 }
 
+// With half as many levels.
+TEST(Int7Products, DrawThePictureOfBf16LessNearlyThanInt8) {
+  const TempFolder folder;
+  for (const auto& [name, as] :
+       {std::pair("bf16", WeightStorage::kBF16), std::pair("fp8", WeightStorage::kF8Scaled),
+        std::pair("int8", WeightStorage::kI8)}) {
+    SCOPED_TRACE(name);
+    write_stored_model(folder / name, as, true);
+    const Checkpoint model = Checkpoint::open(folder / name);
+    Request bf16 = small_request();
+    bf16.precision = "bf16";
+    const Drawn exact = draw(model, bf16), int8 = draw(model, int8_request()),
+                rows = draw(model, int8_request(std::nullopt, "int7")),
+                groups = draw(model, int8_request(16, "int7"));
+    const double of_int8 = psnr(int8.picture.image.rgb, exact.picture.image.rgb);
+    for (const auto& drawn : {&rows, &groups}) {
+      const double db = psnr(drawn->picture.image.rgb, exact.picture.image.rgb);
+      RecordProperty(std::string(name) + (drawn == &rows ? "_rows" : "_groups"), std::to_string(db));
+      EXPECT_GE(db, 37);
+      EXPECT_LT(db, of_int8);
+    }
+    EXPECT_NE(rows.picture.latents, groups.picture.latents);
+    EXPECT_EQ(rows.picture.recipe.precision, "int7");
+    Request again = repeated(groups.picture.recipe);
+    again.budget = least_budget(model, again);  // blocks are quantised again each time
+    EXPECT_EQ(draw(model, again).picture.latents, groups.picture.latents);
+  }
+}
+
 Request int8_attention_request(const char* precision) {
   Request request = small_request();
   request.precision = precision;
@@ -227,7 +256,7 @@ TEST(Int8Products, AreDecidedWithTheWeights) {
   request.budget = "1T";
   const Job job = decide_values(request, dev);
   EXPECT_EQ(job.precision, DType::kBF16);
-  EXPECT_EQ(job.int8_group, 0);
+  EXPECT_EQ(job.int8, Int8Products{});
   EXPECT_TRUE(job.notes.empty());
   request.precision = "bf16";
   const Plan bf16 = make_plan(dev, decide_values(request, dev), kMachine);
@@ -241,14 +270,58 @@ TEST(Int8Products, AreDecidedWithTheWeights) {
   EXPECT_EQ(to_json(dev, job, plan).at("precision"), "int8");
   request.int8_group = 128;
   EXPECT_EQ(decide_values(request, dev).notes.back(),
-            "int8-group has no effect without --precision int8 or --text-precision int8");
+            "int8-group has no effect without int8 or int7 as --precision or --text-precision");
   EXPECT_FALSE(decide_values(request, dev).settled.int8_group);
   request.precision = "int8";
   request.weights = "fp8";
   EXPECT_EQ(decide_values(request, dev).notes.back(),
-            "weights: the blocks' are int8, as --precision int8 multiplies; fp8 are the others");
+            "weights: the blocks' are int8, as --precision int8 multiplies; the others are fp8");
   request.weights = "auto";
-  EXPECT_TRUE(decide(request, dev, kMachine).job.notes.empty());
+  EXPECT_EQ(decide(request, dev, kMachine).job.notes,
+            std::vector<std::string>{
+                "weights: the blocks' are int8, as --precision int8 multiplies; the others are as stored"});
+  for (const char* none : {"as-stored", "int8"}) {
+    request.weights = none;
+    EXPECT_TRUE(decide_values(request, dev).notes.empty());
+  }
+}
+
+TEST(Int7Products, AreInt8OfFewerLevels) {
+  const TempFolder folder;
+  write_stored_model(folder / "bf16", WeightStorage::kBF16, true);
+  write_stored_model(folder / "int8", WeightStorage::kI8, true);
+  const Checkpoint bf16 = Checkpoint::open(folder / "bf16"), int8 = Checkpoint::open(folder / "int8");
+  Request request = int8_request(128, "int7");
+  const Job job = decide_values(request, bf16);
+  EXPECT_EQ(job.precision, DType::kBF16);
+  EXPECT_EQ(job.int8, (Int8Products{128, kInt7Levels}));
+  EXPECT_TRUE(job.notes.empty());
+  EXPECT_EQ(job.settled.precision, "int7");
+  EXPECT_EQ(job.settled.int8_group, 128);
+  const Plan plan = make_plan(bf16, job, kMachine);
+  EXPECT_EQ(to_json(bf16, job, plan).at("precision"), "int7");
+  Request of_8 = request;
+  of_8.precision = "int8";
+  const auto denoise = [&](const Request& of) {
+    const Plan planned = make_plan(bf16, decide_values(of, bf16), kMachine);
+    return planned.phase(Phase::kDenoise).peak_bytes();
+  };
+  EXPECT_EQ(denoise(request), denoise(of_8));
+  // int8 weights have more levels, so they are changed as they are read, and it is said.
+  const Job again = decide_values(request, int8);
+  EXPECT_EQ(again.notes,
+            std::vector<std::string>{
+                "int7: the transformer's weights are int8 in the files and are rounded again, to 7 "
+                "bits, as they are read; from bf16 less is lost"});
+  EXPECT_GT(make_plan(int8, again, kMachine).phase(Phase::kDenoise).staging_bytes, 0u);
+  EXPECT_TRUE(decide_values(of_8, int8).notes.empty());
+  request.weights = "int8";
+  EXPECT_EQ(decide_values(request, bf16).notes.back(),
+            "weights: the blocks' are int7, as --precision int7 multiplies; the others are int8");
+  Request text = int8_request(16, "bf16");
+  text.text_precision = "int7";
+  EXPECT_EQ(decide_values(text, bf16).text_int8, (Int8Products{16, kInt7Levels}));
+  EXPECT_FALSE(decide_values(text, bf16).int8);
 }
 
 Request int8_text_request(std::optional<int64_t> group = std::nullopt) {
@@ -292,6 +365,10 @@ TEST(Int8Text, StatesAreNearlyThoseOfF32) {
     const std::vector<float> f32 = t5_states(model, exact), rows = t5_states(model, int8_text_request()),
                              groups = t5_states(model, int8_text_request(16));
     EXPECT_NE(rows, groups);
+    Request fewer = int8_text_request();
+    fewer.text_precision = "int7";
+    EXPECT_GT(relative_l2(t5_states(model, fewer), f32), relative_l2(rows, f32));
+    EXPECT_LT(relative_l2(t5_states(model, fewer), f32), 0.08);
     exact.text_precision = "bf16";
     RecordProperty(std::string(name) + "_bf16", std::to_string(relative_l2(t5_states(model, exact), f32)));
     for (const auto& states : {rows, groups}) {
@@ -333,8 +410,8 @@ TEST(Int8Text, IsDecidedWithTheWeightsOfT5) {
   request.text_precision = "int8";
   const Job job = decide_values(request, dev);
   EXPECT_EQ(job.text_precision, DType::kBF16);
-  EXPECT_EQ(job.text_int8_group, 0);
-  EXPECT_FALSE(job.int8_group);
+  EXPECT_EQ(job.text_int8, Int8Products{});
+  EXPECT_FALSE(job.int8);
   EXPECT_TRUE(job.notes.empty());
   const Plan plan = make_plan(dev, job, kMachine);
   const PlannedPhase &t5 = plan.phase(Phase::kEncodeT5), &before = bf16.phase(Phase::kEncodeT5);

@@ -103,7 +103,7 @@ TEST_F(Requantize, BlocksInInt8) {
   modulation.unit = {Stage::kModulation, 1};
   sensitive.sensitive = true;
   for (const WeightStorage others : {WeightStorage::kAsStored, WeightStorage::kF8Scaled}) {
-    RequantizingSource both = source({others, true});
+    RequantizingSource both = source({others, kInt8Levels});
     const OwnedTensor i8 = load(both, block);
     EXPECT_EQ(scales_of(i8.tensor), i8_scales_);
     EXPECT_EQ(std::memcmp(i8.tensor.data, i8_.data(), i8_.size()), 0);
@@ -188,6 +188,36 @@ TEST_F(Requantize, LoadedWeightsGiveTheSame) {
   EXPECT_EQ(loaded.load({"norm.weight", {kCols}}).dtype, DType::kF32);
   EXPECT_EQ(std::memcmp(got.data, i8_.data(), i8_.size()), 0);
   EXPECT_EQ(scales_of(got), i8_scales_);
+}
+
+// Matrices of blocks for products of 7 bits: within ±63 whatever is stored, int8 too, and so they say.
+TEST_F(Requantize, ToFewerLevels) {
+  for (const char* name : {"f32.weight", "f8.weight", "i8.weight"}) {
+    SCOPED_TRACE(name);
+    Param param = matrix(name);
+    param.unit = {Stage::kBlock, 0};
+    RequantizingSource to_i7 = source({WeightStorage::kAsStored, kInt7Levels}),
+                       to_i8 = source({WeightStorage::kAsStored, kInt8Levels});
+    const OwnedTensor stored = load(*files(), param), got = load(to_i7, param);
+    ASSERT_EQ(got.tensor.dtype, DType::kI8);
+    EXPECT_EQ(got.tensor.levels, kInt7Levels);
+    const std::vector<float> values = widened(stored.tensor), back = widened(got.tensor);
+    for (int64_t r = 0; r < kRows; ++r) {
+      int most = 0;
+      for (int64_t c = 0; c < kCols; ++c) {
+        most = std::max(most, std::abs(int{got.tensor.row<int8_t>(r)[c]}));
+        const auto i = static_cast<std::size_t>(r * kCols + c);
+        ASSERT_LE(std::fabs(back[i] - values[i]), 0.5001f * got.tensor.scales[r]) << r << "," << c;
+      }
+      EXPECT_EQ(most, kInt7Levels) << r;
+    }
+    // The bytes are planned; int8 comes as it is where 8 bits are wanted.
+    EXPECT_EQ(to_i7.staging_bytes(param) > 0, true);
+    EXPECT_EQ(to_i8.staging_bytes(param) > 0, std::string(name) != "i8.weight");
+    // Not of a block: as it is stored.
+    param.unit = {Stage::kModulation, 0};
+    EXPECT_EQ(load(to_i7, param).tensor.dtype, stored.tensor.dtype);
+  }
 }
 
 TEST(RequantizeToBlocks, IsWhatQuantizeRowsGives) {

@@ -22,7 +22,8 @@ Engine::Engine(const CpuOptions& options)
       isa_(resolve_isa(options.isa)),
       kernels_(make_kernel_table(isa_)),
       pairs_(kernels_.emulated_bf16),
-      int8_(dot_int8_kernels(isa_, options.int8_dot, kernels_)),
+      int8_(int8_kernels_for(kInt8Levels, isa_, options.int8_dot, kernels_)),
+      int7_(int8_kernels_for(kInt7Levels, isa_, options.int8_dot, kernels_)),
       attention_int8_(cpu::attention_int8_kernels(isa_, options.int8_dot, kernels_)),
       has_pairs_(options.emulate_bf16_dot || isa_ == CpuIsa::kAvx512Bf16) {
   if (has_pairs_ && !options.emulate_bf16_dot) pairs_ = avx512bf16_gemm(pairs_);

@@ -22,7 +22,8 @@ class Engine {
   // Kernels for a product of activations and weights of these types: pairs where the processor has them and
   // they fit.
   const GemmKernels& gemm_kernels(DType activation, DType weight) const;
-  const Int8Kernels& int8_kernels() const { return int8_; }
+  // For weights and activations of so many levels (Tensor::levels).
+  const Int8Kernels& int8_kernels(int32_t levels) const { return levels <= kInt7Levels ? int7_ : int8_; }
   const Int8Kernels& attention_int8_kernels() const { return attention_int8_; }
   int threads() const { return pool_.size(); }
   Backend::Workspace workspace() const;
@@ -57,7 +58,7 @@ class Engine {
   CpuIsa isa_;
   KernelTable kernels_;
   GemmKernels pairs_;
-  Int8Kernels int8_, attention_int8_;
+  Int8Kernels int8_, int7_, attention_int8_;
   bool has_pairs_;
   std::vector<Buffer> scratch_;
   Buffer shared_;

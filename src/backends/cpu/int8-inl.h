@@ -11,6 +11,7 @@
 #else
 #define DARKROOM_CPU_INT8_INL_H_
 #endif
+#undef DARKROOM_HAS_INT7
 
 HWY_BEFORE_NAMESPACE();
 namespace darkroom::cpu::HWY_NAMESPACE {
@@ -56,6 +57,37 @@ HWY_INLINE Sums add_products(Sums sums, const Weights& w, VI x) {
 }
 
 HWY_INLINE VI lanes_of(Sums sums) { return sums; }
+
+// Of weights plus 64, as u8, and activations in ±63: sums of two products, of which two fit i16 (4·127·63 < 2^15),
+// where they become one sum of four.
+#define DARKROOM_HAS_INT7 1
+HWY_INLINE VI pairs_of(VI w, VI x) {
+#if HWY_TARGET == HWY_AVX3
+  return VI{_mm512_maddubs_epi16(w.raw, x.raw)};
+#elif HWY_TARGET == HWY_AVX2
+  return VI{_mm256_maddubs_epi16(w.raw, x.raw)};
+#else
+  return VI{_mm_maddubs_epi16(w.raw, x.raw)};
+#endif
+}
+HWY_INLINE VI add_pairs(VI a, VI b) {
+#if HWY_TARGET == HWY_AVX3
+  return VI{_mm512_add_epi16(a.raw, b.raw)};
+#elif HWY_TARGET == HWY_AVX2
+  return VI{_mm256_add_epi16(a.raw, b.raw)};
+#else
+  return VI{_mm_add_epi16(a.raw, b.raw)};
+#endif
+}
+HWY_INLINE VI sums_of(VI pairs) {
+#if HWY_TARGET == HWY_AVX3
+  return VI{_mm512_madd_epi16(pairs.raw, _mm512_set1_epi16(1))};
+#elif HWY_TARGET == HWY_AVX2
+  return VI{_mm256_madd_epi16(pairs.raw, _mm256_set1_epi16(1))};
+#else
+  return VI{_mm_madd_epi16(pairs.raw, _mm_set1_epi16(1))};
+#endif
+}
 
 #elif HWY_ARCH_ARM_A64 && HWY_TARGET != HWY_SCALAR
 // A lane's four products are summed in two halves; the two come together in the end.

@@ -193,8 +193,8 @@ void pack_keys(const Call& c, int64_t head, int64_t first, int64_t count, float*
     c.table.centre_rows(c.args.k.dtype, element(c.args.k, strip, head * s.dim), c.args.k.row_stride, n, s.dim,
                         memory.key_mean, centred, s.width, nullptr);
     for (int64_t r = 0; r < n; ++r) {
-      c.table.quantize_row(DType::kF32, centred + r * s.width, nullptr, s.dim, s.dim, rows + r * s.dim,
-                           memory.key_scales + strip + r);
+      c.table.quantize_row(DType::kF32, centred + r * s.width, nullptr, s.dim, s.dim, kInt8Levels,
+                           rows + r * s.dim, memory.key_scales + strip + r);
     }
     c.kernels.pack_b(rows, s.dim, n, s.dim, memory.keys(strip));
   }
@@ -256,11 +256,11 @@ int64_t quantize_queries(const Task& t) {
     if (r >= t.queries) {
       std::memset(row, 0, static_cast<std::size_t>(dim));
     } else if (!c.table.quantize_row(c.args.q.dtype, element(c.args.q, t.first + r, t.head * dim), nullptr,
-                                     dim, dim, row, &scale)) {
+                                     dim, dim, kInt8Levels, row, &scale)) {
       return t.first + r;
     }
     t.scratch[c.layout.factor + r] = scale * c.args.scale * kLog2E;
-    t.ints(c.layout.query_start)[r] = c.kernels.sum ? -128 * c.kernels.sum(row, bytes) : 0;
+    t.ints(c.layout.query_start)[r] = c.kernels.sum ? -c.kernels.offset * c.kernels.sum(row, bytes) : 0;
   }
   return -1;
 }

@@ -18,6 +18,11 @@ constexpr int64_t kLoraUnit = 96;            // a multiple of every set's nr, in
 constexpr int64_t kLoraRows = 16;            // no set's mr is more
 constexpr int64_t kWideCols = kMaxTile / 2;  // of tiles that have sums in i32 and in f32
 
+// Of which no number of either is beyond.
+int32_t levels_of(const Tensor& x, const Tensor& weight) {
+  return weight.levels == 0 ? kInt8Levels : std::max(x.levels, weight.levels);
+}
+
 // How K is cut up.
 struct Runs {
   int64_t size, depth;  // of a run; of a block that holds whole runs, or most of a block within one
@@ -82,8 +87,10 @@ IntSums int_sums(const Int8Tile& t, int64_t row, int64_t col, int32_t* small) {
 
 void pack_strip(const Int8Tile& t, int64_t col, int64_t first, int64_t depth) {
   const Tensor& weight = t.tile.job.weight;
-  t.kernels.pack_b(weight.row<int8_t>(t.tile.col + col) + first, weight.row_stride,
-                   std::min(t.kernels.nr, t.tile.cols - col), depth, t.strip);
+  const int64_t row = t.tile.col + col, rows = std::min(t.kernels.nr, t.tile.cols - col);
+  require(t.kernels.pack_b(weight.row<int8_t>(row) + first, weight.row_stride, rows, depth, t.strip),
+          ErrorCode::kFailure, "linear: weight {} has numbers beyond ±{}, its levels, in rows {} to {}",
+          weight, weight.levels, row, row + rows - 1);
 }
 
 // Rows of A as they are, zeros after them.
@@ -98,7 +105,7 @@ void pack_rows(const Int8Tile& t, int64_t first, int64_t depth) {
     if (!t.kernels.sum) continue;
     for (int64_t at = 0, run = 0; at < depth; at += t.runs.size, ++run) {
       t.start[run * t.padded_rows + r] =
-          -128 * t.kernels.sum(to + at, round_up(std::min(t.runs.size, depth - at), 4));
+          -t.kernels.offset * t.kernels.sum(to + at, round_up(std::min(t.runs.size, depth - at), 4));
     }
   }
 }
@@ -196,7 +203,7 @@ std::size_t int8_gemm_scratch_floats() {
 }
 
 void int8_gemm(Engine& engine, const Gemm& job, const Tensor& x) {
-  const Int8Kernels& kernels = engine.int8_kernels();
+  const Int8Kernels& kernels = engine.int8_kernels(levels_of(x, job.weight));
   const Runs runs = runs_of(x);
   const bool wide = runs.several && runs.size > kBlock;
   // Columns cost no memory but that of their sums, and rows are packed again for each tile.
@@ -255,7 +262,7 @@ void quantize_rows(Engine& engine, const QuantizeRowsArgs& a) {
   engine.run_rows(a.x.rows(), a.x.cols(), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
       if (!engine.kernels().quantize_row(a.x.dtype, element(a.x, r, 0), smooth, a.x.cols(), a.group,
-                                         a.out.row<int8_t>(r), a.scales.row<float>(r)))
+                                         a.out.levels, a.out.row<int8_t>(r), a.scales.row<float>(r)))
         bad.lower_to(r);
     }
   });

@@ -14,4 +14,9 @@ KernelTable make_kernel_table(CpuIsa isa) {
   return table;
 }
 
+Int8Kernels int8_kernels_for(int32_t levels, CpuIsa isa, Int8Dot dot, const KernelTable& table) {
+  const Int8Kernels kernels = dot_int8_kernels(isa, dot, table);
+  return levels <= kInt7Levels && kernels.micro == table.int8.micro ? table.int7 : kernels;
+}
+
 }  // namespace darkroom::cpu

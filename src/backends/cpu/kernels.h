@@ -61,13 +61,14 @@ struct GemmKernels {
 using Int8MicroKernel = void (*)(const void* a, const void* b, int64_t steps, const int32_t* start,
                                  int32_t* c, int64_t ldc, bool accumulate);
 // `rows` <= nr rows of weights, of `depth` <= 4·kDepth elements, `stride` apart, into [steps][nr] units; what
-// is missing becomes anything.
-using PackInt8 = void (*)(const int8_t* begin, int64_t stride, int64_t rows, int64_t depth, void* out);
+// is missing becomes anything. False where they have more bits than the kernel multiplies.
+using PackInt8 = bool (*)(const int8_t* begin, int64_t stride, int64_t rows, int64_t depth, void* out);
 
 struct Int8Kernels {
   int64_t mr = 0, nr = 0;
-  // Where instructions multiply u8 by i8: pack_b adds 128 to the weights, and a row of products begins at −128
-  // times the sum of its activations, which this adds up (`count` a multiple of four). Else null.
+  // Where instructions multiply u8 by i8: what pack_b adds to the weights. A row of products begins at −offset
+  // times the sum of its activations, which `sum` adds up (`count` a multiple of four). Else 0 and null.
+  int32_t offset = 0;
   int32_t (*sum)(const int8_t* x, int64_t count) = nullptr;
   Int8MicroKernel micro = nullptr;
   PackInt8 pack_b = nullptr;
@@ -164,11 +165,12 @@ struct KernelTable {
   WinogradKernels winograd, winograd_upsampled;  // for products by `gemm`
   GemmKernels emulated_bf16;                     // pairs, portable
   Int8Kernels int8;                              // without an instruction for dot products
+  Int8Kernels int7;                              // the same for up to kInt7Levels; or `int8`
   PackInt8 pack_int8_flipped[4];                 // in strips of one vector, two, three and four
 
   // QuantizeRowsArgs for one row; false where it holds NaN or infinity.
   bool (*quantize_row)(DType dtype, const void* x, const float* smooth, int64_t count, int64_t group,
-                       int8_t* out, float* scales);
+                       int32_t levels, int8_t* out, float* scales);
   // ColumnMagnitudesArgs of one row; false where it holds NaN or infinity.
   bool (*add_magnitudes)(DType dtype, const void* x, int64_t count, float* largest, float* squares);
   // out[r][c] (+)= f32(sums[r][c])·scale[r·scale_stride]; `out` may be `sums`. cols a multiple of the vector.
@@ -273,6 +275,8 @@ GemmKernels avx512bf16_gemm(const GemmKernels& emulated);
 
 // The processor's dot product, if it has one that `dot` allows, else the set's own.
 Int8Kernels dot_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table);
+// The fastest for weights and activations of so many levels: the same, or the set's own for fewer.
+Int8Kernels int8_kernels_for(int32_t levels, CpuIsa isa, Int8Dot dot, const KernelTable& table);
 // The same for attention, whose operands have a power of two of columns: nr is one.
 Int8Kernels attention_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table);
 

@@ -64,7 +64,7 @@ DARKROOM_SDOT double ceiling_sdot(int64_t rounds) {
 Int8Kernels dot_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table) {
   const bool there = (getauxval(AT_HWCAP) & kHasDotProduct) != 0;
   if (isa != CpuIsa::kNeon || dot == Int8Dot::kPortable || !there) return table.int8;
-  return {kRows, kVectors * kLanes, nullptr, micro_sdot, table.int8.pack_b, ceiling_sdot};
+  return {kRows, kVectors * kLanes, 0, nullptr, micro_sdot, table.int8.pack_b, ceiling_sdot};
 }
 
 Int8Kernels attention_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table) {

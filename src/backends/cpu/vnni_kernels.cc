@@ -140,16 +140,16 @@ Int8Kernels dot_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table) 
   if (dot == Int8Dot::kPortable) return table.int8;
   const bool avx512 = isa == CpuIsa::kAvx512 || isa == CpuIsa::kAvx512Bf16;
   if (avx512 && dot == Int8Dot::kBest && has_avx512vnni()) {
-    return {kWideRows,  kWideVectors * 16, sum_512, micro_512, table.pack_int8_flipped[kWideVectors - 1],
+    return {kWideRows,  kWideVectors * 16, 128, sum_512, micro_512, table.pack_int8_flipped[kWideVectors - 1],
             ceiling_512};
   }
   // AVX-512's packing has 16 columns in a vector.
   const PackInt8 pack = table.pack_int8_flipped[avx512 ? 0 : kNarrowVectors - 1];
   if (isa == CpuIsa::kAvx2 && has_avxvnni()) {
-    return {kNarrowRows, kNarrowVectors * 8, sum_256_vex, micro_256_vex, pack, ceiling_256_vex};
+    return {kNarrowRows, kNarrowVectors * 8, 128, sum_256_vex, micro_256_vex, pack, ceiling_256_vex};
   }
   if (avx512 && has_avx512vnni()) {
-    return {kNarrowRows, kNarrowVectors * 8, sum_256, micro_256, pack, ceiling_256};
+    return {kNarrowRows, kNarrowVectors * 8, 128, sum_256, micro_256, pack, ceiling_256};
   }
   return table.int8;
 }
@@ -157,11 +157,8 @@ Int8Kernels dot_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table) 
 Int8Kernels attention_int8_kernels(CpuIsa isa, Int8Dot dot, const KernelTable& table) {
   const Int8Kernels kernels = dot_int8_kernels(isa, dot, table);
   if (kernels.micro != micro_512) return kernels;
-  return {kAttentionRows,
-          kAttentionVectors * 16,
-          sum_512,
-          micro_attention,
-          table.pack_int8_flipped[kAttentionVectors - 1],
+  return {kAttentionRows, kAttentionVectors * 16, 128,
+          sum_512,        micro_attention,        table.pack_int8_flipped[kAttentionVectors - 1],
           ceiling_512};
 }
 

@@ -76,6 +76,17 @@ float sum_of_runs(const Tensor& x, int64_t i, const Tensor& w, int64_t j) {
   return total;
 }
 
+// What the levels of weights promise.
+void check_levels(const Tensor& w) {
+  if (w.levels == 0) return;
+  for (int64_t r = 0; r < w.rows(); ++r) {
+    for (int64_t c = 0; c < w.cols(); ++c) {
+      require(std::abs(int{w.row<int8_t>(r)[c]}) <= w.levels, ErrorCode::kFailure,
+              "linear: weight {} has numbers beyond ±{}, its levels, in row {}", w, w.levels, r);
+    }
+  }
+}
+
 class ReferenceBackend final : public Backend {
  public:
   std::string name() const override { return "reference"; }
@@ -83,6 +94,7 @@ class ReferenceBackend final : public Backend {
 
   void linear(const LinearArgs& a) override {
     const int64_t m = a.x.rows(), k = a.x.cols(), n = a.out.cols();
+    if (a.x.dtype == DType::kI8) check_levels(a.weight);
     const Floats x = load(a.x), w = load(a.weight), bias = load(a.bias), gate = load(a.gate),
                  residual = load(a.residual), hidden = load(a.lora_hidden), up = load(a.lora_up);
     const int64_t rank = a.lora_up.present() ? a.lora_up.cols() : 0;
@@ -112,6 +124,7 @@ class ReferenceBackend final : public Backend {
   void quantize_rows(const QuantizeRowsArgs& a) override {
     Floats x = load(a.x);
     const int64_t cols = a.x.cols();
+    const float levels = static_cast<float>(a.out.levels);
     if (a.smooth.present()) {
       const Floats smooth = load(a.smooth);
       for (std::size_t i = 0; i < x.size(); ++i) x[i] *= smooth[i % smooth.size()];
@@ -125,7 +138,7 @@ class ReferenceBackend final : public Backend {
           if (!std::isfinite(values[c])) fail_not_finite(a.x, r);
           largest = std::max(largest, std::fabs(values[c]));
         }
-        const float scale = largest < kLeastQuantised ? 1.0f : largest / 127.0f, inverse = 1.0f / scale;
+        const float scale = largest < kLeastQuantised ? 1.0f : largest / levels, inverse = 1.0f / scale;
         a.scales.row<float>(r)[first / a.group] = scale;
         for (int64_t c = 0; c < count; ++c) {
           a.out.row<int8_t>(r)[first + c] = static_cast<int8_t>(std::nearbyintf(values[c] * inverse));

@@ -16,6 +16,7 @@ struct QuantizePush {
   uint32_t smooth_at = 0, smoothed = 0;
   uint32_t out_at = 0, scales_at = 0;
   uint32_t first_row = 0;
+  uint32_t levels = 0;
 };
 
 struct MagnitudesPush {
@@ -48,7 +49,8 @@ void quantize(Recorder& recorder, const QuantizeRowsArgs& a, int64_t first, int6
                              .smoothed = a.smooth.present(),
                              .out_at = elements_before(recorder, out, DType::kI8),
                              .scales_at = elements_before(recorder, scales, DType::kF32),
-                             .first_row = number(first)};
+                             .first_row = number(first),
+                             .levels = number(a.out.levels)};
   recorder.dispatch({.shader = Shader::kQuantizeRows,
                      .constants = {kThreads, a.x.dtype == DType::kBF16},
                      .bindings = {x, smooth, out, scales},

@@ -127,7 +127,7 @@ void modulated_input(const Context& ctx, const Config& config, const Tensor& mod
                      const Tensor& out);
 
 // Blocks [first, last) in place on `hidden`: double blocks come first, then single ones, numbered through.
-// `modulation` is one row of modulation_vectors(). With ctx.int8_group their linear layers, whose weights must
+// `modulation` is one row of modulation_vectors(). With ctx.int8 their linear layers, whose weights must
 // be i8 then, multiply in 8 bits; with group 0 the single blocks' output layer, whose input is attention and
 // MLP side by side, has a scale for each D columns. Errors: kCancelled between blocks; kFailure for hidden
 // states that are not finite, in 8 bits.

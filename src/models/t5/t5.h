@@ -58,7 +58,7 @@ struct Weights {
 int64_t relative_bucket(const Config& config, int64_t distance);
 
 // Each list of ids -> states [ids, out_features()] in ctx.activation, after the final norm and the
-// projection. Every layer is leased once for all. With ctx.int8_group their linear layers, whose weights must
+// projection. Every layer is leased once for all. With ctx.int8 their linear layers, whose weights must
 // then be i8 with scales, multiply in 8 bits.
 std::vector<Tensor> encode(const Context& ctx, const Config& config, const Weights& weights,
                            std::span<const std::vector<int32_t>> prompts, const LeaseFn& lease = {});

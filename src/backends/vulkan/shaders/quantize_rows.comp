@@ -14,6 +14,7 @@ layout(push_constant) uniform Arguments {
   uint smooth_at, smoothed;
   uint out_at, scales_at;
   uint first_row;  // in the tensor
+  uint levels;     // 127 or 63
 } args;
 
 layout(binding = 0) readonly buffer X32 { float x32[]; };
@@ -31,12 +32,12 @@ uint magnitude(float x) { return floatBitsToUint(x) & 0x7FFFFFFFu; }
 // The float whose 24 bits, the first of them set, are `digits`, 2^24 too, and whose first bit is worth 2^(exponent − 127).
 float float_of(uint digits, uint exponent) { return uintBitsToFloat((exponent << 23) + (digits - kHidden)); }
 
-// x/127 to nearest, of a normal x whose quotient is normal. There are no ties: 127 is odd.
-float divided_by_127(uint x) {
-  const uint digits = (x & kMantissa) | kHidden, exponent = x >> 23;
-  const uint shift = (digits << 7) / 127 < 2 * kHidden ? 7 : 6;
-  const uint dividend = digits << shift, quotient = dividend / 127;
-  return float_of(quotient + (2 * (dividend - 127 * quotient) > 127 ? 1 : 0), exponent - shift);
+// x/levels to nearest, of a normal x whose quotient is normal. There are no ties: levels are odd, of 7 bits or of 6.
+float divided_by_levels(uint x) {
+  const uint digits = (x & kMantissa) | kHidden, exponent = x >> 23, bits = args.levels > 63 ? 7 : 6;
+  const uint shift = (digits << bits) / args.levels < 2 * kHidden ? bits : bits - 1;
+  const uint dividend = digits << shift, quotient = dividend / args.levels;
+  return float_of(quotient + (2 * (dividend - args.levels * quotient) > args.levels ? 1 : 0), exponent - shift);
 }
 
 // 1/x to nearest, of a normal x whose inverse is normal: 2^47 over its digits, eight bits at a time. No inverse is a tie.
@@ -75,7 +76,7 @@ void main() {
     return;
   }
   const bool tiny = largest < 0x0D800000u;  // 2^-100
-  const float scale = tiny ? 1.0 : divided_by_127(largest), inverse = tiny ? 0.0 : inverse_of(scale);
+  const float scale = tiny ? 1.0 : divided_by_levels(largest), inverse = tiny ? 0.0 : inverse_of(scale);
   if (t == 0) scales[args.scales_at + id] = scale;
   for (uint c = first + t; c < end; c += kThreads) {
     precise const float quotient = value_at(row, c) * inverse;
