@@ -275,6 +275,8 @@ class Backend {
   virtual void upload(std::span<const float> host, const Tensor& out) = 0;
   virtual void download(const Tensor& x, std::span<float> host) = 0;
 
+  virtual int threads() const { return 1; }  // that an op runs on
+
   // Memory that the backend holds for itself beside tensors, at most, for the shapes of FLUX.1: of all its
   // threads together, and what the decoder's convolutions add once they have run.
   struct Workspace {

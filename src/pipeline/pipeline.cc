@@ -96,7 +96,7 @@ class Run {
          job_.loras.empty() ? "" : ", or by the strength of a LoRA", hint);
   }
   std::unique_ptr<WeightSource> weights_of(Part part) const {
-    return model_.open_weights(part, job_.storage(part), uses_of(job_.loras));
+    return model_.open_weights(part, job_.storage(part, backend_.threads()), uses_of(job_.loras));
   }
 
   void begin(Phase phase) { begin(phase, {phase}); }

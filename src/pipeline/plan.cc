@@ -116,8 +116,8 @@ PlannedPhase plan_clip(const Inputs& in) {
 PlannedPhase plan_t5(const Inputs& in) {
   const ModelConfig& config = in.model.config();
   const std::vector<std::vector<int32_t>> ids = any_ids(in.job, in.job.max_text_tokens);
-  const std::unique_ptr<WeightSource> source =
-      in.model.weights_for_planning(Part::kT5, in.job.storage(Part::kT5), uses_of(in.job.loras));
+  const std::unique_ptr<WeightSource> source = in.model.weights_for_planning(
+      Part::kT5, in.job.storage(Part::kT5, in.machine.threads), uses_of(in.job.loras));
   const auto visit_all = [&](const VisitFn& visit) { in.model.visit(Part::kT5, visit); };
   const AsRead read = as_read(*source, visit_all);
   PlannedPhase t5 = plan_phase(
@@ -365,6 +365,7 @@ void keep_on_host(const Job& job, const Plan& plan, TransformerPlan& transformer
 // The whole plan with weights in `storage`, which may be larger than its budget.
 Plan finish_plan(const Inputs& in, const Draft& draft, StorageChoice storage) {
   Plan plan = draft.plan;
+  storage.threads = in.machine.threads;
   TransformerPlan transformer = place_transformer(
       in.model.config().transformer,
       *in.model.weights_for_planning(Part::kTransformer, storage, uses_of(in.job.loras)), draft.transformer,
@@ -408,7 +409,7 @@ TransformerPlan plan_transformer(const ModelConfig& config, WeightSource& source
 }
 
 Machine machine_of(const Backend& backend) {
-  return {.device = backend.device_memory(), .workspace = backend.workspace()};
+  return {.device = backend.device_memory(), .workspace = backend.workspace(), .threads = backend.threads()};
 }
 
 const PlannedPhase& Plan::phase(Phase which) const {

@@ -71,6 +71,7 @@ struct Machine {
   Backend::Workspace workspace = {};                 // of the backend
   std::filesystem::path root = "/";  // where the system says what is free: memory::available_bytes()
   std::size_t held_bytes = 0;        // by whoever draws, all the time
+  int threads = 1;                   // of the backend; as many change weights as they are read
 };
 Machine machine_of(const Backend& backend);
 

@@ -64,10 +64,16 @@ struct Job {
   std::vector<std::string> notes;  // options without effect, words that the model does not know
   Request settled;                 // what the recipe states: the request with every value decided
 
-  // How a part's matrices come into memory.
-  StorageChoice storage(Part part) const {
-    if (part == Part::kTransformer) return {weights, int8 ? int8->levels : 0, smoothing};
-    return {WeightStorage::kAsStored, part == Part::kT5 && text_int8 ? text_int8->levels : 0};
+  // How a part's matrices come into memory, on so many threads.
+  StorageChoice storage(Part part, int threads = 1) const {
+    const bool transformer = part == Part::kTransformer;
+    const std::optional<Int8Products> none, products = transformer         ? int8
+                                                       : part == Part::kT5 ? text_int8
+                                                                           : none;
+    StorageChoice choice(transformer ? weights : WeightStorage::kAsStored, products ? products->levels : 0,
+                         transformer ? smoothing : nullptr);
+    choice.threads = threads;
+    return choice;
   }
   // The image in tokens: rows × cols, and the latents that they pack.
   int64_t token_rows = 0, token_cols = 0;

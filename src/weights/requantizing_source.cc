@@ -93,6 +93,17 @@ Tensor RequantizingSource::describe(const Param& param) {
   return tensor;
 }
 
+// After an error one after the other, so that it is the first row's.
+void RequantizingSource::run_tasks(int64_t count, const std::function<void(int64_t)>& task) {
+  if (!threads_) threads_ = std::make_unique<ThreadPool>(choice_.threads);
+  try {
+    threads_->parallel_for(count, [&](int64_t number, int) { task(number); });
+  } catch (const Error&) {
+    for (int64_t number = 0; number < count; ++number) task(number);
+    throw;
+  }
+}
+
 void RequantizingSource::read(const Param& param, std::span<std::byte> out) {
   if (is_smooth_param(param)) return choice_.smoothing->read(param.name, out);
   Tensor from = base_->describe(param);
@@ -120,7 +131,8 @@ void RequantizingSource::read(const Param& param, std::span<std::byte> out) {
                   .run_rows = from.rows(),
                   .columns = factors,
                   .read = [&](int64_t first, int64_t count) { return from.slice_rows(first, count); },
-                  .room = [&](int64_t first, int64_t count) { return to.slice_rows(first, count); }},
+                  .room = [&](int64_t first, int64_t count) { return to.slice_rows(first, count); },
+                  .run_tasks = [&](int64_t count, const auto& task) { run_tasks(count, task); }},
                  own);
   if (clamps) clamped_.insert(param.name);
 }
@@ -138,7 +150,8 @@ std::size_t RequantizingSource::staging_bytes(const Param& param) {
   if (!changes(param, stored)) return base_->staging_bytes(param);
   const bool columns = columns_of(param) != Columns::kLeft;
   const std::size_t factors = columns ? static_cast<std::size_t>(param.cols()) * sizeof(float) : 0;
-  return stored.bytes_with_scales() + requantize_bytes(stored, columns) + factors +
+  return stored.bytes_with_scales() +
+         static_cast<std::size_t>(choice_.threads) * requantize_bytes(stored, columns) + factors +
          base_->staging_bytes(param);
 }
 

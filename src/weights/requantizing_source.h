@@ -5,12 +5,14 @@
 // quantize.h gives, the same as in a file that was quantised once.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <string>
 #include <utility>
 
+#include "base/threads.h"
 #include "weights/smoothing.h"
 #include "weights/source.h"
 #include "weights/storage.h"
@@ -29,7 +31,7 @@ class RequantizingSource : public WeightSource {
   RequantizingSource(std::unique_ptr<WeightSource> base, StorageChoice choice)
       : base_(std::move(base)), choice_(choice) {}
   Tensor describe(const Param& param) override;
-  // One parameter at a time, whatever the number of threads. Errors: also kModel for weights that are not
+  // One parameter at a time, whoever calls; its rows on choice.threads threads. Errors: also kModel for weights that are not
   // finite.
   void read(const Param& param, std::span<std::byte> out) override;
   std::size_t staging_bytes(const Param& param) override;
@@ -51,8 +53,10 @@ class RequantizingSource : public WeightSource {
   std::unique_ptr<WeightSource> base_;
   StorageChoice choice_;
   std::mutex mutex_;
-  std::set<std::string> clamped_;  // names
-  Buffer staging_;                 // a matrix as `base` has it; stays, as large as the largest so far
+  void run_tasks(int64_t count, const std::function<void(int64_t)>& task);
+  std::unique_ptr<ThreadPool> threads_;  // from the first matrix on
+  std::set<std::string> clamped_;        // names
+  Buffer staging_;                       // a matrix as `base` has it; stays, as large as the largest so far
 };
 
 }  // namespace darkroom

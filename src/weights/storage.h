@@ -39,6 +39,7 @@ struct StorageChoice {
   // Those of Stage::kBlock become kI8 whatever `all` is, of so many levels (Tensor::levels): what 8-bit activations
   // are multiplied by. 0: they do not.
   int32_t block_levels = 0;
+  int threads = 1;  // that change a matrix together, at least 1; the numbers do not depend on it
   // Whose factors they are divided by meanwhile; or null.
   std::shared_ptr<const Smoothing> smoothing = nullptr;
 

@@ -115,7 +115,8 @@ TEST(Options, RangesAreCheckedWithTheirNumbers) {
   EXPECT_EQ(refused(R"({"steps": 0})"), "steps is 0, allowed are 1 to 1000");
   EXPECT_EQ(refused(R"({"max_text_tokens": 5000})"), "max-text-tokens is 5000, allowed are 1 to 4096");
   EXPECT_EQ(refused(R"({"strength": 0})"), "strength is 0, allowed are above 0 to 1");
-  EXPECT_EQ(refused(R"({"precision": "fp16"})"), "precision is 'fp16'; there are auto, f32, bf16, int8 and int7");
+  EXPECT_EQ(refused(R"({"precision": "fp16"})"),
+            "precision is 'fp16'; there are auto, f32, bf16, int8 and int7");
   EXPECT_EQ(refused(R"({"int8_group": 65537})"), "int8-group is 65537, allowed are 0 to 65536");
   EXPECT_EQ(refused(R"({"strength": 1, "cfg": 100, "steps": 1000})"), "accepted");
   Request r;

@@ -179,6 +179,39 @@ TEST_F(Requantize, SaysWhatReadingTakes) {
   EXPECT_LE(to_f8.staging_bytes(matrix("i8.weight")), stored + (std::size_t{4} << 18));
 }
 
+// The bytes do not depend on the threads, nor does the error, which is that of the first bad row; the plan knows
+// what each of them needs.
+TEST_F(Requantize, OnSeveralThreads) {
+  for (const WeightStorage storage : {WeightStorage::kI8, WeightStorage::kF8Scaled, WeightStorage::kBF16}) {
+    StorageChoice one = storage, several = storage;
+    several.threads = 5;
+    for (const char* name : {"f32.weight", "i8.weight", "f8.weight"}) {
+      RequantizingSource alone = source(one), together = source(several);
+      const OwnedTensor want = load(alone, matrix(name)), got = load(together, matrix(name));
+      ASSERT_EQ(got.tensor.bytes(), want.tensor.bytes());
+      EXPECT_EQ(std::memcmp(got.tensor.data, want.tensor.data, want.tensor.bytes()), 0) << name;
+      EXPECT_EQ(scales_of(got.tensor), scales_of(want.tensor));
+      const std::size_t stored = files()->describe(matrix(name)).bytes_with_scales();
+      if (alone.staging_bytes(matrix(name)) > 0) {
+        EXPECT_EQ(together.staging_bytes(matrix(name)) - stored,
+                  5 * (alone.staging_bytes(matrix(name)) - stored));
+      }
+    }
+  }
+  std::vector<float> values(1000 * 1000, 1.0f);
+  for (const std::size_t row : {150, 400, 401, 999}) values[row * 1000 + 7] = INFINITY;
+  write_safetensors(folder_ / "bad.safetensors",
+                    std::vector<NamedTensor>{{"a.weight", Tensor(values.data(), DType::kF32, {1000, 1000})}});
+  StorageChoice choice = WeightStorage::kI8;
+  choice.threads = 4;
+  for (int i = 0; i < 5; ++i) {
+    RequantizingSource bad(std::make_unique<CatalogSource>(Catalog(folder_ / "bad.safetensors")), choice);
+    expect_error(ErrorCode::kModel, "counted from row 131: row 19, column 7 is inf", [&] {
+      load(bad, matrix("a.weight", {1000, 1000}));
+    });
+  }
+}
+
 // What was read stays when the next matrix is read.
 TEST_F(Requantize, LoadedWeightsGiveTheSame) {
   RequantizingSource to_i8 = source(WeightStorage::kI8);

@@ -14,6 +14,7 @@ class CpuBackendImpl final : public CpuBackend {
   std::string name() const override { return "cpu " + std::string(isa_name(engine_.isa())); }
   Device device() const override { return Device::kHost; }
   CpuIsa isa() const override { return engine_.isa(); }
+  int threads() const override { return engine_.threads(); }
   Workspace workspace() const override { return engine_.workspace(); }
 
   void linear(const LinearArgs& args) override { cpu::linear(engine_, args); }
