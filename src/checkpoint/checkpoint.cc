@@ -364,11 +364,7 @@ std::unique_ptr<WeightSource> Checkpoint::weights_for_planning(Part part, Storag
 std::string Checkpoint::place_of(Part part, const Param& param) const {
   const PartFiles* files = part_files(part);
   if (!files || !files->catalog) return fmt::format("tensor '{}'", param.name);
-  const CatalogSource source(*files->catalog, spelling_of(part, files->names, spelling_sizes()));
-  const StoredPlace place = source.locate(param);
-  const std::string tensor =
-      fmt::format("{}: tensor '{}'", files->catalog->where(place.name), printable(place.name));
-  return place.rows.empty() ? tensor : fmt::format("{}, in the rows of '{}'", tensor, param.name);
+  return CatalogSource(*files->catalog, spelling_of(part, files->names, spelling_sizes())).place_of(param);
 }
 
 std::vector<fs::path> Checkpoint::files(Part part) const {

@@ -23,6 +23,7 @@ class LoraSource : public WeightSource {
   std::size_t staging_bytes(const Param& param) override;
   std::optional<LoraParams> lora_of(const Param& param) override;
   std::optional<Param> smooth_of(const Param& param) override { return base_->smooth_of(param); }
+  std::string place_of(const Param& param) override { return base_->place_of(param); }
 
  private:
   struct LowRank {

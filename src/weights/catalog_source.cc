@@ -75,6 +75,13 @@ std::optional<Param> CatalogSource::smooth_of(const Param& param) {
   return has(smooth) ? std::optional(smooth) : std::nullopt;
 }
 
+std::string CatalogSource::place_of(const Param& param) {
+  const StoredPlace place = locate(param);
+  const std::string tensor =
+      fmt::format("{}: tensor '{}'", catalog_.where(place.name), printable(place.name));
+  return place.rows.empty() ? tensor : fmt::format("{}, in the rows of '{}'", tensor, param.name);
+}
+
 StoredPlace CatalogSource::locate(const Param& param) const {
   std::vector<StoredPlace> places = spelling_(param);
   const auto found = std::ranges::find_if(

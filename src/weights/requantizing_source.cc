@@ -124,17 +124,22 @@ void RequantizingSource::read(const Param& param, std::span<std::byte> out) {
   base_->read(param, {staging_.data(), bytes});
   from.lay_into(staging_.data());
   const std::vector<float> factors = column_factors(param);
-  const bool clamps =
-      requantize({.place = fmt::format("'{}' as {}", param.name, kind_of(param)),
-                  .shape = from.shape,
-                  .dtype = to.dtype,
-                  .run_rows = from.rows(),
-                  .columns = factors,
-                  .read = [&](int64_t first, int64_t count) { return from.slice_rows(first, count); },
-                  .room = [&](int64_t first, int64_t count) { return to.slice_rows(first, count); },
-                  .run_tasks = [&](int64_t count, const auto& task) { run_tasks(count, task); }},
-                 own);
-  if (clamps) clamped_.insert(param.name);
+  const Requantization work{
+      .place = fmt::format("{} as {}", base_->place_of(param), kind_of(param)),
+      .shape = from.shape,
+      .dtype = to.dtype,
+      .run_rows = from.rows(),
+      .columns = factors,
+      .read = [&](int64_t first, int64_t count) { return from.slice_rows(first, count); },
+      .room = [&](int64_t first, int64_t count) { return to.slice_rows(first, count); },
+      .run_tasks = [&](int64_t count, const auto& task) { run_tasks(count, task); }};
+  try {
+    if (requantize(work, own)) clamped_.insert(param.name);
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::kModel) throw;
+    fail(e.code(), "{}: the file{} damaged, get it again", e.what(),
+         factors.empty() ? " is" : " or the smoothing factors are");
+  }
 }
 
 // In int8 nothing is clamped, so these are all of the other storage.

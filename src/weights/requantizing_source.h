@@ -37,6 +37,7 @@ class RequantizingSource : public WeightSource {
   std::size_t staging_bytes(const Param& param) override;
   std::optional<LoraParams> lora_of(const Param& param) override { return base_->lora_of(param); }
   std::optional<Param> smooth_of(const Param& param) override;
+  std::string place_of(const Param& param) override { return base_->place_of(param); }
   // Which matrices have values beyond the largest of the storage, which they became.
   std::string note() override;
 

@@ -42,6 +42,8 @@ class WeightSource {
   virtual std::vector<float> read_scales(const Param& param);
   // Memory that read() takes for this parameter beside `out`, and may keep.
   virtual std::size_t staging_bytes(const Param&) { return 0; }
+  // Where it lies, for messages: "FILE: tensor 'NAME'", or, without a file, "'NAME'".
+  virtual std::string place_of(const Param& param) { return "'" + param.name + "'"; }
   // What the user should know of what has been read; empty: nothing.
   virtual std::string note() { return {}; }
   // What lies beside this parameter; nothing unless it is a matrix and the source has a LoRA for it.
@@ -88,6 +90,8 @@ class CatalogSource : public WeightSource {
   void read_rows(const Param& param, const RowRange& rows, std::span<std::byte> out) override;
   std::vector<float> read_scales(const Param& param) override;
   std::optional<Param> smooth_of(const Param& param) override;
+  // Errors: as describe().
+  std::string place_of(const Param& param) override;
   // Where the catalog has the parameter, whatever its type. Errors: as describe().
   StoredPlace locate(const Param& param) const;
   // Whether the catalog has a tensor of one of its names.

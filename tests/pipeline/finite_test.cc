@@ -141,7 +141,16 @@ TEST_F(NotFinite, InEveryTypeOfFile) {
       ASSERT_EQ(::pwrite(writable, c.bytes.data(), c.bytes.size(), at), static_cast<ssize_t>(c.bytes.size()));
       ::close(writable);
     }
-    expect({path.string(), base(), base(), base()}, "file: tensor '" + name + "': " + c.found);
+    const CheckpointPaths paths{path.string(), base(), base(), base()};
+    expect(paths, "file: tensor '" + name + "': " + c.found);
+    // Before it is multiplied, where it is quantised again as it is read.
+    Request in_8_bits = request();
+    in_8_bits.precision = "int8";
+    const Checkpoint spoiled = Checkpoint::open(paths);
+    expect_error(ErrorCode::kModel, "file: tensor '" + name + "' as int8: " + c.found,
+                 [&] { draw(spoiled, in_8_bits); });
+    expect_error(ErrorCode::kModel, ", a weight must be finite: the file is damaged, get it again",
+                 [&] { draw(spoiled, in_8_bits); });
   }
 }
 
