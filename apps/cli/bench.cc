@@ -41,13 +41,15 @@ std::string describe(const json& bench) {
   const json& cpu = bench.at("cpu");
   const json& ceiling = bench.at("ceiling");
   std::string out = fmt::format(
-      "{}, {}\nceiling: f32 {} GFLOP/s, bf16 {} GFLOP/s, int8 {} GOP/s, read {} GB/s\n"
+      "{}, {}\nceiling: f32 {} GFLOP/s, bf16 {} GFLOP/s, int8 {} GOP/s{}, read {} GB/s\n"
       "conv2d and vae_decode count a direct convolution's multiplications; up to 6.6 times fewer are done, "
       "so\n"
       "they may be above the ceiling\n\n",
       printable(cpu.at("name").get<std::string>()), cpu.at("isa").get<std::string>(),
       number_text(ceiling.at("f32_gflops"), "{:.0f}"), number_text(ceiling.at("bf16_gflops"), "{:.0f}"),
-      number_text(ceiling.at("int8_gops"), "{:.0f}"), number_text(ceiling.at("read_gbps"), "{:.1f}"));
+      number_text(ceiling.at("int8_gops"), "{:.0f}"),
+      ceiling.at("int7_gops").is_null() ? "" : number_text(ceiling.at("int7_gops"), ", int7 {:.0f} GOP/s"),
+      number_text(ceiling.at("read_gbps"), "{:.1f}"));
   Table table;
   table.left(1);
   table.left(2);

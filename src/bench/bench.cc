@@ -35,6 +35,7 @@ nlohmann::json run_plan(const BenchOptions& options, const Plan& plan) {
   result["ceiling"] = {{"f32_gflops", ceilings.f32_gflops},
                        {"bf16_gflops", or_null(ceilings.bf16_gflops)},
                        {"int8_gops", ceilings.int8_gops},
+                       {"int7_gops", or_null(ceilings.int7_gops)},
                        {"read_gbps", ceilings.read_gbps}};
   Rows rows(options.note);
   if (weights) {
@@ -42,8 +43,11 @@ nlohmann::json run_plan(const BenchOptions& options, const Plan& plan) {
   } else {
     measure_ops(meter, plan, rows);
     measure_models(meter, plan, rows);
-    measure_int8_ops(meter, plan, rows);
-    measure_int8_models(meter, plan, rows);
+    for (const int32_t levels : {kInt8Levels, kInt7Levels}) {
+      if (levels == kInt7Levels && !ceilings.int7_gops) continue;  // the same instructions
+      measure_int8_ops(meter, plan, levels, rows);
+      measure_int8_models(meter, plan, levels, rows);
+    }
   }
   result["rows"] = rows.json();
   if (options.budget) result["budget"] = measure_budget(meter, options, plan, rows);

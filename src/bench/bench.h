@@ -47,7 +47,7 @@ struct BenchOptions {
 
 // Runs the bench. The result:
 //   {"cpu": {"name", "isa", "threads"},
-//    "ceiling": {"f32_gflops", "bf16_gflops", "int8_gops", "read_gbps"},
+//    "ceiling": {"f32_gflops", "bf16_gflops", "int8_gops", "int7_gops", "read_gbps"},
 //    "rows": [{"name", "dtype", "weights", "shape", "seconds", "gflops", "gbps", "fraction", "runs"}]}
 // and with a budget
 //    "budget": {"bytes", "model", "rows": [{"dtype", "shape", "planned_bytes", "kept_blocks",
@@ -59,7 +59,8 @@ struct BenchOptions {
 // The ceiling is the one measured first; null stands for what the CPU lacks.
 // dtype is that of the activations; weights are bf16, with `weights` of that type in every second row. Rows in
 // i8 are bf16 activations quantised row by row, which their time includes, and i8 weights; there are such for
-// matmul, blocks and steps.
+// matmul, attention, blocks and steps. So are rows in i7, of 7 bits each, which are there where the processor multiplies
+// them faster.
 // seconds: the fastest run, of `runs`. gflops is null for rows without counted FLOPs, gbps for rows that no
 // memory ceiling is applied to. Rows:
 //   matmul MxKxN; modulation MxKxN (few rows, so bound by reading weights); attention LxHEADSxDIM;

@@ -34,14 +34,24 @@ Meter::Meter(const BenchOptions& options, const Pace& pace)
       probe_({.threads = options.threads, .isa = backend_->isa()}),
       ceilings_(probe_.all(pace.first_probe_seconds)) {}
 
-double Meter::matmul_giga(DType activation, const CpuCeilings& ceilings) const {
-  if (activation == DType::kI8) return ceilings.int8_gops;
+std::string_view arithmetic_name(const Arithmetic& arithmetic) {
+  const bool of_7_bits = arithmetic.activation == DType::kI8 && arithmetic.levels == kInt7Levels;
+  return of_7_bits ? "i7" : dtype_name(arithmetic.activation);
+}
+
+double Meter::matmul_giga(const Arithmetic& arithmetic, const CpuCeilings& ceilings) const {
+  const DType activation = arithmetic.activation;
+  if (activation == DType::kI8) {
+    return arithmetic.levels == kInt7Levels ? ceilings.int7_gops.value_or(ceilings.int8_gops)
+                                            : ceilings.int8_gops;
+  }
   return activation == DType::kBF16 ? ceilings.bf16_gflops.value_or(ceilings.f32_gflops)
                                     : ceilings.f32_gflops;
 }
 
 // Attention of the cpu backend is f32 arithmetic on every instruction set.
-Rates Meter::probe(const Work& work, DType activation) {
+Rates Meter::probe(const Work& work, const Arithmetic& arithmetic) {
+  const DType activation = arithmetic.activation;
   Arena none = Arena::counting();
   context(activation, none).throw_if_cancelled();
   const double seconds = pace_.probe_seconds;
@@ -52,29 +62,33 @@ Rates Meter::probe(const Work& work, DType activation) {
     now_reached.f32_gflops = probe_.f32_gflops(seconds);
   }
   if (work.matmul_flops > 0 && bf16) now_reached.bf16_gflops = probe_.bf16_gflops(seconds);
-  if (work.matmul_flops > 0 && int8) now_reached.int8_gops = probe_.int8_gops(seconds);
+  if (work.matmul_flops > 0 && int8) {
+    const bool of_7_bits = arithmetic.levels == kInt7Levels && ceilings_.int7_gops.has_value();
+    if (of_7_bits) now_reached.int7_gops = probe_.int7_gops(seconds);
+    if (!of_7_bits) now_reached.int8_gops = probe_.int8_gops(seconds);
+  }
   Rates rates;
   if (work.attention_flops > 0) rates.attention = 1e9 * now_reached.f32_gflops;
-  if (work.matmul_flops > 0) rates.matmul = 1e9 * matmul_giga(activation, now_reached);
+  if (work.matmul_flops > 0) rates.matmul = 1e9 * matmul_giga(arithmetic, now_reached);
   if (work.bytes > 0) rates.read = 1e9 * probe_.read_gbps(seconds);
   return rates;
 }
 
-bool Meter::fits(const Work& work, DType activation) const {
-  const Rates first{.matmul = 1e9 * matmul_giga(activation, ceilings_),
+bool Meter::fits(const Work& work, const Arithmetic& arithmetic) const {
+  const Rates first{.matmul = 1e9 * matmul_giga(arithmetic, ceilings_),
                     .attention = 1e9 * ceilings_.f32_gflops,
                     .read = 1e9 * ceilings_.read_gbps};
   return now() - start_ + kExpectedSlowdown * ideal_seconds(work, first) <= pace_.total_seconds;
 }
 
-Sampler::Sampler(Meter& meter, const Work& work, DType activation)
-    : meter_(meter), work_(work), activation_(activation), probes_{meter.probe(work, activation)} {}
+Sampler::Sampler(Meter& meter, const Work& work, const Arithmetic& arithmetic)
+    : meter_(meter), work_(work), arithmetic_(arithmetic), probes_{meter.probe(work, arithmetic)} {}
 
 double Sampler::time(const std::function<void()>& run) {
   const double start = now();
   run();
   seconds_.push_back(std::max(now() - start, 1e-9));  // the clock's resolution
-  probes_.push_back(meter_.probe(work_, activation_));
+  probes_.push_back(meter_.probe(work_, arithmetic_));
   return seconds_.back();
 }
 
@@ -105,7 +119,7 @@ void Rows::add(const Row& row, const std::vector<Sample>& samples) {
   const Sample best = *std::min_element(
       samples.begin(), samples.end(), [](const Sample& a, const Sample& b) { return a.seconds < b.seconds; });
   nlohmann::json json = {{"name", row.name},
-                         {"dtype", dtype_name(row.activation)},
+                         {"dtype", arithmetic_name(row.arithmetic())},
                          {"weights", dtype_name(row.weights)},
                          {"shape", row.shape},
                          {"seconds", best.seconds / row.calls},
@@ -126,8 +140,8 @@ void Rows::add(const Row& row, const std::vector<Sample>& samples) {
     const std::string weights = row.weights == DType::kBF16 || row.activation == DType::kI8
                                     ? ""
                                     : fmt::format(" x {}", dtype_name(row.weights));
-    note_(fmt::format("{} {}{} {}: {:.4g} s{}, {:.0f} % of the ceiling", row.name, dtype_name(row.activation),
-                      weights, row.shape, best.seconds / row.calls, rate,
+    note_(fmt::format("{} {}{} {}: {:.4g} s{}, {:.0f} % of the ceiling", row.name,
+                      arithmetic_name(row.arithmetic()), weights, row.shape, best.seconds / row.calls, rate,
                       100 * best.ideal_seconds / best.seconds));
   }
   rows_.push_back(std::move(json));
@@ -136,16 +150,16 @@ void Rows::add(const Row& row, const std::vector<Sample>& samples) {
 bool Rows::may_run(const Meter& meter, const Row& row, double times) {
   Work all = row.work;
   all = {all.matmul_flops * times, all.attention_flops * times, all.bytes * times};
-  if (meter.fits(all, row.activation)) return true;
+  if (meter.fits(all, row.arithmetic())) return true;
   if (note_) {
     note_(fmt::format("{} {} {}: left out, the bench's {:.0f} s are nearly over", row.name,
-                      dtype_name(row.activation), row.shape, meter.pace().total_seconds));
+                      arithmetic_name(row.arithmetic()), row.shape, meter.pace().total_seconds));
   }
   return false;
 }
 
 void Rows::measure(Meter& meter, const Row& row, const std::function<void()>& run) {
-  Sampler sampler(meter, row.work, row.activation);
+  Sampler sampler(meter, row.work, row.arithmetic());
   for (Patience patience(meter.pace()); patience.more();) patience.add(sampler.time(run));
   add(row, sampler.samples());
 }

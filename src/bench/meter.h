@@ -15,6 +15,15 @@
 
 namespace darkroom::bench {
 
+// What is multiplied.
+struct Arithmetic {
+  DType activation = DType::kF32;  // i8: bf16 activations that are quantised, and i8 weights
+  int32_t levels = kInt8Levels;    // of i8
+  Arithmetic(DType dtype, int32_t of_levels = kInt8Levels) : activation(dtype), levels(of_levels) {}
+};
+// "bf16", "i8"; "i7" for i8 of kInt7Levels.
+std::string_view arithmetic_name(const Arithmetic& arithmetic);
+
 // Seconds on a steady clock with an arbitrary zero.
 double now();
 
@@ -32,16 +41,16 @@ class Meter {
   }
 
   // The rates that bound `work`, now. Errors: kCancelled.
-  Rates probe(const Work& work, DType activation);
+  Rates probe(const Work& work, const Arithmetic& arithmetic);
   // False if so much work, done at 1/1.4 of the first ceilings, would end after pace.total_seconds.
-  bool fits(const Work& work, DType activation) const;
+  bool fits(const Work& work, const Arithmetic& arithmetic) const;
   // Frees what probes hold, until the next one: for runs whose memory counts.
   void release_memory() { probe_.release_memory(); }
 
  private:
   // What the backend multiplies these activations with, beside bf16 weights: i8 ones by 8-bit products, bf16
   // ones by native dot products where it has them.
-  double matmul_giga(DType activation, const CpuCeilings& ceilings) const;
+  double matmul_giga(const Arithmetic& arithmetic, const CpuCeilings& ceilings) const;
 
   BenchOptions options_;
   Pace pace_;
@@ -61,7 +70,7 @@ struct Sample {
 // Times runs of the same work, with a probe before the first and after each.
 class Sampler {
  public:
-  Sampler(Meter& meter, const Work& work, DType activation);
+  Sampler(Meter& meter, const Work& work, const Arithmetic& arithmetic);
   // Runs once and returns the seconds. Errors: kCancelled after the run; what `run` throws.
   double time(const std::function<void()>& run);
   // All runs so far, in order, each beside the highest of the two probes before it and the two after it.
@@ -70,7 +79,7 @@ class Sampler {
  private:
   Meter& meter_;
   Work work_;
-  DType activation_;
+  Arithmetic arithmetic_;
   std::vector<Rates> probes_;  // one more than runs
   std::vector<double> seconds_;
 };
@@ -95,6 +104,8 @@ struct Row {
   Work work;      // of one run
   int calls = 1;  // equal ops in one run; the result is of one of them
   DType weights = DType::kBF16;
+  int32_t levels = kInt8Levels;  // of i8
+  Arithmetic arithmetic() const { return {activation, levels}; }
 };
 
 // The rows of the result.
@@ -119,9 +130,10 @@ class Rows {
 void measure_ops(Meter& meter, const Plan& plan, Rows& rows);
 void measure_weights(Meter& meter, const Plan& plan, DType weights, Rows& rows);
 void measure_models(Meter& meter, const Plan& plan, Rows& rows);
-// The rows in i8, the last ones: on a slow machine there may be no time left for them.
-void measure_int8_ops(Meter& meter, const Plan& plan, Rows& rows);
-void measure_int8_models(Meter& meter, const Plan& plan, Rows& rows);
+// The rows in i8, the last ones: on a slow machine there may be no time left for them. Of kInt7Levels only linear
+// layers and what consists of them.
+void measure_int8_ops(Meter& meter, const Plan& plan, int32_t levels, Rows& rows);
+void measure_int8_models(Meter& meter, const Plan& plan, int32_t levels, Rows& rows);
 // What the result has under "budget"; options.budget must be given. `rows` says what is left out.
 nlohmann::json measure_budget(Meter& meter, const BenchOptions& options, const Plan& plan, Rows& rows);
 

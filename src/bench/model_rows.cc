@@ -14,18 +14,20 @@ namespace {
 // First in bf16, the dtype that models are distributed for.
 constexpr DType kActivations[] = {DType::kBF16, DType::kF32};
 
-// A context for blocks in that precision; i8 is bf16 with products in 8 bits.
-Context context_of(Backend& backend, Arena& arena, DType precision,
+// A context for blocks in that arithmetic; i8 is bf16 with products in 8 bits.
+Context context_of(Backend& backend, Arena& arena, const Arithmetic& arithmetic,
                    const std::atomic<bool>* cancel = nullptr) {
-  Context ctx{backend, arena, precision == DType::kI8 ? DType::kBF16 : precision, cancel};
-  if (precision == DType::kI8) ctx.int8 = Int8Products{};
+  const bool int8 = arithmetic.activation == DType::kI8;
+  Context ctx{backend, arena, int8 ? DType::kBF16 : arithmetic.activation, cancel};
+  if (int8) ctx.int8 = Int8Products{.group = 0, .levels = arithmetic.levels};
   return ctx;
 }
 
-// The weights of blocks, as the precision takes them.
-std::unique_ptr<WeightSource> block_source(std::unique_ptr<WeightSource> bf16, DType precision) {
-  return std::make_unique<RequantizingSource>(
-      std::move(bf16), StorageChoice(WeightStorage::kAsStored, precision == DType::kI8 ? kInt8Levels : 0));
+// The weights of blocks, as the arithmetic takes them.
+std::unique_ptr<WeightSource> block_source(std::unique_ptr<WeightSource> bf16, const Arithmetic& arithmetic) {
+  const int32_t levels = arithmetic.activation == DType::kI8 ? arithmetic.levels : 0;
+  return std::make_unique<RequantizingSource>(std::move(bf16),
+                                              StorageChoice(WeightStorage::kAsStored, levels));
 }
 
 std::vector<float> random_values(int64_t count, float scale) {
@@ -65,13 +67,13 @@ StepInputs step_inputs(const Context& ctx, const flux::Config& config, const Tok
           {ops::upload(ctx, states, ctx.activation, {s.tokens(), d}), s.txt_tokens}};
 }
 
-std::size_t step_bytes(const flux::Config& config, const TokenShape& s, DType activation) {
+std::size_t step_bytes(const flux::Config& config, const TokenShape& s, const Arithmetic& arithmetic) {
   DryRunBackend dry;
   Arena arena = Arena::counting();
   const std::unique_ptr<WeightSource> source =
-      block_source(std::make_unique<PlanSource>(DType::kBF16), activation);
+      block_source(std::make_unique<PlanSource>(DType::kBF16), arithmetic);
   const flux::Weights weights = block_weights(config, describe_from(*source));
-  const Context ctx = context_of(dry, arena, activation);
+  const Context ctx = context_of(dry, arena, arithmetic);
   const StepInputs in = step_inputs(ctx, config, s);
   flux::run_blocks(ctx, config, weights, in.modulation, in.rope, in.hidden, 0, config.num_blocks());
   return arena.peak();
@@ -80,24 +82,25 @@ std::size_t step_bytes(const flux::Config& config, const TokenShape& s, DType ac
 // Passes through all blocks, each block timed on its own: the fastest double and single block of all passes,
 // and the fastest pass.
 void measure_step(Meter& meter, const flux::Config& config, const flux::Weights& weights, const TokenShape& s,
-                  DType activation, Rows& rows) {
+                  const Arithmetic& arithmetic, Rows& rows) {
+  const DType activation = arithmetic.activation;
   const double blocks = static_cast<double>(config.num_blocks());
   const std::string tokens = fmt::format("{} tokens", s.tokens());
   const std::string kinds = fmt::format("{}+{} blocks, ", config.num_layers, config.num_single_layers);
   const Work work = block_work(config, s.tokens());
   const DType stored = activation == DType::kI8 ? DType::kI8 : DType::kBF16;
-  const Row double_row{"double_block", activation, tokens, work, 1, stored},
-      single_row{"single_block", activation, tokens, work, 1, stored};
+  const Row double_row{"double_block", activation, tokens, work, 1, stored, arithmetic.levels},
+      single_row{"single_block", activation, tokens, work, 1, stored, arithmetic.levels};
   const Work all{work.matmul_flops * blocks, work.attention_flops * blocks, 0};
-  const Row step_row{"step", activation, kinds + tokens, all, 1, stored};
+  const Row step_row{"step", activation, kinds + tokens, all, 1, stored, arithmetic.levels};
   if (!rows.may_run(meter, step_row)) return;
 
-  const Buffer memory(step_bytes(config, s, activation));
+  const Buffer memory(step_bytes(config, s, arithmetic));
   Arena arena(memory);
   const Context plain = meter.context(activation, arena);
-  const Context ctx = context_of(plain.backend, arena, activation, plain.cancel);
+  const Context ctx = context_of(plain.backend, arena, arithmetic, plain.cancel);
   const StepInputs in = step_inputs(ctx, config, s);
-  Sampler sampler(meter, work, activation);
+  Sampler sampler(meter, work, arithmetic);
   for (Patience patience(meter.pace()); patience.more();) {
     double seconds = 0;
     for (int64_t block = 0; block < config.num_blocks(); ++block) {
@@ -123,14 +126,14 @@ void measure_step(Meter& meter, const flux::Config& config, const flux::Weights&
 
 // Weights of a formula, in memory of its own for every tensor of a block: they come from memory, as they do in
 // a run.
-void measure_steps(Meter& meter, const Plan& plan, std::span<const DType> precisions, Rows& rows) {
+void measure_steps(Meter& meter, const Plan& plan, std::span<const Arithmetic> precisions, Rows& rows) {
   if (plan.steps.empty()) return;
   const std::unique_ptr<WeightSource> source =
       block_source(std::make_unique<DummySource>(DType::kBF16), precisions.front());
   LoadedWeights loaded(*source);
   const flux::Weights weights = block_weights(plan.transformer, loaded.binder());
   for (const TokenShape& s : plan.steps) {
-    for (const DType precision : precisions) {
+    for (const Arithmetic& precision : precisions) {
       measure_step(meter, plan.transformer, weights, s, precision, rows);
     }
   }
@@ -177,12 +180,13 @@ void measure_models(Meter& meter, const Plan& plan, Rows& rows) {
       for (const DType a : kActivations) measure_decoder(meter, plan.vae, weights, pixels, a, rows);
     }
   }
-  measure_steps(meter, plan, kActivations, rows);
+  const Arithmetic exact[] = {DType::kBF16, DType::kF32};  // first that which models are distributed for
+  measure_steps(meter, plan, exact, rows);
 }
 
-void measure_int8_models(Meter& meter, const Plan& plan, Rows& rows) {
-  constexpr DType kInt8[] = {DType::kI8};
-  measure_steps(meter, plan, kInt8, rows);
+void measure_int8_models(Meter& meter, const Plan& plan, int32_t levels, Rows& rows) {
+  const Arithmetic int8[] = {{DType::kI8, levels}};
+  measure_steps(meter, plan, int8, rows);
 }
 
 }  // namespace darkroom::bench

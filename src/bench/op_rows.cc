@@ -38,18 +38,19 @@ void measure_matmul(Meter& meter, const MatmulShape& s, DType activation, Rows& 
 }
 
 // With the quantising of its rows.
-void measure_int8_matmul(Meter& meter, const MatmulShape& s, Rows& rows) {
-  const Row row{"matmul", DType::kI8, fmt::format("{}x{}x{}", s.m, s.k, s.n), matmul_work(s), 1, DType::kI8};
+void measure_int8_matmul(Meter& meter, const MatmulShape& s, int32_t levels, Rows& rows) {
+  const Row row{"matmul",   DType::kI8, fmt::format("{}x{}x{}", s.m, s.k, s.n), matmul_work(s), 1,
+                DType::kI8, levels};
   if (!rows.may_run(meter, row)) return;
   Operands in;
   const Tensor x = in.random(DType::kBF16, {s.m, s.k}), out = in.random(DType::kBF16, {s.m, s.n});
-  const Linear w{in.random(DType::kI8, {s.n, s.k}, unit_gain(s.k)), in.random(DType::kBF16, {s.n})};
+  const Linear w{in.random_int8({s.n, s.k}, levels, unit_gain(s.k)), in.random(DType::kBF16, {s.n})};
   const Buffer memory(static_cast<std::size_t>(s.m * (s.k + 4)) + 4 * kBufferAlignment);
   Arena arena(memory);
   const Context ctx = meter.context(DType::kBF16, arena);
   rows.measure(meter, row, [&] {
     const Arena::Scope scope(arena);
-    ops::linear_into(ctx, {x, ops::quantize_rows(ctx, x)}, w, Activation::kNone, out);
+    ops::linear_into(ctx, {x, ops::quantize_rows(ctx, x, 0, {}, levels)}, w, Activation::kNone, out);
   });
 }
 
@@ -194,8 +195,9 @@ void measure_ops(Meter& meter, const Plan& plan, Rows& rows) {
   }
 }
 
-void measure_int8_ops(Meter& meter, const Plan& plan, Rows& rows) {
-  for (const MatmulShape& s : plan.matmuls) measure_int8_matmul(meter, s, rows);
+void measure_int8_ops(Meter& meter, const Plan& plan, int32_t levels, Rows& rows) {
+  for (const MatmulShape& s : plan.matmuls) measure_int8_matmul(meter, s, levels, rows);
+  if (levels != kInt8Levels) return;
   for (const AttentionShape& s : plan.attentions) measure_int8_attention(meter, s, rows);
 }
 

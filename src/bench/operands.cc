@@ -19,6 +19,7 @@ float Operands::unit() {
 
 Tensor Operands::random(DType dtype, const Shape& shape, float scale, float middle) {
   if (is_block(dtype)) return random_blocks(dtype, shape, scale);
+  if (dtype == DType::kI8) return random_int8(shape, kInt8Levels, scale);
   Tensor out = take(dtype, shape);
   const auto fill = [&](auto* data, auto convert) {
     for (int64_t i = 0; i < shape.numel(); ++i) data[i] = convert(middle + scale * unit());
@@ -36,18 +37,24 @@ Tensor Operands::random(DType dtype, const Shape& shape, float scale, float midd
     case DType::kF8E5M2:  // the upper byte of an f16
       fill(out.row<uint8_t>(0), [](float x) { return static_cast<uint8_t>(to_float16(x).bits >> 8); });
       break;
-    case DType::kI8: {
-      const Tensor one = take(DType::kF32, {1});
-      *one.row<float>(0) = scale / 127;
-      fill(out.row<int8_t>(0), [&](float x) { return static_cast<int8_t>(std::nearbyint(x / scale * 127)); });
-      out.scale_count = 1;
-      out.scales = one.row<float>(0);
-      break;
-    }
     default:
       fill(out.row<float>(0), [](float x) { return x; });
       break;
   }
+  return out;
+}
+
+Tensor Operands::random_int8(const Shape& shape, int32_t levels, float scale) {
+  Tensor out = take(DType::kI8, shape);
+  const Tensor one = take(DType::kF32, {1});
+  const float most = static_cast<float>(levels);
+  *one.row<float>(0) = scale / most;
+  for (int64_t i = 0; i < shape.numel(); ++i) {
+    out.row<int8_t>(0)[i] = static_cast<int8_t>(std::nearbyint(most * unit()));
+  }
+  out.scale_count = 1;
+  out.scales = one.row<float>(0);
+  out.levels = levels;
   return out;
 }
 
@@ -70,6 +77,7 @@ Tensor Operands::copy(const Tensor& tensor) {
   std::memcpy(out.data, tensor.data, tensor.bytes());
   out.scale_count = tensor.scale_count;
   out.scales = tensor.scales;
+  out.levels = tensor.levels;
   return out;
 }
 

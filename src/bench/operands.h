@@ -15,6 +15,8 @@ class Operands {
   // Dense, in [−scale, scale] around `middle`, uniform but in 8-bit and block types; of these and f16, which
   // are for matrices, around 0, i8 with a scale. Errors: kOutOfMemory.
   Tensor random(DType dtype, const Shape& shape, float scale = 1, float middle = 0);
+  // i8 within ±levels, which it says, with one scale: in [−scale, scale].
+  Tensor random_int8(const Shape& shape, int32_t levels, float scale);
   // Another tensor with the same numbers in memory of its own.
   Tensor copy(const Tensor& tensor);
 

@@ -70,6 +70,9 @@ TEST(CpuIsaChoice, CeilingsAreThoseOfTheSet) {
     CeilingProbe probe({.threads = 1, .isa = isa});
     EXPECT_EQ(probe.bf16_gflops(0.001).has_value(), isa == CpuIsa::kAvx512Bf16);
     EXPECT_GT(probe.int8_gops(0.001), 0);
+    EXPECT_EQ(
+        CeilingProbe({.threads = 1, .isa = isa, .int8_dot = Int8Dot::kPortable}).int7_gops(0.001).has_value(),
+        isa != CpuIsa::kScalar && isa != CpuIsa::kNeon);
   }
 }
 

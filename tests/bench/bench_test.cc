@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <vector>
@@ -155,6 +156,23 @@ TEST(Bench, WeightsOfATypeStandBesideBfloat16) {
   }
   EXPECT_EQ(code_of({.threads = 1, .weights = "q9_9"}), ErrorCode::kUsage);
   EXPECT_EQ(code_of({.threads = 1, .weights = "i32"}), ErrorCode::kUsage);
+}
+
+// Where a set multiplies numbers of 7 bits with instructions of their own there are rows and a ceiling for them.
+TEST(Bench, SevenBitsHaveRowsWhereTheyAreFaster) {
+  Plan plan;
+  plan.pace = miniature().pace;
+  plan.matmuls = {{12, 256, 16}};
+  for (const std::string isa : {"scalar", "sse4"}) {
+    if (std::ranges::count(supported_isa_names(), isa) == 0) continue;
+    const nlohmann::json result = run_plan({.threads = 1, .isa = isa}, plan);
+    const bool faster = isa == "sse4";
+    EXPECT_EQ(result["ceiling"]["int7_gops"].is_null(), !faster);
+    const nlohmann::json last = result["rows"].back();
+    EXPECT_EQ(last["dtype"], faster ? "i7" : "i8");
+    EXPECT_EQ(last["shape"], "12x256x16");
+    EXPECT_EQ(last["weights"], "i8");
+  }
 }
 
 TEST(Bench, ABudgetRunsStepsThatStream) {

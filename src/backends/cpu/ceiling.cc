@@ -30,19 +30,24 @@ constexpr int64_t kReadBytes = int64_t{64} << 20;  // a thread; more than its sh
 }  // namespace
 
 struct CeilingProbe::State {
+  using Ceiling = double (*)(int64_t rounds);
   explicit State(const CpuOptions& options)
       : isa(cpu::resolve_isa(options.isa)),
         table(cpu::ceiling_table(isa)),
-        int8(cpu::dot_int8_kernels(isa, options.int8_dot, cpu::make_kernel_table(isa)).ceiling),
+        int8(ceiling_of(kInt8Levels, options)),
+        int7(ceiling_of(kInt7Levels, options)),
         pool(options.threads) {}
 
+  Ceiling ceiling_of(int32_t levels, const CpuOptions& options) const {
+    return cpu::int8_kernels_for(levels, isa, options.int8_dot, cpu::make_kernel_table(isa)).ceiling;
+  }
   double giga(double seconds, const std::function<double(int64_t)>& body) {
     return 1e-9 * best_rate(pool, seconds, body);
   }
 
   CpuIsa isa;
   const cpu::CeilingTable& table;
-  double (*int8)(int64_t rounds);
+  Ceiling int8, int7;
   ThreadPool pool;
   std::vector<Buffer> data;  // one a thread, made when first read
 };
@@ -64,6 +69,11 @@ double CeilingProbe::int8_gops(double seconds) {
   return state_->giga(seconds, [this](int64_t) { return state_->int8(kRounds / 4); });
 }
 
+std::optional<double> CeilingProbe::int7_gops(double seconds) {
+  if (state_->int7 == state_->int8) return std::nullopt;
+  return state_->giga(seconds, [this](int64_t) { return state_->int7(kRounds / 4); });
+}
+
 double CeilingProbe::read_gbps(double seconds) {
   std::vector<Buffer>& data = state_->data;
   while (static_cast<int>(data.size()) < state_->pool.size()) {
@@ -83,6 +93,7 @@ CpuCeilings CeilingProbe::all(double seconds) {
   ceilings.f32_gflops = f32_gflops(seconds);
   ceilings.bf16_gflops = bf16_gflops(seconds);
   ceilings.int8_gops = int8_gops(seconds);
+  ceilings.int7_gops = int7_gops(seconds);
   ceilings.read_gbps = read_gbps(seconds);
   return ceilings;
 }

@@ -66,6 +66,7 @@ struct CpuCeilings {
   double f32_gflops = 0;
   std::optional<double> bf16_gflops;  // absent without native bf16 dot products
   double int8_gops = 0;               // what 8-bit linear layers multiply with
+  std::optional<double> int7_gops;    // the same of up to kInt7Levels; absent where it is the same
   double read_gbps = 0;               // memory much larger than the caches
 };
 
@@ -79,8 +80,9 @@ class CeilingProbe {
   double f32_gflops(double seconds);
   std::optional<double> bf16_gflops(double seconds);
   double int8_gops(double seconds);
+  std::optional<double> int7_gops(double seconds);
   double read_gbps(double seconds);
-  // `seconds` for each of the four.
+  // `seconds` for each.
   CpuCeilings all(double seconds);
   // Gives the memory back that read_gbps() has taken, 64 MiB a thread, until it is called again.
   void release_memory();
