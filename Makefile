@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 LAUNCHER := $(if $(shell command -v ccache),-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup demo test check asan-build asan asan-all asan-files fuzz tsan arm format format-check clean
+.PHONY: help setup demo test check asan-build asan asan-all asan-files fuzz tsan gpu-matrix arm format format-check clean
 
 help:
 	@echo "make demo    install what is missing, build the program, draw a picture"
@@ -15,6 +15,7 @@ help:
 	@echo "make asan-files  the same of tests that read files, and every fuzz target for FUZZ_SECONDS=60 seconds"
 	@echo "make fuzz    every fuzz target for FUZZ_SECONDS=60 seconds (build-asan/)"
 	@echo "make tsan    the pool, the weights' residency and the C API under ThreadSanitizer (build-tsan/)"
+	@echo "make gpu-matrix  the Vulkan backend's cooperative matrices, on a newer Mesa that is fetched (70 MB)"
 	@echo "make arm     cross-compiles for 64-bit ARM and runs what proves its kernels under qemu (build-arm/)"
 	@echo "make format  clang-format every source; make format-check only says what would change"
 	@echo "make clean   remove build/ and build-*/"
@@ -33,8 +34,17 @@ test:
 	@tools/setup.sh tests
 	cmake --preset release $(LAUNCHER)
 	cmake --build build -j $(JOBS)
-	ctest --test-dir build -j 2 --output-on-failure -LE long
+	ctest --test-dir build -j 2 --output-on-failure -LE 'long|gpu-matrix'
 	@tests/ops/print_isas.sh build
+
+# Cooperative matrices, on a Mesa that has them; with newer compilers, which say whether the SPIR-V is that of the sources.
+gpu-matrix:
+	@tools/setup.sh tests
+	tools/new_lavapipe.sh build/new_lavapipe
+	cmake --preset release $(LAUNCHER) >/dev/null
+	cmake --build build -j $(JOBS) --target vulkan_matrix_test
+	tools/matrix_spirv.sh --set-up build/spirv
+	ctest --test-dir build --output-on-failure -L gpu-matrix
 
 check: format-check asan fuzz tsan
 
@@ -50,7 +60,7 @@ asan: asan-build
 
 asan-all: asan-build
 	cmake --build build-asan -j $(JOBS)
-	$(SANITIZER_OPTIONS) ctest --test-dir build-asan -j 2 --output-on-failure -LE long
+	$(SANITIZER_OPTIONS) ctest --test-dir build-asan -j 2 --output-on-failure -LE 'long|gpu-matrix'
 
 asan-files: ASAN_TESTS = files_tests
 asan-files: asan-build

@@ -7,7 +7,8 @@
 //     matrix of linear may also be of a block type, or i8, and have scales (Tensor::scales); the table of
 //     embed may be of a block type;
 //   - arithmetic accumulates in f32 and each output element is rounded once, when it is stored; beside bf16
-//     activations a matrix's values may be rounded to bf16 first; products of 8-bit activations are exact;
+//     activations a matrix's values may be rounded to bf16 first, and attention's weights to 11 bits; products of
+//     8-bit activations are exact;
 //   - `out` does not overlap an input, except where "in place" is allowed by name;
 //   - results do not depend on the number of threads.
 #pragma once

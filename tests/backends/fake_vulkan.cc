@@ -244,12 +244,12 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceFeatures2(VkPhysicalDevice handle,
   const Gpu& gpu = gpu_of(handle);
   with<VkPhysicalDeviceVulkan11Features>(out->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
                                          [&](auto& f) { f.storageBuffer16BitAccess = gpu.storage16; });
-  with<VkPhysicalDeviceVulkan12Features>(out->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-                                         [&](auto& f) {
-                                           f.storageBuffer8BitAccess = gpu.storage8;
-                                           f.shaderFloat16 = gpu.float16;
-                                           f.vulkanMemoryModel = gpu.memory_model;
-                                         });
+  with<VkPhysicalDeviceVulkan12Features>(
+      out->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES, [&](auto& f) {
+        f.storageBuffer8BitAccess = gpu.storage8;
+        f.shaderFloat16 = gpu.float16;
+        f.vulkanMemoryModel = f.vulkanMemoryModelDeviceScope = gpu.memory_model;
+      });
   with<VkPhysicalDeviceSubgroupSizeControlFeatures>(
       out->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES,
       [&](auto& f) { f.subgroupSizeControl = f.computeFullSubgroups = gpu.subgroup_control; });

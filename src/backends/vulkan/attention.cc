@@ -91,6 +91,7 @@ void attention(Recorder& recorder, const AttentionArgs& a) {
   require(!a.int8_memory.present(), ErrorCode::kFailure,
           "attention in 8 bits: not on this device; use --attention exact");
   if (a.q.rows() == 0 || a.q.cols() == 0) return;
+  if (attention_with_matrices(recorder, a)) return;
   check_keys(recorder, a.k);
   check_keys(recorder, a.v);
   const int64_t head_dim = a.q.cols() / a.heads, rows = a.q.rows();

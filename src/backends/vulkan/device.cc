@@ -24,6 +24,7 @@ void ask_for(Features& want, const DeviceInfo& info, bool robust) {
   want.v12.shaderFloat16 = VK_TRUE;
   want.v12.shaderInt8 = info.int8;
   want.v12.vulkanMemoryModel = VK_TRUE;
+  want.v12.vulkanMemoryModelDeviceScope = VK_TRUE;
   want.matrix.cooperativeMatrix = VK_TRUE;
   const bool bf16 = info.device_class == DeviceClass::kMatrixBF16;
   want.bf16.shaderBFloat16Type = bf16;

@@ -262,7 +262,8 @@ void Instance::describe_features(DeviceInfo& info) const {
   info.storage8 = features.v12.storageBuffer8BitAccess;
   info.int8 = features.v12.shaderInt8;
   info.float16 = features.v12.shaderFloat16;
-  info.memory_model = features.v12.vulkanMemoryModel;
+  // Where it is on, atomics of shaders that do without it are of the device's scope.
+  info.memory_model = features.v12.vulkanMemoryModel && features.v12.vulkanMemoryModelDeviceScope;
   info.maintenance4 = features.maintenance4.maintenance4;
   info.dot_product = features.dot.shaderIntegerDotProduct;
   info.fast_dot_product = info.fast_dot_product && info.dot_product;

@@ -39,14 +39,18 @@ void embed(Recorder& recorder, const EmbedArgs& args);
 // linear.cc
 enum class LinearTile : uint8_t { kSmall, kMedium, kLarge };
 // What is chosen by shape and device where nothing is said; tests and benches may say it. Bits do not depend on tiles
-// and parts.
+// and parts, those of bf16 activations only on whether there are matrices.
 struct LinearChoice {
   std::optional<LinearTile> tile = {};
   std::optional<bool> compiles_slowly = {};  // less code, made in less time: where the device is a CPU
   std::optional<bool> dot_product = {};      // of 8-bit numbers: by the device's instruction
+  bool matrices = true;                      // cooperative matrices, where the device has them
   int64_t most_rows = 0, most_columns = 0;   // of a dispatch, at most; 0: as many as can be bound
 };
 void linear(Recorder& recorder, const LinearArgs& args, const LinearChoice& choice = {});
+
+// attention_matrix.cc: false, and nothing done, where the device or the arguments are not for matrices.
+bool attention_with_matrices(Recorder& recorder, const AttentionArgs& args);
 
 // quantize.cc
 void quantize_rows(Recorder& recorder, const QuantizeRowsArgs& args);

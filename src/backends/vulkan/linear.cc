@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "backends/vulkan/kernels.h"
+#include "backends/vulkan/matrix.h"
 #include "backends/vulkan/tensors.h"
 
 namespace darkroom::vulkan {
@@ -58,17 +59,6 @@ LinearTile tile_for(int64_t m, int64_t n) {
     if (tiles >= kEnough && 2 * m > size.rows) return tile;
   }
   return LinearTile::kSmall;
-}
-
-bool begins_at(const Tensor& t, std::size_t multiple) {
-  return reinterpret_cast<uintptr_t>(t.data) % multiple == 0 &&
-         (t.rows() <= 1 || row_bytes(t.dtype, t.row_stride) % multiple == 0);
-}
-
-// Rows may be read in runs of 8 elements, as vectors of up to 16 bytes; of a block type in words.
-bool has_wide_rows(const Tensor& t) {
-  if (is_block(t.dtype)) return block_size(t.dtype).bytes % 4 == 0 && begins_at(t, 4);
-  return t.cols() % 8 == 0 && begins_at(t, std::min<std::size_t>(16, 8 * dtype_bytes(t.dtype)));
 }
 
 // Rows of 8-bit numbers may be read in words, and so may each run that has a scale.
@@ -186,6 +176,8 @@ struct Kernel {
   Shader shader{};
   std::vector<uint32_t> constants;
   int64_t group_rows = 1, group_columns = 1;
+  uint32_t subgroup = 0;
+  enum class RowScales { kNotBound, kNone, kPowersOfTwo } row_scales = {};  // of matrices of floats
 };
 
 std::vector<uint32_t> constants_of(const TileSize& tile, bool compiles_slowly) {
@@ -217,15 +209,70 @@ Kernel small_kernel(const LinearArgs& a) {
   return {Shader::kGemmSmall, {kSmallThreads, columns, type_of(a.weight.dtype), wide}, kSmallRows, columns};
 }
 
+// Rows and runs are whole words of eight columns, for matrices.
+bool has_whole_pairs(const Tensor& x, const Tensor& weight) {
+  return x.cols() % 8 == 0 && x.scale_cols % 8 == 0 && begins_at(x, 8) && begins_at(weight, 8);
+}
+
+Kernel matrix_kernel(const LinearArgs& a, const MatrixPlan& plan) {
+  Kernel kernel{Shader::kGemmMatrix, plan.constants(), plan.tile.rows, plan.tile.columns, plan.subgroup};
+  const bool bf16 = plan.shape.a == Component::kBF16;
+  if (bf16) kernel.shader = Shader::kGemmMatrixBf16;
+  kernel.row_scales = bf16 ? Kernel::RowScales::kNone : Kernel::RowScales::kPowersOfTwo;
+  for (const uint32_t constant : {type_of(a.weight.dtype), uint32_t{has_wide_rows(a.weight)}, uint32_t{bf16}})
+    kernel.constants.push_back(constant);
+  return kernel;
+}
+
+Kernel int8_matrix_kernel(const LinearArgs& a, const MatrixPlan& plan) {
+  Kernel kernel{Shader::kGemmI8Matrix, plan.constants(), plan.tile.rows, plan.tile.columns, plan.subgroup};
+  kernel.constants.push_back(has_whole_pairs(a.x, a.weight));
+  kernel.constants.push_back(a.x.scales_per_row() > 1);
+  return kernel;
+}
+
+// None where the device has no matrices for it. Those of f32 would lose bits.
+std::optional<Kernel> kernel_with_matrices(const DeviceInfo& info, const LinearArgs& a, LinearTile size) {
+  if (info.device_class < DeviceClass::kMatrix || a.x.dtype == DType::kF32) return {};
+  if (a.x.dtype == DType::kI8) {
+    const auto plan = plan_matrices(info, Component::kS8, size);
+    return plan ? std::optional(int8_matrix_kernel(a, *plan)) : std::nullopt;
+  }
+  const bool bf16 = info.device_class == DeviceClass::kMatrixBF16;
+  const auto plan = plan_matrices(info, bf16 ? Component::kBF16 : Component::kF16, size);
+  return plan ? std::optional(matrix_kernel(a, *plan)) : std::nullopt;
+}
+
 Kernel kernel_for(const DeviceInfo& device, const LinearArgs& a, const LinearChoice& choice) {
   const int64_t m = a.x.rows(), n = a.out.cols();
-  const TileSize tile = size_of(choice.tile.value_or(tile_for(m, n)));
+  const bool floats = a.x.dtype != DType::kI8, whole = !is_block(a.weight.dtype) || has_wide_rows(a.x);
+  if (floats && whole && m <= kSmallRows && !choice.tile) return small_kernel(a);
+  const LinearTile size = choice.tile.value_or(tile_for(m, n));
   const bool slow = choice.compiles_slowly.value_or(device.is_cpu());
-  if (a.x.dtype == DType::kI8) {
-    return int8_kernel(a, tile, slow, choice.dot_product.value_or(device.fast_dot_product));
+  if (choice.matrices) {
+    // Such a driver unrolls all: it would take minutes for a large tile.
+    const LinearTile quick = slow ? LinearTile::kSmall : size;
+    if (const auto kernel = kernel_with_matrices(device, a, choice.tile.value_or(quick))) return *kernel;
   }
-  const bool small = m <= kSmallRows && !choice.tile && (!is_block(a.weight.dtype) || has_wide_rows(a.x));
-  return small ? small_kernel(a) : float_kernel(a, tile, slow);
+  const bool dot = choice.dot_product.value_or(device.fast_dot_product);
+  return floats ? float_kernel(a, size_of(size), slow) : int8_kernel(a, size_of(size), slow, dot);
+}
+
+// Types that f16 does not hold whole.
+bool reaches_past_f16(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBF16 || is_block(dtype);
+}
+
+// By what matrices of f16 multiply rows of x, then of the weight.
+Binding row_scales_of(Recorder& recorder, const LinearArgs& a, const Kernel& kernel, const Part& part,
+                      const std::vector<Binding>& bindings) {
+  if (kernel.row_scales == Kernel::RowScales::kNone) return {};
+  const std::size_t bytes = static_cast<std::size_t>(part.m + part.n) * sizeof(float);
+  const float* scales = static_cast<const float*>(recorder.scratch(bytes));
+  find_row_scales(recorder, a.x, bindings[0], part.m, scales);
+  if (reaches_past_f16(a.weight.dtype))
+    find_row_scales(recorder, a.weight, bindings[1], part.n, scales + part.m);
+  return {scales, bytes, Access::kRead};
 }
 
 double work_of(int64_t m, int64_t n, const Push& push) {
@@ -234,7 +281,9 @@ double work_of(int64_t m, int64_t n, const Push& push) {
 
 void dispatch_part(Recorder& recorder, const LinearArgs& a, const Kernel& kernel, const Part& part,
                    Push push) {
-  const std::vector<Binding> bindings = bindings_of(a, part);
+  std::vector<Binding> bindings = bindings_of(a, part);
+  if (kernel.row_scales != Kernel::RowScales::kNotBound)
+    bindings.push_back(row_scales_of(recorder, a, kernel, part, bindings));
   push.m = static_cast<uint32_t>(part.m);
   push.n = static_cast<uint32_t>(part.n);
   set_places(recorder, a, bindings, push);
@@ -245,6 +294,7 @@ void dispatch_part(Recorder& recorder, const LinearArgs& a, const Kernel& kernel
                      .bindings = bindings,
                      .push = push_of(push),
                      .groups = {down, across, 1},
+                     .subgroup = kernel.subgroup,
                      .work = work_of(part.m, part.n, push)});
 }
 

@@ -27,7 +27,7 @@ endif()
 
 darkroom_room(backends/vulkan
   SOURCES loader.cc check.cc device_info.cc instance.cc device.cc memory.cc transfers.cc pipelines.cc hazards.cc recorder.cc core.cc vulkan.cc
-    pointwise.cc embed.cc linear.cc quantize.cc rows.cc attention.cc conv.cc
+    pointwise.cc embed.cc linear.cc quantize.cc matrix.cc rows.cc attention.cc attention_matrix.cc conv.cc
   DEPS ops LIBS ${CMAKE_DL_LIBS})
 target_include_directories(darkroom_backends_vulkan SYSTEM PUBLIC ${VULKAN_INCLUDE})
 
@@ -38,8 +38,9 @@ set(made ${CMAKE_BINARY_DIR}/rooms/darkroom_backends_vulkan_made)
 set(vulkan_enumerators "")
 set(vulkan_declarations "")
 set(vulkan_rows "")
-foreach(source IN LISTS vulkan_shaders)
-  get_filename_component(stem ${source} NAME_WE)
+# Embeds the file `spirv`, which the command BY makes, if there is one, with what it depends on in DEPFILE.
+function(vulkan_embed stem spirv)
+  cmake_parse_arguments(EMBED "" "DEPFILE" "BY;DEPENDS" ${ARGN})
   string(REPLACE "_" ";" words ${stem})
   set(name k)
   foreach(word IN LISTS words)
@@ -48,17 +49,32 @@ foreach(source IN LISTS vulkan_shaders)
     string(TOUPPER ${first} first)
     string(APPEND name ${first}${rest})
   endforeach()
-  set(spirv ${made}/${stem}.spv)
   set(embedded ${made}/${stem}.cc)
-  add_custom_command(OUTPUT ${embedded}
-    COMMAND ${GLSLC} --target-env=vulkan1.2 -O -Werror -MD -MF ${spirv}.d -MT ${embedded} -o ${spirv} ${source}
+  if(EMBED_BY)
+    set(make COMMAND ${EMBED_BY} -MD -MF ${EMBED_DEPFILE} -MT ${embedded})
+    set(depfile DEPFILE ${EMBED_DEPFILE})
+  endif()
+  add_custom_command(OUTPUT ${embedded} ${make}
     COMMAND ${CMAKE_COMMAND} -DFILE=${spirv} -DNAME=${name}Spirv -DHEADER=backends/vulkan/shader_list.h
             -DOUTPUT=${embedded} -P ${PROJECT_SOURCE_DIR}/cmake/embed.cmake
-    DEPFILE ${spirv}.d DEPENDS ${source} ${PROJECT_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
+    DEPENDS ${EMBED_DEPENDS} ${PROJECT_SOURCE_DIR}/cmake/embed.cmake ${depfile} VERBATIM)
   target_sources(darkroom_backends_vulkan PRIVATE ${embedded})
-  string(APPEND vulkan_enumerators "  ${name},\n")
-  string(APPEND vulkan_declarations "extern const std::string_view ${name}Spirv;\n")
-  string(APPEND vulkan_rows "    {Shader::${name}, \"${stem}\", &${name}Spirv},\n")
+  set(vulkan_enumerators "${vulkan_enumerators}  ${name},\n" PARENT_SCOPE)
+  set(vulkan_declarations "${vulkan_declarations}extern const std::string_view ${name}Spirv;\n" PARENT_SCOPE)
+  set(vulkan_rows "${vulkan_rows}    {Shader::${name}, \"${stem}\", &${name}Spirv},\n" PARENT_SCOPE)
+endfunction()
+
+foreach(source IN LISTS vulkan_shaders)
+  get_filename_component(stem ${source} NAME_WE)
+  set(spirv ${made}/${stem}.spv)
+  vulkan_embed(${stem} ${spirv} DEPENDS ${source} DEPFILE ${spirv}.d
+    BY ${GLSLC} --target-env=vulkan1.2 -O -Werror -o ${spirv} ${source})
+endforeach()
+# Those with cooperative matrices are compiled already, by tools/matrix_spirv.sh: glslc does not know them everywhere.
+file(GLOB vulkan_matrix_shaders CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/backends/vulkan/shaders/matrix/made/*.spv)
+foreach(spirv IN LISTS vulkan_matrix_shaders)
+  get_filename_component(stem ${spirv} NAME_WE)
+  vulkan_embed(${stem} ${spirv} DEPENDS ${spirv})
 endforeach()
 configure_file(${CMAKE_CURRENT_LIST_DIR}/shader_list.h.in ${made}/backends/vulkan/shader_list.h @ONLY)
 target_include_directories(darkroom_backends_vulkan PUBLIC ${made})

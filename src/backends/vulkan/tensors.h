@@ -62,6 +62,18 @@ inline Tensor picture_rows(const Tensor& picture) {
 
 inline constexpr int64_t kMostGroups = 65535;  // in one dimension, on every device
 
+// Rows begin at multiples of so many bytes.
+inline bool begins_at(const Tensor& t, std::size_t multiple) {
+  return reinterpret_cast<uintptr_t>(t.data) % multiple == 0 &&
+         (t.rows() <= 1 || row_bytes(t.dtype, t.row_stride) % multiple == 0);
+}
+
+// Rows may be read in runs of 8 elements, as vectors of up to 16 bytes; of a block type in words.
+inline bool has_wide_rows(const Tensor& t) {
+  if (is_block(t.dtype)) return block_size(t.dtype).bytes % 4 == 0 && begins_at(t, 4);
+  return t.cols() % 8 == 0 && begins_at(t, std::min<std::size_t>(16, 8 * dtype_bytes(t.dtype)));
+}
+
 // So many workgroups in a row, in two dimensions, as one has a limit of 65535: shaders count
 // gl_WorkGroupID.y·gl_NumWorkGroups.x + gl_WorkGroupID.x, which may be too large for the last.
 inline std::array<uint32_t, 3> grid_of(int64_t groups) {

@@ -161,6 +161,7 @@ std::unique_ptr<Backend> make_backend(std::shared_ptr<Core> core) {
 std::unique_ptr<Backend> make_vulkan_backend(const VulkanOptions& options) {
   vulkan::CoreOptions core;
   core.device = options.device;
+  core.highest_class = vulkan::class_of(options.highest_class);
   core.instance.validation = options.validation;
   core.memory = {options.memory_limit, options.force_staging};
   core.cache_folder = options.cache_folder;
