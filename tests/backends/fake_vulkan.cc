@@ -210,6 +210,8 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceProperties2(VkPhysicalDevice handl
   VkPhysicalDeviceLimits& limits = out->properties.limits;
   limits.minStorageBufferOffsetAlignment = gpu.alignment;
   limits.maxStorageBufferRange = static_cast<uint32_t>(gpu.max_range);
+  limits.maxComputeWorkGroupInvocations = 1024;
+  limits.maxComputeSharedMemorySize = 48 << 10;
   std::fill_n(limits.maxComputeWorkGroupCount, 3, 65535);
   with<VkPhysicalDeviceVulkan11Properties>(
       out->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES, [&](auto& p) {
@@ -693,7 +695,8 @@ void Gpu::give_matrices(std::initializer_list<vulkan::Component> kinds) {
     vulkan::CooperativeMatrixProperties p;
     p.MSize = p.NSize = p.KSize = 16;
     p.AType = p.BType = kind;
-    p.CType = p.ResultType = vulkan::Component::kF32;
+    p.CType = p.ResultType =
+        kind == vulkan::Component::kS8 ? vulkan::Component::kS32 : vulkan::Component::kF32;
     p.scope = vulkan::kSubgroupScope;
     matrices.push_back(p);
     bf16 = bf16 || kind == vulkan::Component::kBF16;

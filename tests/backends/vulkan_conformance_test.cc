@@ -99,10 +99,10 @@ class VulkanConformance : public VulkanTest {
   std::vector<Result> wanted(const OpCase& c, const Storage& storage, DType activation, bool matrices) {
     std::vector<Result> all = {wanted(c, storage, activation, Rounded::kNot)};
     if (activation != DType::kBF16) return all;
-    const bool block = is_block(storage.dtype);
-    if (block || storage.dtype == DType::kF16) all.push_back(wanted(c, storage, activation, Rounded::kToBF16));
-    if (matrices && (block || storage.dtype == DType::kF32))
-      all.push_back(wanted(c, storage, activation, Rounded::kTo11Bits));
+    if (is_block(storage.dtype) || storage.dtype == DType::kF16)
+      all.push_back(wanted(c, storage, activation, Rounded::kToBF16));
+    // Also where a LoRA is stored as f32.
+    if (matrices) all.push_back(wanted(c, storage, activation, Rounded::kTo11Bits));
     return all;
   }
 

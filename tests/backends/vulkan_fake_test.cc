@@ -699,6 +699,67 @@ TEST_F(FakeVulkan, OpsCutByRows) {
   EXPECT_THROW(backend->add({.x = wide, .y = wide, .z = {}, .out = wide}), Error);
 }
 
+// Which kernels a product runs on a card of a class, and with what: each dispatch by its constants.
+TEST_F(FakeVulkan, ProductsUseWhatTheClassHas) {
+  using enum vulkan::Component;
+  driver_.gpus[0].give_matrices({kF16, kBF16, kS8});
+  std::vector<fake::Dispatched> seen;
+  driver_.on_dispatch = [&](const fake::Dispatched& d) { seen.push_back(d); };
+  const auto run = [&](const std::string& highest, DType x_dtype, DType weight_dtype) {
+    vulkan::CoreOptions options = options_of();
+    options.highest_class = vulkan::class_of(highest);
+    const auto backend = vulkan::make_backend(std::make_shared<vulkan::Core>(options));
+    const auto memory = backend->allocate(1 << 20);
+    Arena arena(*memory);
+    Tensor x = arena.allocate(x_dtype, {300, 64}), weight = arena.allocate(weight_dtype, {260, 64});
+    const Tensor scales = arena.allocate(DType::kF32, {300});
+    if (x_dtype == DType::kI8) {
+      x.scales = weight.scales = static_cast<const float*>(scales.data);
+      x.scale_count = 300;
+      x.scale_cols = 64;
+      weight.scale_count = 260;
+    }
+    const DType out_dtype = x_dtype == DType::kI8 ? DType::kBF16 : x_dtype;
+    seen.clear();
+    backend->linear({.x = x,
+                     .weight = weight,
+                     .bias = {},
+                     .gate = {},
+                     .residual = {},
+                     .out = arena.allocate(out_dtype, {300, 260})});
+    backend->wait(backend->mark());
+    std::vector<std::vector<uint32_t>> constants;
+    for (const fake::Dispatched& d : seen) constants.push_back(d.constants);
+    return constants;
+  };
+  using Lists = std::vector<std::vector<uint32_t>>;
+  const uint32_t bf16 = static_cast<uint32_t>(DType::kBF16), f16 = static_cast<uint32_t>(DType::kF16);
+  // The least tile, as 300 × 260 has 9 × 10 of the others at most: four subgroups of a fragment.
+  const std::vector<uint32_t> tile = {128, 32, 32, 32, 16, 16, 16, 16, 16};
+  const auto with = [&](std::vector<uint32_t> more) {
+    more.insert(more.begin(), tile.begin(), tile.end());
+    return more;
+  };
+  EXPECT_EQ(run("M", DType::kBF16, DType::kBF16), (Lists{{64, bf16, 1}, {64, bf16, 1}, with({bf16, 1, 0})}));
+  EXPECT_EQ(seen.back().bindings.size(), 10u);
+  EXPECT_EQ(seen.back().groups, (std::array<uint32_t, 3>{10, 9, 1}));
+  EXPECT_EQ(seen.back().bindings[9].size(), (300u + 260u) * sizeof(float));
+  EXPECT_EQ(run("M", DType::kBF16, DType::kF16), (Lists{{64, bf16, 1}, with({f16, 1, 0})}));
+  EXPECT_EQ(run("M+bf16", DType::kBF16, DType::kBF16), (Lists{with({bf16, 1, 1})}));
+  EXPECT_EQ(seen.back().bindings.size(), 10u);
+  EXPECT_EQ(run("", DType::kI8, DType::kI8), (Lists{with({1, 0})}));
+  for (const std::string highest : {"S", "D", "M", "M+bf16"})
+    EXPECT_EQ(run(highest, DType::kF32, DType::kBF16), run("S", DType::kF32, DType::kBF16)) << highest;
+  EXPECT_NE(run("D", DType::kBF16, DType::kBF16).back().size(), with({0, 0, 0}).size());
+}
+
+TEST_F(FakeVulkan, AClassHasAName) {
+  for (const DeviceClass one : {DeviceClass::kScalar, DeviceClass::kDot, DeviceClass::kMatrix})
+    EXPECT_EQ(vulkan::class_of(vulkan::class_name(one)), one);
+  EXPECT_EQ(vulkan::class_of(""), DeviceClass::kMatrixBF16);
+  EXPECT_THROW(vulkan::class_of("unusable"), Error);
+}
+
 TEST_F(FakeVulkan, EmbedBindsTheRowsThatItReads) {
   driver_.on_dispatch = embed_kernel;
   driver_.gpus[0].max_range = 4096;  // nine rows of the table, more or less
