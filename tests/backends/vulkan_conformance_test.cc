@@ -106,7 +106,8 @@ class VulkanConformance : public VulkanTest {
     return all;
   }
 
-  void run(const vulkan::CoreOptions& wanted_options, const std::vector<Storage>& kinds, std::size_t every) {
+  void run(vulkan::CoreOptions wanted_options, const std::vector<Storage>& kinds, std::size_t every) {
+    wanted_options.highest_class = vulkan::class_of("");
     DARKROOM_OPEN_VULKAN(core, wanted_options);
     const auto backend = vulkan::make_backend(core);
     const auto memory = backend->allocate(kArenaBytes);

@@ -18,7 +18,9 @@ using vulkan::LinearTile;
 class VulkanMatrix : public VulkanTest {
  protected:
   // This leg is for a device with matrices: without one it fails, it is not skipped.
-  void prepare(const vulkan::CoreOptions& wanted = options()) {
+  void prepare() {
+    vulkan::CoreOptions wanted = options();
+    wanted.highest_class = vulkan::class_of("");
     const auto core = open(wanted);
     ASSERT_TRUE(core) << skipped_;
     ASSERT_GE(core->device.info().device_class, vulkan::DeviceClass::kMatrix) << core->device.info().reason;
@@ -67,7 +69,8 @@ TEST_F(VulkanMatrix, ProductsOf8BitsHaveTheSameBits) {
   prepare();
   ASSERT_FALSE(HasFatalFailure());
   for (const LinearTile tile : {LinearTile::kSmall, LinearTile::kMedium}) {
-    for (const Size size : {Size{19, 96, 37}, Size{67, 77, 65}, Size{1, 8, 1}, Size{150, 24, 40}, Size{16, 256, 16}}) {
+    for (const Size size :
+         {Size{19, 96, 37}, Size{67, 77, 65}, Size{1, 8, 1}, Size{150, 24, 40}, Size{16, 256, 16}}) {
       for (const int64_t group : {size.k, int64_t{24}, int64_t{7}}) {
         if (group > size.k || (tile == LinearTile::kMedium && group == 7)) continue;
         SCOPED_TRACE(::testing::Message() << size.m << "x" << size.k << "x" << size.n << " by " << group);
@@ -146,7 +149,7 @@ struct Heads {
   int64_t queries, keys, heads, dim;
 };
 
-// q, k and v are columns of wider tensors, as in a model; k and v have rows of other magnitudes.
+// q, k and v are columns of wider tensors, as in a model; none of them fits f16 as it is.
 TEST_F(VulkanMatrix, Attention) {
   prepare();
   ASSERT_FALSE(HasFatalFailure());
@@ -156,8 +159,8 @@ TEST_F(VulkanMatrix, Attention) {
     const auto run = [&](Backend& backend, Arena& arena, bool on_device) {
       Operands in(DType::kBF16, DType::kF32, Operands::Scales::kNone, false, &backend);
       const int64_t cols = h.heads * h.dim;
-      const Tensor q = in.strided({h.queries, cols}, 40), k = in.strided({h.keys, cols}, 0.01f),
-                   v = in.strided({h.keys, cols}, 300);
+      const Tensor q = in.strided({h.queries, cols}, 4e6f), k = in.strided({h.keys, cols}, 1e-7f),
+                   v = in.strided({h.keys, cols}, 3e6f);
       const AttentionArgs args{.q = q,
                                .k = k,
                                .v = v,
@@ -178,7 +181,7 @@ TEST_F(VulkanMatrix, Attention) {
     const std::vector<float> want = run(*reference_, host, false), got = run(*device_, *arena_, true);
     // Weights have 11 bits, results 8.
     for (std::size_t i = 0; i < want.size(); ++i)
-      ASSERT_NEAR(want[i], got[i], 300 * 0x1p-12f + std::fabs(want[i]) / 128) << i;
+      ASSERT_NEAR(want[i], got[i], 3e6f * 0x1p-12f + std::fabs(want[i]) / 128) << i;
   }
 }
 

@@ -39,6 +39,8 @@ class VulkanTest : public testing::Test {
     const char* device = std::getenv("DARKROOM_TEST_GPU");
     options.device = device ? device : "llvmpipe";
     options.instance.validation = true;
+    options.highest_class =
+        vulkan::DeviceClass::kDot;  // unless a test asks for matrices, which round otherwise
     return options;
   }
 
