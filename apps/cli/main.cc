@@ -24,6 +24,7 @@ constexpr Command kCommands[] = {
     {"options", "List all that can be said of a picture", run_options},
     {"tokenize", "Print the token ids of a prompt", run_tokenize},
     {"devices", "List the graphics cards that darkroom can draw on", run_devices},
+    {"self-test", "Check the results of this machine or a graphics card", run_self_test},
     {"bench", "Measure this machine", run_bench},
     {"manual", "Print the manual page, or completions of bash or zsh", run_manual},
 };

@@ -14,7 +14,8 @@
 namespace darkroom::vulkan {
 
 struct CoreOptions {
-  std::string device = "gpu";  // choose_device()
+  std::string device = "gpu";                            // choose_device()
+  DeviceClass highest_class = DeviceClass::kMatrixBF16;  // kernels of higher ones are not used
   InstanceOptions instance;
   MemoryOptions memory;
   RecorderOptions recorder;

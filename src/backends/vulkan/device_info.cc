@@ -66,6 +66,15 @@ std::string_view class_name(DeviceClass device_class) {
   return "";
 }
 
+DeviceClass class_of(std::string_view name) {
+  if (name.empty()) return DeviceClass::kMatrixBF16;
+  for (const DeviceClass one :
+       {DeviceClass::kScalar, DeviceClass::kDot, DeviceClass::kMatrix, DeviceClass::kMatrixBF16}) {
+    if (class_name(one) == name) return one;
+  }
+  fail(ErrorCode::kUsage, "a device's class is S, D, M or M+bf16, not '{}'", name);
+}
+
 bool DeviceInfo::has_extension(std::string_view extension) const {
   return std::ranges::find(extensions, extension) != extensions.end();
 }

@@ -22,6 +22,8 @@ enum class DeviceClass : uint8_t {
   kMatrixBF16,  // M+bf16: also of bf16
 };
 std::string_view class_name(DeviceClass device_class);
+// The class of that name; empty: the highest. Errors: kUsage.
+DeviceClass class_of(std::string_view name);
 
 struct MatrixShape {
   uint32_t m = 0, n = 0, k = 0;

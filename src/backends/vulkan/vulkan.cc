@@ -64,6 +64,10 @@ class VulkanBackend final : public Backend {
     return fmt::format("vulkan {}, {}", info.name, info.driver);
   }
   darkroom::Device device() const override { return darkroom::Device::kGpu; }
+  Identity identity() const override {
+    const DeviceInfo& info = core_->device.info();
+    return {info.name, info.driver, std::string(class_name(info.device_class)), core_->pipelines.digest()};
+  }
 
   std::unique_ptr<Memory> allocate(std::size_t bytes) override {
     return std::make_unique<VulkanMemory>(core_, core_->pool.allocate(bytes, MemoryKind::kTensors));
@@ -161,6 +165,7 @@ std::unique_ptr<Backend> make_backend(std::shared_ptr<Core> core) {
 std::unique_ptr<Backend> make_vulkan_backend(const VulkanOptions& options) {
   vulkan::CoreOptions core;
   core.device = options.device;
+  core.highest_class = vulkan::class_of(options.highest_class);
   core.instance.validation = options.validation;
   core.memory = {options.memory_limit, options.force_staging};
   core.cache_folder = options.cache_folder;

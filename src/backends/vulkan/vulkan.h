@@ -15,6 +15,7 @@ namespace darkroom {
 struct VulkanOptions {
   // "gpu": the best one that is no CPU; "gpu:N": the N-th of vulkan_devices(); else part of a name, of any kind.
   std::string device = "gpu";
+  std::string highest_class = "";      // "S", "D", "M" or "M+bf16": no kernels of higher ones; empty: any
   std::size_t memory_limit = 0;        // bytes of the device's memory; 0: what the driver allows
   std::filesystem::path cache_folder;  // for compiled shaders; empty: they are compiled again in each run
   bool force_staging = false;          // tests: as if the host could not see the device's memory

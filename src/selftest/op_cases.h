@@ -1,5 +1,6 @@
-// One table of op cases: every op on plain, odd and strided shapes. The conformance test runs each row on
-// every backend, dtype and instruction set against the reference backend. A new op begins with a row here.
+// One table of op cases: every op on plain, odd and strided shapes. The conformance tests run each row on
+// every backend, dtype and instruction set against the reference backend, the self-test on a user's own device. A new
+// op begins with a row here.
 #pragma once
 
 #include <cmath>
@@ -30,6 +31,9 @@ class Operands {
         scales_(scales),
         round_to_bf16_(round_to_bf16),
         home_(home) {}
+
+  // Instead, all but those that are f16 exactly get 11 significant bits, as products of f16 have them.
+  void round_to_11_bits() { round_to_11_bits_ = true; }
 
   // A dense activation, uniform in [−scale, scale].
   Tensor activation(const Shape& shape, float scale = 1) {
@@ -140,7 +144,28 @@ class Operands {
     }
   }
 
+  static float with_11_bits(float value) {
+    uint32_t bits = 0;
+    std::memcpy(&bits, &value, sizeof bits);
+    bits = (bits + 0xFFF + (bits >> 13 & 1)) & ~0x1FFFu;
+    std::memcpy(&value, &bits, sizeof bits);
+    return value;
+  }
+
+  Tensor rounded_to_11_bits(const Tensor& t) {
+    if (t.dtype != DType::kF32 && !is_block(t.dtype)) return t;
+    const Tensor out = make(DType::kF32, t.shape, t.cols());
+    for (int64_t r = 0; r < t.rows(); ++r) {
+      float* row = out.row<float>(r);
+      if (is_block(t.dtype)) dequantize_blocks(t.dtype, t.row_data(r), t.cols(), row);
+      for (int64_t c = 0; c < t.cols(); ++c)
+        row[c] = with_11_bits(is_block(t.dtype) ? row[c] : t.row<float>(r)[c]);
+    }
+    return out;
+  }
+
   Tensor maybe_rounded(const Tensor& t) {
+    if (round_to_11_bits_) return rounded_to_11_bits(t);
     if (!round_to_bf16_ || (t.dtype != DType::kF16 && !is_block(t.dtype))) return t;
     const Tensor out = make(DType::kBF16, t.shape, t.cols());
     std::vector<float> row(static_cast<std::size_t>(t.cols()));
@@ -200,7 +225,7 @@ class Operands {
 
   DType activation_, weight_;
   Scales scales_;
-  bool round_to_bf16_;
+  bool round_to_bf16_, round_to_11_bits_ = false;
   Backend* home_;
   std::list<Buffer> buffers_;
   std::list<std::unique_ptr<Memory>> memories_;
