@@ -40,7 +40,7 @@ std::string help() {
   for (const Command& command : kCommands) out += fmt::format("  {:<10} {}\n", command.name, command.summary);
   return out +
          "\n  darkroom help COMMAND   The flags of a command\n"
-         "  darkroom --version      The version\n\n"
+         "  darkroom --version      The version\n"
          "README.md has examples, docs/CLI.md every flag, exit code and file name.\n";
 }
 

@@ -383,10 +383,12 @@ void make_backend_of(darkroom_engine& engine) {
   if (engine.automatic_backend) options.name = darkroom::automatic_backend();
   try {
     engine.backend = darkroom::make_backend(options);
-  } catch (const Error&) {
+  } catch (const Error& e) {
     if (!engine.automatic_backend || options.name == "cpu") throw;
     options.name = "cpu";
     engine.backend = darkroom::make_backend(options);
+    if (e.code() == ErrorCode::kDevice)
+      engine.backend->set_note(fmt::format("the cpu draws instead: {}", e.what()));
   }
 }
 
@@ -687,6 +689,7 @@ darkroom_status darkroom_self_test(darkroom_engine* engine, const darkroom_self_
     darkroom::BackendOptions tested = engine->backend_options;
     if (o.device) tested.name = o.device;
     if (tested.name == "auto") tested.name = darkroom::automatic_backend();
+    tested.check_kernels = false;  // it is the check
     const std::unique_ptr<darkroom::Backend> backend = darkroom::make_backend(tested);
     hand_out(darkroom::run_self_test(*backend, to_options(o, engine->cancel)), text);
   });

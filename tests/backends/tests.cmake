@@ -12,3 +12,4 @@ if(DARKROOM_HAS_VULKAN)
   target_compile_definitions(vulkan_backend_test PRIVATE
     DARKROOM_SHADER_CACHE="${CMAKE_BINARY_DIR}/vulkan_shader_cache")
 endif()
+darkroom_test(checked_backend_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/checked_test.cc DEPS backends LABELS sanitize)
