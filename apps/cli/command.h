@@ -30,6 +30,7 @@ void run_words(const Command& self, const std::vector<std::string>& arguments);
 void run_options(const Command& self, const std::vector<std::string>& arguments);
 void run_manual(const Command& self, const std::vector<std::string>& arguments);
 void run_devices(const Command& self, const std::vector<std::string>& arguments);
+void run_self_test(const Command& self, const std::vector<std::string>& arguments);
 void run_bench(const Command& self, const std::vector<std::string>& arguments);
 
 }  // namespace cli

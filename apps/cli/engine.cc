@@ -50,6 +50,10 @@ void add_engine_flags(Arguments& arguments, EngineOptions& options) {
       options.device);
 }
 
+std::string chosen_device(const EngineOptions& options) {
+  return options.device ? *options.device : environment("DARKROOM_DEVICE").value_or("cpu");
+}
+
 void add_embed_cache_flags(Arguments& arguments, EngineOptions& options) {
   arguments.group("Embedding cache");
   arguments.add_text({"--embed-cache", "FOLDER", "Where texts' embeddings are kept",
@@ -79,8 +83,8 @@ Engine::Engine(const EngineOptions& options) {
   }
   const std::optional<std::string> isa = options.isa ? options.isa : environment("DARKROOM_ISA");
   if (isa) c.isa = isa->c_str();
-  const std::optional<std::string> device = options.device ? options.device : environment("DARKROOM_DEVICE");
-  if (device) c.backend = device->c_str();
+  const std::string device = chosen_device(options);
+  c.backend = device.c_str();
   const std::optional<std::string> shaders = cache_folder("shaders");
   if (shaders) c.shader_cache = shaders->c_str();
   if (options.embed_cache) c.embed_cache = options.embed_cache->c_str();

@@ -25,6 +25,8 @@ struct EngineOptions {
 void add_threads_flag(Arguments& arguments, EngineOptions& options);
 void add_cpu_flags(Arguments& arguments, EngineOptions& options);
 void add_engine_flags(Arguments& arguments, EngineOptions& options);
+// What the flag says, else the environment, else "cpu".
+std::string chosen_device(const EngineOptions& options);
 void add_embed_cache_flags(Arguments& arguments, EngineOptions& options);
 // The folder of the flags, else that of the environment: $XDG_CACHE_HOME/darkroom/embeddings, else
 // ~/.cache/darkroom/embeddings, else none; relative paths in the environment do not count. Errors:

@@ -24,6 +24,7 @@ constexpr Command kCommands[] = {
     {"options", "List all that can be said of a picture", run_options},
     {"tokenize", "Print the token ids of a prompt", run_tokenize},
     {"devices", "List the graphics cards that darkroom can draw on", run_devices},
+    {"self-test", "Check the results of this machine or a graphics card", run_self_test},
     {"bench", "Measure this machine", run_bench},
     {"manual", "Print the manual page, or completions of bash or zsh", run_manual},
 };
@@ -39,7 +40,7 @@ std::string help() {
   for (const Command& command : kCommands) out += fmt::format("  {:<10} {}\n", command.name, command.summary);
   return out +
          "\n  darkroom help COMMAND   The flags of a command\n"
-         "  darkroom --version      The version\n\n"
+         "  darkroom --version      The version\n"
          "README.md has examples, docs/CLI.md every flag, exit code and file name.\n";
 }
 

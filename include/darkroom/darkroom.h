@@ -29,8 +29,8 @@
  * darkroom_plan(), darkroom_tokenize(), darkroom_model_settings(), darkroom_info(), darkroom_read_recipe(),
  * darkroom_describe_cpu(), darkroom_describe_devices(), darkroom_open(), darkroom_open_dummy() and every call that returns no status
  * except darkroom_destroy(). It must not close the model in use. darkroom_generate(), darkroom_convert(),
- * darkroom_calibrate() and darkroom_bench() return DARKROOM_USAGE there. Other engines are free. If such a call fails, read the error
- * inside the callback: the outer call replaces it when it returns. */
+ * darkroom_calibrate(), darkroom_bench() and darkroom_self_test() return DARKROOM_USAGE there. Other engines are free. If such
+ * a call fails, read the error inside the callback: the outer call replaces it when it returns. */
 #ifndef DARKROOM_DARKROOM_H_
 #define DARKROOM_DARKROOM_H_
 
@@ -127,8 +127,8 @@ DARKROOM_API void darkroom_destroy(darkroom_engine* engine);
  * the engine. */
 DARKROOM_API const char* darkroom_last_error(const darkroom_engine* engine);
 
-/* Stops darkroom_generate(), darkroom_convert(), darkroom_calibrate() or darkroom_bench(): the call in
- * progress returns DARKROOM_CANCELLED, after at most one block of the model. Async-signal-safe.
+/* Stops darkroom_generate(), darkroom_convert(), darkroom_calibrate(), darkroom_bench() or darkroom_self_test(): the call
+ * in progress returns DARKROOM_CANCELLED, after at most one block of the model. Async-signal-safe.
  *
  * A cancel is never lost. If none of these calls is in progress, or if the one in progress is already past
  * its last check, the cancel waits, and the next of these calls returns DARKROOM_CANCELLED at once. A call
@@ -556,6 +556,46 @@ static inline void darkroom_bench_options_init(darkroom_bench_options* options) 
  * NULL. */
 DARKROOM_API darkroom_status darkroom_bench(darkroom_engine* engine, const darkroom_bench_options* options,
                                             char** text);
+
+/* How far a self-test is. Valid during the callback only. */
+typedef struct darkroom_self_test_progress {
+  size_t struct_size;
+  /* Whose case is next. */
+  const char* op;
+  /* Cases that are behind, and how many there are. */
+  int finished, cases;
+} darkroom_self_test_progress;
+
+/* Returns anything except 0 to stop the test, which then returns DARKROOM_CANCELLED. */
+typedef int (*darkroom_self_test_progress_fn)(const darkroom_self_test_progress* progress, void* user);
+
+typedef struct darkroom_self_test_options {
+  size_t struct_size;
+  /* What is tested. NULL: where the engine draws. Otherwise as darkroom_options.backend; a device that
+   * darkroom_create() refuses because of wrong results can be tested so, by an engine of the cpu. */
+  const char* device;
+  /* Not 0: of most storages of weights only one case in four. */
+  int quick;
+  darkroom_self_test_progress_fn on_progress;
+  void* user;
+} darkroom_self_test_options;
+
+DARKROOM_API void darkroom_self_test_options_init_sized(darkroom_self_test_options* options,
+                                                        size_t struct_size);
+static inline void darkroom_self_test_options_init(darkroom_self_test_options* options) {
+  darkroom_self_test_options_init_sized(options, sizeof(darkroom_self_test_options));
+}
+
+/* Computes every op on small inputs, in every storage of weights, and compares with the reference:
+ *   {"device", "driver", "class", "backend", "cases", "failed", "left_out", "seconds", "stopped",
+ *    "ops": [{"op", "cases", "worst", "seconds", "failed": [{"case", "error"}, ...],
+ *             "left_out": [{"reason", "cases"}, ...]}, ...]}
+ * worst is the largest error as a fraction of what is allowed: above 1 a result is wrong, 1e30 stands for what is no
+ * number. Cases that the device does not do are left out, and not among "cases". stopped says why the rest was not
+ * tried, "" if all was. Wrong results are no error of the call: look at "failed". options may be NULL. Free *text with
+ * darkroom_free(). */
+DARKROOM_API darkroom_status darkroom_self_test(darkroom_engine* engine,
+                                                const darkroom_self_test_options* options, char** text);
 
 #ifdef __cplusplus
 }

@@ -31,6 +31,7 @@
 #include "pipeline/latents_file.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/plan.h"
+#include "selftest/self_test.h"
 
 using darkroom::Error;
 using darkroom::ErrorCode;
@@ -347,6 +348,19 @@ darkroom::CalibrateListeners calibrate_listeners_of(const darkroom_request& r) {
   return listeners;
 }
 
+darkroom::SelfTestOptions to_options(const darkroom_self_test_options& o, const std::atomic<bool>& cancel) {
+  darkroom::SelfTestOptions options{.quick = o.quick != 0, .cancel = &cancel};
+  if (!o.on_progress) return options;
+  options.on_case = [&o](const std::string& op, std::size_t finished, std::size_t cases) {
+    const darkroom_self_test_progress event{.struct_size = sizeof(darkroom_self_test_progress),
+                                            .op = op.c_str(),
+                                            .finished = static_cast<int>(finished),
+                                            .cases = static_cast<int>(cases)};
+    stop_if(o.on_progress(&event, o.user) != 0);
+  };
+  return options;
+}
+
 constexpr bool is_version(std::string_view text, int major, int minor, int patch) {
   const int numbers[] = {major, minor, patch};
   for (const int number : numbers) {
@@ -369,10 +383,12 @@ void make_backend_of(darkroom_engine& engine) {
   if (engine.automatic_backend) options.name = darkroom::automatic_backend();
   try {
     engine.backend = darkroom::make_backend(options);
-  } catch (const Error&) {
+  } catch (const Error& e) {
     if (!engine.automatic_backend || options.name == "cpu") throw;
     options.name = "cpu";
     engine.backend = darkroom::make_backend(options);
+    if (e.code() == ErrorCode::kDevice)
+      engine.backend->set_note(fmt::format("the cpu draws instead: {}", e.what()));
   }
 }
 
@@ -662,6 +678,20 @@ darkroom_status darkroom_bench(darkroom_engine* engine, const darkroom_bench_opt
       if (o.weights) bench.weights = o.weights;
     }
     hand_out(darkroom::run_bench(bench), text);
+  });
+}
+
+darkroom_status darkroom_self_test(darkroom_engine* engine, const darkroom_self_test_options* options,
+                                   char** text) {
+  return cancellable(engine, [&] {
+    const darkroom_self_test_options o = options ? whole(options, "darkroom_self_test_options")
+                                                 : darkroom::api::defaults<darkroom_self_test_options>();
+    darkroom::BackendOptions tested = engine->backend_options;
+    if (o.device) tested.name = o.device;
+    if (tested.name == "auto") tested.name = darkroom::automatic_backend();
+    tested.check_kernels = false;  // it is the check
+    const std::unique_ptr<darkroom::Backend> backend = darkroom::make_backend(tested);
+    hand_out(darkroom::run_self_test(*backend, to_options(o, engine->cancel)), text);
   });
 }
 

@@ -45,4 +45,8 @@ void darkroom_bench_options_init_sized(darkroom_bench_options* options, size_t s
   darkroom::api::init_sized(options, struct_size);
 }
 
+void darkroom_self_test_options_init_sized(darkroom_self_test_options* options, size_t struct_size) {
+  darkroom::api::init_sized(options, struct_size);
+}
+
 }  // extern "C"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backends/checked.h"
 #include "backends/cpu/cpu.h"
 #include "backends/reference/reference.h"
 #include "backends/vulkan/vulkan.h"
@@ -12,7 +13,11 @@ namespace darkroom {
 std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
   if (options.name == "reference") return make_reference_backend();
   if (options.name != "cpu") {
-    return make_vulkan_backend({.device = options.name, .cache_folder = options.shader_cache});
+    const auto make = [&](const std::string& highest_class) {
+      return make_vulkan_backend(
+          {.device = options.name, .highest_class = highest_class, .cache_folder = options.shader_cache});
+    };
+    return options.check_kernels ? make_checked_backend(make, options.shader_cache) : make("");
   }
   return make_cpu_backend({.threads = options.threads, .isa = parse_isa(options.isa)});
 }

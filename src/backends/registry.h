@@ -17,10 +17,12 @@ struct BackendOptions {
   std::string isa = "auto";                 // cpu only: "auto" or a name of supported_isa_names()
   int threads = 0;                          // cpu only; 0: one per available processor
   std::filesystem::path shader_cache = {};  // a folder for what drivers compile; empty: none
+  // A card's kernels are compared with the reference first (checked.h), once where there is a folder for it.
+  bool check_kernels = true;
 };
 
 // Errors: kUsage for an unknown name or an instruction set that this processor lacks; those of
-// make_vulkan_backend().
+// make_vulkan_backend() and make_checked_backend().
 std::unique_ptr<Backend> make_backend(const BackendOptions& options);
 
 // What "auto" comes to: "gpu" where there is a graphics card with memory of its own, else "cpu".

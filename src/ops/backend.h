@@ -20,6 +20,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "tensor/buffer.h"
 #include "tensor/tensor.h"
@@ -231,6 +232,15 @@ class Backend {
 
   virtual std::string name() const = 0;  // "reference", "dry_run", "cpu avx2"
   virtual Device device() const = 0;
+  // Who computes: of a graphics card its driver with the version, its class of kernels, and a digest of them and of
+  // who compiles them; empty elsewhere.
+  struct Identity {
+    std::string device, driver, device_class, kernels;
+  };
+  virtual Identity identity() const { return {name(), "", "", ""}; }
+  // One line that whoever draws should know of this backend; empty: nothing.
+  const std::string& note() const { return note_; }
+  void set_note(std::string note) { note_ = std::move(note); }
   // A dry run: its tensors have no data, so no values need to be made for them.
   virtual bool counts_only() const { return false; }
 
@@ -299,6 +309,9 @@ class Backend {
 
   // A backend that only counts takes each op from now on for so many; returns what it took it for before.
   virtual double count_times(double) { return 1; }
+
+ private:
+  std::string note_;
 };
 
 }  // namespace darkroom

@@ -427,6 +427,7 @@ void Run::decode(int index, Denoised denoised) {
 }
 
 void Run::draw() {
+  if (!backend_.note().empty()) note(backend_.note());
   for (const std::string& text : job_.notes) note(text);
   for (const JobLora& lora : job_.loras) lora_digests_.push_back(hex(file_digest(lora.path)));
   read_noise();

@@ -127,6 +127,7 @@ TEST_F(Api, ACallbackMaySaveAndAskButNotDraw) {
     EXPECT_EQ(darkroom_generate(s.engine, s.model, s.request), DARKROOM_USAGE);
     EXPECT_NE(std::string(darkroom_last_error(s.engine)).find("callback"), std::string::npos);
     EXPECT_EQ(darkroom_bench(s.engine, nullptr, &text), DARKROOM_USAGE);
+    EXPECT_EQ(darkroom_self_test(s.engine, nullptr, &text), DARKROOM_USAGE);
     darkroom_conversion conversion;
     darkroom_conversion_init(&conversion);
     EXPECT_EQ(darkroom_convert(s.engine, s.model, &conversion), DARKROOM_USAGE);

@@ -204,7 +204,7 @@ TEST_F(CancelTiny, AfterTheLastCheckIsForTheNextCall) {
   EXPECT_EQ(draw(), DARKROOM_OK) << artist_.error();
 }
 
-TEST_F(CancelTiny, StopsConversionsAndTheBench) {
+TEST_F(CancelTiny, StopsConversionsTheBenchAndTheSelfTest) {
   const darkroom::TempFolder folder;
   const std::string out = folder / "new";
   darkroom_conversion conversion;
@@ -218,6 +218,15 @@ TEST_F(CancelTiny, StopsConversionsAndTheBench) {
   darkroom_cancel(artist_.engine);
   char* text = nullptr;
   EXPECT_EQ(darkroom_bench(artist_.engine, nullptr, &text), DARKROOM_CANCELLED);
+  darkroom_self_test_options test;
+  darkroom_self_test_options_init(&test);
+  test.user = artist_.engine;
+  test.on_progress = [](const darkroom_self_test_progress* p, void* engine) {
+    EXPECT_LE(p->finished, 3);
+    if (p->finished == 3) darkroom_cancel(static_cast<darkroom_engine*>(engine));
+    return 0;
+  };
+  EXPECT_EQ(darkroom_self_test(artist_.engine, &test, &text), DARKROOM_CANCELLED);
   EXPECT_EQ(text, nullptr);
   EXPECT_EQ(darkroom_clear_cancel(artist_.engine), 0);
 }

@@ -52,6 +52,7 @@ TEST(Structs, InitFillsTheCallersSizeAndNotOneByteMore) {
   expect_every_size_is_filled(darkroom_conversion_init_sized);
   expect_every_size_is_filled(darkroom_calibration_init_sized);
   expect_every_size_is_filled(darkroom_bench_options_init_sized);
+  expect_every_size_is_filled(darkroom_self_test_options_init_sized);
 }
 
 TEST(Structs, TheInlineFunctionsPassTheCallersSize) {
@@ -74,6 +75,9 @@ TEST(Structs, TheInlineFunctionsPassTheCallersSize) {
   darkroom_bench_options bench;
   darkroom_bench_options_init(&bench);
   EXPECT_EQ(bench.struct_size, sizeof(bench));
+  darkroom_self_test_options self_test;
+  darkroom_self_test_options_init(&self_test);
+  EXPECT_EQ(self_test.struct_size, sizeof(self_test));
 }
 
 class Planned : public testing::Test {

@@ -6,8 +6,8 @@ if(DARKROOM_HAS_VULKAN)
     ${CMAKE_CURRENT_LIST_DIR}/vulkan_plans_test.cc
     ${CMAKE_CURRENT_LIST_DIR}/vulkan_conformance_test.cc ${CMAKE_CURRENT_LIST_DIR}/vulkan_device_test.cc
     ${CMAKE_CURRENT_LIST_DIR}/vulkan_linear_test.cc ${CMAKE_CURRENT_LIST_DIR}/vulkan_rows_test.cc
-    ${CMAKE_CURRENT_LIST_DIR}/vulkan_embed_test.cc ${CMAKE_CURRENT_LIST_DIR}/vulkan_attention_test.cc ${CMAKE_CURRENT_LIST_DIR}/vulkan_conv_test.cc op_cases.cc
-    DEPS backends/vulkan backends/reference LABELS sanitize)
+    ${CMAKE_CURRENT_LIST_DIR}/vulkan_embed_test.cc ${CMAKE_CURRENT_LIST_DIR}/vulkan_attention_test.cc ${CMAKE_CURRENT_LIST_DIR}/vulkan_conv_test.cc
+    DEPS backends/vulkan backends/reference selftest LABELS sanitize)
   darkroom_test(vulkan_fake_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/vulkan_fake_test.cc
     ${CMAKE_CURRENT_LIST_DIR}/vulkan_hazards_test.cc ${CMAKE_CURRENT_LIST_DIR}/fake_vulkan.cc DEPS backends/vulkan LABELS sanitize threads)
   target_compile_definitions(vulkan_backend_test PRIVATE
@@ -26,3 +26,4 @@ if(DARKROOM_HAS_VULKAN)
   set_tests_properties(vulkan_matrix_test vulkan_matrix_spirv PROPERTIES LABELS gpu-matrix SKIP_RETURN_CODE 77
     ENVIRONMENT "GTEST_BRIEF=1")
 endif()
+darkroom_test(checked_backend_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/checked_test.cc DEPS backends LABELS sanitize)

@@ -1,7 +1,7 @@
 #include <vector>
 
 #include "backends/reference/reference.h"
-#include "op_cases.h"
+#include "selftest/op_cases.h"
 #include "vulkan_test_util.h"
 
 namespace darkroom {

@@ -121,7 +121,9 @@ TEST(Bench, EveryInstructionSetCanBeForced) {
   for (const std::string& isa : supported_isa_names()) {
     const nlohmann::json result = run_plan({.threads = 1, .isa = isa}, plan);
     EXPECT_EQ(result["cpu"]["isa"], isa);
-    EXPECT_EQ(result["rows"].size(), 3u);
+    // Where 7 bits are multiplied by other instructions than 8, they have a row.
+    const bool faster_in_7_bits = !result["cpu"]["int7_gops"].is_null();
+    EXPECT_EQ(result["rows"].size(), faster_in_7_bits ? 4u : 3u);
   }
 }
 

@@ -49,6 +49,17 @@ TEST_F(CliDevice, WithoutADriverOnlyTheCpuDraws) {
   EXPECT_EQ(run(small_picture({"a", "--device", "auto"}), none).code, 0);
 }
 
+TEST_F(CliDevice, TheSelfTestPrintsATable) {
+  const Result result = run({"self-test", "--quick", "--device", "cpu"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.err, "");
+  EXPECT_TRUE(result.out.starts_with("darkroom ")) << result.out;
+  EXPECT_NE(result.out.find("\nop "), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("\nlinear_gate_residual "), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find(" cases, 0 failed, 0 left out, "), std::string::npos) << result.out;
+  expect_refusal({"self-test", "--device", "no such card"}, 2, "no graphics device 'no such card'");
+}
+
 TEST_F(CliDevice, OnTheProcessorIsUsedByItsNameAlone) {
   if (!has_lavapipe()) GTEST_SKIP() << "Mesa's CPU driver for Vulkan is not installed";
   const RunOptions named = {.environment = {{"DARKROOM_DEVICE", "llvmpipe"}}};

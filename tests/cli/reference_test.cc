@@ -54,7 +54,7 @@ TEST_F(CliReference, TablesAreThoseOfTheDocuments) {
         << "docs/CLI.md lacks this table; run `darkroom manual markdown` and paste:\n"
         << block;
   }
-  EXPECT_EQ(blocks, 11);
+  EXPECT_EQ(blocks, 12);
 }
 
 TEST_F(CliReference, ManualPageIsRoff) {

@@ -19,3 +19,12 @@ darkroom_test(cli_text_test
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/text_test.cc ${PROJECT_SOURCE_DIR}/apps/cli/text.cc ${PROJECT_SOURCE_DIR}/apps/cli/interrupt.cc
   DEPS base LIBS darkroom darkroom_streams fmt::fmt LABELS sanitize)
 target_include_directories(cli_text_test PRIVATE ${PROJECT_SOURCE_DIR}/apps/cli)
+
+# A command over functions of the C API that the test defines.
+find_package(CLI11 REQUIRED)
+set(command ${PROJECT_SOURCE_DIR}/apps/cli)
+darkroom_test(self_test_command_test
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/self_test_command_test.cc ${command}/self_test.cc ${command}/engine.cc ${command}/arguments.cc
+    ${command}/foreign_flags.cc ${command}/progress.cc ${command}/text.cc ${command}/interrupt.cc
+  DEPS base LIBS darkroom_streams CLI11::CLI11 nlohmann_json::nlohmann_json fmt::fmt LABELS sanitize)
+target_include_directories(self_test_command_test PRIVATE ${command} ${PROJECT_SOURCE_DIR}/include)

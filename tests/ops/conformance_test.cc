@@ -8,73 +8,23 @@
 #include <map>
 #include <set>
 
+#include "backend_functions.h"
 #include "backends/dry_run/dry_run.h"
 #include "backends/reference/reference.h"
 #include "backends/registry.h"
-#include "op_cases.h"
 #include "processor_flags.h"
+#include "selftest/trial.h"
 
 namespace darkroom {
-namespace {
 
-constexpr std::size_t kArenaBytes = 64 << 20;
+void PrintTo(const Storage& storage, std::ostream* os) { *os << name_of(storage); }
+
+namespace {
 
 std::vector<float> values(Backend& backend, const Tensor& t) {
   std::vector<float> out(static_cast<std::size_t>(t.shape.numel()));
   backend.download(t, out);
   return out;
-}
-
-// f32: rounding of a sum of `terms` products of order one. bf16: one unit in the last place of the result,
-// because two sums that differ in their last bits may round to different neighbours.
-float tolerance(DType dtype, int64_t terms, float value) {
-  const float sum = 4e-7f * (4 + std::sqrt(static_cast<float>(terms))) * (1 + std::fabs(value));
-  return dtype == DType::kF32 ? sum : sum + std::fabs(value) / 128;
-}
-
-// How a case's weights are stored. i8 and scales are for the matrices of linear layers.
-struct Storage {
-  DType dtype;
-  Operands::Scales scales = Operands::Scales::kNone;
-};
-std::vector<Storage> storages() {
-  std::vector<Storage> all = {{DType::kF32},
-                              {DType::kBF16},
-                              {DType::kF16},
-                              {DType::kF8E4M3},
-                              {DType::kF8E5M2},
-                              {DType::kF8E4M3, Operands::Scales::kOne},
-                              {DType::kF8E5M2, Operands::Scales::kPerRow},
-                              {DType::kI8, Operands::Scales::kOne},
-                              {DType::kI8, Operands::Scales::kPerRow}};
-  for (int i = 0; i < kDTypes; ++i) {
-    if (is_block(static_cast<DType>(i))) all.push_back({static_cast<DType>(i)});
-  }
-  return all;
-}
-
-std::string name_of(const Storage& storage) {
-  const char* const scales[] = {"", "_one_scale", "_scale_per_row"};
-  return std::string(dtype_name(storage.dtype)) + scales[static_cast<std::size_t>(storage.scales)];
-}
-
-void PrintTo(const Storage& storage, std::ostream* os) { *os << name_of(storage); }
-
-bool applies(const Storage& storage, const OpCase& c) {
-  if (is_block(storage.dtype)) {
-    return c.block_cols > 0 && c.block_cols % block_size(storage.dtype).elements == 0;
-  }
-  if (storage.scales != Operands::Scales::kNone) return c.name.starts_with("linear");
-  return c.uses_weights || storage.dtype == DType::kF32;
-}
-
-// What a case gives when the weights of products are rounded to bf16, as a backend may beside bf16
-// activations.
-std::vector<float> with_rounded_weights(Backend& reference, const Buffer& memory, const OpCase& c,
-                                        DType activation, const Storage& weight) {
-  Operands in(activation, weight.dtype, weight.scales, activation == DType::kBF16);
-  Arena arena(memory);
-  return values(reference, c.run({reference, arena, activation}, in));
 }
 
 class Conformance : public testing::TestWithParam<Storage> {
@@ -85,7 +35,7 @@ class Conformance : public testing::TestWithParam<Storage> {
     for (const OpCase& c : op_cases()) {
       if (!applies(GetParam(), c)) continue;
       for (const DType activation : {DType::kF32, DType::kBF16}) {
-        SCOPED_TRACE(fmt::format("{} x {} w {}", c.name, dtype_name(activation), name_of(GetParam())));
+        SCOPED_TRACE((Trial{&c, GetParam(), activation}.name()));
         body(c, activation);
       }
     }
@@ -102,27 +52,12 @@ TEST_P(Conformance, MatchesReference) {
     backends.push_back(make_backend({.name = "cpu", .isa = isa, .threads = 2}));
     ASSERT_NE(backends.back()->name().find(isa), std::string::npos) << backends.back()->name();
   }
-  const Buffer memory1(kArenaBytes), memory2(kArenaBytes);
+  const Buffer memory(kTrialBytes);
   for_each_case([&](const OpCase& c, DType activation) {
-    Operands in1 = operands(activation);
-    Arena arena1(memory1);
-    const Tensor want_tensor = c.run({*reference, arena1, activation}, in1);
-    const std::vector<float> want = values(*reference, want_tensor);
-    const std::vector<float> rounded = with_rounded_weights(*reference, memory2, c, activation, GetParam());
-    for (const auto& tested : backends) {
-      SCOPED_TRACE(tested->name());
-      Operands in2 = operands(activation);
-      Arena arena2(memory2);
-      const Tensor got_tensor = c.run({*tested, arena2, activation}, in2);
-      ASSERT_EQ(want_tensor.shape, got_tensor.shape);
-      ASSERT_EQ(want_tensor.dtype, got_tensor.dtype);
-      const std::vector<float> got = values(*tested, got_tensor);
-      for (std::size_t i = 0; i < want.size(); ++i) {
-        if (std::fabs(rounded[i] - got[i]) <= tolerance(want_tensor.dtype, c.terms, rounded[i])) continue;
-        ASSERT_LE(std::fabs(want[i] - got[i]), tolerance(want_tensor.dtype, c.terms, want[i]))
-            << "element " << i << ": reference " << want[i] << ", " << tested->name() << " " << got[i];
-      }
-    }
+    const Trial trial{&c, GetParam(), activation};
+    const Expected expected = expected_of(trial, *reference, memory);
+    for (const auto& tested : backends)
+      EXPECT_EQ(compare(run_trial(trial, *tested, memory), expected, c.terms).wrong, "") << tested->name();
   });
 }
 
@@ -136,7 +71,7 @@ std::vector<Storage> packings() {
 class ThreadCounts : public Conformance {};
 
 TEST_P(ThreadCounts, GiveTheSameBytes) {
-  const Buffer memory(kArenaBytes);
+  const Buffer memory(kTrialBytes);
   for (const std::string& isa : supported_isa_names()) {
     std::vector<std::unique_ptr<Backend>> backends;
     for (const int threads : {1, 2, 5}) {
@@ -158,28 +93,6 @@ INSTANTIATE_TEST_SUITE_P(All, ThreadCounts, testing::ValuesIn(packings()),
                          [](const auto& storage) { return name_of(storage.param); });
 INSTANTIATE_TEST_SUITE_P(All, Conformance, testing::ValuesIn(storages()),
                          [](const auto& storage) { return name_of(storage.param); });
-
-// Every function of Backend that computes, with its arguments. A new one makes CountingBackend abstract until
-// it is listed here, and EveryFunctionHasACase fail until it has a case.
-#define DARKROOM_BACKEND_FUNCTIONS(F)        \
-  F(linear, LinearArgs)                      \
-  F(quantize_rows, QuantizeRowsArgs)         \
-  F(layer_norm, LayerNormArgs)               \
-  F(norm_modulate, NormModulateArgs)         \
-  F(rms_norm, RmsNormArgs)                   \
-  F(qk_norm_rope, QkNormRopeArgs)            \
-  F(attention, AttentionArgs)                \
-  F(gated_gelu, GatedGeluArgs)               \
-  F(add, AddArgs)                            \
-  F(row_distances, RowDistancesArgs)         \
-  F(column_magnitudes, ColumnMagnitudesArgs) \
-  F(activate, ActivateArgs)                  \
-  F(embed, EmbedArgs)                        \
-  F(row_moments, RowMomentsArgs)             \
-  F(group_statistics, GroupStatisticsArgs)   \
-  F(group_norm, GroupNormArgs)               \
-  F(conv2d, Conv2dArgs)                      \
-  F(convert, ConvertArgs)
 
 class CountingBackend : public Backend {
  public:
@@ -209,7 +122,7 @@ class CountingBackend : public Backend {
 
 TEST(OpCases, EveryFunctionHasACase) {
   CountingBackend backend;
-  const Buffer memory(kArenaBytes);
+  const Buffer memory(kTrialBytes);
   for (const OpCase& c : op_cases()) {
     Operands in(DType::kF32, DType::kF32);
     Arena arena(memory);

@@ -28,15 +28,18 @@ struct Drawn {
   std::vector<std::string> notes;
 };
 
-inline Drawn draw(const Checkpoint& model, const Request& request) {
-  const auto backend = make_backend({.name = "cpu", .isa = "auto", .threads = 2});
+inline Drawn draw(const Checkpoint& model, const Request& request, Backend& backend) {
   const std::atomic<bool> cancel{false};
   Drawn drawn;
   Listeners listeners;
   listeners.on_picture = [&](const Picture& picture) { drawn.picture = picture; };
   listeners.on_note = [&](const std::string& note) { drawn.notes.push_back(note); };
-  generate(model, *backend, decide(request, model, machine_of(*backend)), listeners, cancel);
+  generate(model, backend, decide(request, model, machine_of(backend)), listeners, cancel);
   return drawn;
+}
+
+inline Drawn draw(const Checkpoint& model, const Request& request) {
+  return draw(model, request, *make_backend({.name = "cpu", .isa = "auto", .threads = 2}));
 }
 
 }  // namespace darkroom

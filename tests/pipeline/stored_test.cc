@@ -368,7 +368,7 @@ TEST(Int8Text, StatesAreNearlyThoseOfF32) {
     Request fewer = int8_text_request();
     fewer.text_precision = "int7";
     EXPECT_GT(relative_l2(t5_states(model, fewer), f32), relative_l2(rows, f32));
-    EXPECT_LT(relative_l2(t5_states(model, fewer), f32), 0.08);
+    EXPECT_LT(relative_l2(t5_states(model, fewer), f32), 0.1);
     exact.text_precision = "bf16";
     RecordProperty(std::string(name) + "_bf16", std::to_string(relative_l2(t5_states(model, exact), f32)));
     for (const auto& states : {rows, groups}) {

@@ -1,7 +1,7 @@
 darkroom_test(pipeline_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/parity_test.cc ${CMAKE_CURRENT_LIST_DIR}/request_test.cc
   ${CMAKE_CURRENT_LIST_DIR}/embeddings_test.cc ${CMAKE_CURRENT_LIST_DIR}/settings_test.cc ${CMAKE_CURRENT_LIST_DIR}/model_folder_test.cc
   ${CMAKE_CURRENT_LIST_DIR}/source_picture_test.cc ${CMAKE_CURRENT_LIST_DIR}/stored_test.cc
-  ${CMAKE_CURRENT_LIST_DIR}/preview_test.cc ${CMAKE_CURRENT_LIST_DIR}/finite_test.cc
+  ${CMAKE_CURRENT_LIST_DIR}/preview_test.cc ${CMAKE_CURRENT_LIST_DIR}/finite_test.cc ${CMAKE_CURRENT_LIST_DIR}/notes_test.cc
   DEPS pipeline backends SHARDS 6)
 if(DARKROOM_HAS_VULKAN)
   darkroom_test(device_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/device_test.cc lora_files.cc

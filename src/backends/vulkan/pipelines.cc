@@ -82,11 +82,15 @@ Pipelines::Pipelines(Device& device, std::filesystem::path cache_folder)
 
 Pipelines::~Pipelines() { save(); }
 
-std::filesystem::path Pipelines::cache_path() const {
+std::string Pipelines::digest() const {
   Sha256 sum;
   sum.add(as_text(shader_digest()));
   sum.add(std::as_bytes(std::span(device_.info().cache_uuid)));
-  return folder_ / (kCachePrefix + hex(sum.finish()).substr(0, 32) + kCacheExtension);
+  return hex(sum.finish()).substr(0, 32);
+}
+
+std::filesystem::path Pipelines::cache_path() const {
+  return folder_ / (kCachePrefix + digest() + kCacheExtension);
 }
 
 void Pipelines::make_cache() {

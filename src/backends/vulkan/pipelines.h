@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "backends/vulkan/device.h"
@@ -43,6 +44,8 @@ class Pipelines {
   Pipeline get(const PipelineKey& key);
 
   std::size_t count() const;
+  // Of all shaders and of who compiles them: the device's driver in its version. Digits.
+  std::string digest() const;
   // Writes what the driver compiled into the folder, if there is something new. Never throws: a cache that
   // cannot be written costs time, not the result.
   void save() noexcept;

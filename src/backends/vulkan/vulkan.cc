@@ -64,6 +64,10 @@ class VulkanBackend final : public Backend {
     return fmt::format("vulkan {}, {}", info.name, info.driver);
   }
   darkroom::Device device() const override { return darkroom::Device::kGpu; }
+  Identity identity() const override {
+    const DeviceInfo& info = core_->device.info();
+    return {info.name, info.driver, std::string(class_name(info.device_class)), core_->pipelines.digest()};
+  }
 
   std::unique_ptr<Memory> allocate(std::size_t bytes) override {
     return std::make_unique<VulkanMemory>(core_, core_->pool.allocate(bytes, MemoryKind::kTensors));

@@ -1,4 +1,4 @@
-#include "op_cases.h"
+#include "selftest/op_cases.h"
 
 #include <fmt/format.h>
 

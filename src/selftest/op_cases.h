@@ -1,5 +1,6 @@
-// One table of op cases: every op on plain, odd and strided shapes. The conformance test runs each row on
-// every backend, dtype and instruction set against the reference backend. A new op begins with a row here.
+// One table of op cases: every op on plain, odd and strided shapes. The conformance tests run each row on
+// every backend, dtype and instruction set against the reference backend, the self-test on a user's own device. A new
+// op begins with a row here.
 #pragma once
 
 #include <cmath>
