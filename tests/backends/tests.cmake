@@ -15,11 +15,11 @@ if(DARKROOM_HAS_VULKAN)
 
   # Cooperative matrices, on a Mesa that has them and that tools/new_lavapipe.sh sets up: `make gpu-matrix`.
   add_executable(vulkan_matrix_test EXCLUDE_FROM_ALL ${CMAKE_CURRENT_LIST_DIR}/vulkan_matrix_test.cc
-    ${CMAKE_CURRENT_LIST_DIR}/vulkan_conformance_test.cc op_cases.cc)
+    ${CMAKE_CURRENT_LIST_DIR}/vulkan_conformance_test.cc)
   target_include_directories(vulkan_matrix_test PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   target_compile_definitions(vulkan_matrix_test PRIVATE DARKROOM_SHADER_CACHE="${CMAKE_BINARY_DIR}/new_lavapipe/shaders")
   target_compile_options(vulkan_matrix_test PRIVATE ${light_flags})
-  target_link_libraries(vulkan_matrix_test PRIVATE darkroom_backends_vulkan darkroom_backends_reference GTest::gtest_main)
+  target_link_libraries(vulkan_matrix_test PRIVATE darkroom_selftest darkroom_backends_vulkan darkroom_backends_reference GTest::gtest_main)
   add_test(NAME vulkan_matrix_test COMMAND ${CMAKE_CURRENT_LIST_DIR}/on_new_lavapipe.sh ${CMAKE_BINARY_DIR}/new_lavapipe
     $<TARGET_FILE:vulkan_matrix_test>)
   add_test(NAME vulkan_matrix_spirv COMMAND ${PROJECT_SOURCE_DIR}/tools/matrix_spirv.sh --check ${CMAKE_BINARY_DIR}/spirv)

@@ -6,7 +6,7 @@
 #include "backends/reference/reference.h"
 #include "backends/vulkan/kernels.h"
 #include "backends/vulkan/matrix.h"
-#include "op_cases.h"
+#include "selftest/op_cases.h"
 #include "vulkan_test_util.h"
 
 namespace darkroom {
