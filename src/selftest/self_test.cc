@@ -20,10 +20,10 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// "int8 linear 1x64x96/0" -> "int8 linear": names begin with the op.
+// "int8 linear 1x64x96/0" -> "int8 linear": names begin with the op, after the bits if they are said.
 std::string op_of(const std::string& name) {
   const std::size_t first = name.find(' ');
-  return name.substr(0, name.starts_with("int8 ") ? name.find(' ', first + 1) : first);
+  return name.substr(0, name.starts_with("int") ? name.find(' ', first + 1) : first);
 }
 
 bool is_left_out(const Error& e) {

@@ -30,6 +30,9 @@ Words environment_for(const RunOptions& options, const fs::path& cache) {
     }
   }
   all["XDG_CACHE_HOME"] = cache.string();
+#if defined(DARKROOM_SHADER_CACHE)
+  all["MESA_SHADER_CACHE_DIR"] = DARKROOM_SHADER_CACHE;  // its compiler takes seconds
+#endif
   for (const auto& [name, value] : options.environment) all[name] = value;
   Words out;
   for (const auto& [name, value] : all) out.push_back(name + "=" + value);

@@ -6,7 +6,8 @@ darkroom_test(cli_test
     ${CMAKE_CURRENT_LIST_DIR}/look_test.cc ${CMAKE_CURRENT_LIST_DIR}/preview_test.cc ${CMAKE_CURRENT_LIST_DIR}/reference_test.cc ${CMAKE_CURRENT_LIST_DIR}/sheet_test.cc
     ${CMAKE_CURRENT_LIST_DIR}/streams_test.cc ${CMAKE_CURRENT_LIST_DIR}/text_file_test.cc
   DEPS image weights SHARDS 6)
-target_compile_definitions(cli_test PRIVATE DARKROOM_PROGRAM="$<TARGET_FILE:darkroom_program>")
+target_compile_definitions(cli_test PRIVATE DARKROOM_PROGRAM="$<TARGET_FILE:darkroom_program>"
+  DARKROOM_SHADER_CACHE="${CMAKE_BINARY_DIR}/vulkan_shader_cache")
 add_dependencies(cli_test darkroom_program)
 
 # A source of the program that only makes strings.
