@@ -129,7 +129,6 @@ TEST_F(CliArguments, WrongFlagsAreUsageErrors) {
   expect_refusal({"info"}, 2, "there is no path");
   expect_refusal({"tokenize"}, 2, "there is no prompt");
   expect_refusal({"bench", "--device", "reference"}, 2, "reference");
-  expect_refusal({"bench", "--device", "no such card"}, 2, "no such card");
   expect_refusal({"bench", "--dummy", "dev"}, 2, "--budget");
 }
 
