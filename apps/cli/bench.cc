@@ -37,34 +37,71 @@ std::string describe_budget(const json& budget) {
                      table.text());
 }
 
+std::string describe_machine(const json& bench) {
+  if (bench.contains("cpu")) {
+    const json& cpu = bench.at("cpu");
+    return fmt::format("{}, {}", printable(cpu.at("name").get<std::string>()),
+                       cpu.at("isa").get<std::string>());
+  }
+  const json& device = bench.at("device");
+  return fmt::format("{}, {}, class {}, {}", printable(device.at("name").get<std::string>()),
+                     printable(device.at("driver").get<std::string>()), device.at("class").get<std::string>(),
+                     bytes_text(device.at("memory_bytes").get<uint64_t>()));
+}
+
+std::string describe_ceilings(const json& ceiling) {
+  const json& int7 = ceiling.at("int7_gops");
+  std::string out = fmt::format("ceiling: f32 {} GFLOP/s, bf16 {} GFLOP/s, int8 {} GOP/s{}",
+                                number_text(ceiling.at("f32_gflops"), "{:.0f}"),
+                                number_text(ceiling.at("bf16_gflops"), "{:.0f}"),
+                                number_text(ceiling.at("int8_gops"), "{:.0f}"),
+                                int7.is_null() ? "" : number_text(int7, ", int7 {:.0f} GOP/s"));
+  const std::string memory = number_text(ceiling.at("read_gbps"), "{:.1f}");
+  if (!ceiling.contains("upload_gbps")) return out + fmt::format(", read {} GB/s\n", memory);
+  return out + fmt::format(", copy {} GB/s\nfrom the host {} GB/s, to the host {} GB/s\n", memory,
+                           number_text(ceiling.at("upload_gbps"), "{:.1f}"),
+                           number_text(ceiling.at("download_gbps"), "{:.1f}"));
+}
+
+// What a block or a step asks of a graphics card.
+std::string describe_counts(const json& bench) {
+  Table table;
+  table.left(0);
+  table.left(1);
+  table.left(2);
+  table.add({"asked of the device", "dtype", "shape", "dispatches", "barriers", "submits"});
+  bool any = false;
+  for (const json& row : bench.at("rows")) {
+    if (!row.contains("dispatches")) continue;
+    any = true;
+    table.add({row.at("name").get<std::string>(), row.at("dtype").get<std::string>(),
+               row.at("shape").get<std::string>(), row.at("dispatches").dump(), row.at("barriers").dump(),
+               row.at("submits").dump()});
+  }
+  return any ? "\n" + table.text() : "";
+}
+
 std::string describe(const json& bench) {
-  const json& cpu = bench.at("cpu");
-  const json& ceiling = bench.at("ceiling");
-  std::string out = fmt::format(
-      "{}, {}\nceiling: f32 {} GFLOP/s, bf16 {} GFLOP/s, int8 {} GOP/s{}, read {} GB/s\n"
-      "conv2d and vae_decode count a direct convolution's multiplications; up to 6.6 times fewer are done, "
-      "so\n"
-      "they may be above the ceiling\n\n",
-      printable(cpu.at("name").get<std::string>()), cpu.at("isa").get<std::string>(),
-      number_text(ceiling.at("f32_gflops"), "{:.0f}"), number_text(ceiling.at("bf16_gflops"), "{:.0f}"),
-      number_text(ceiling.at("int8_gops"), "{:.0f}"),
-      ceiling.at("int7_gops").is_null() ? "" : number_text(ceiling.at("int7_gops"), ", int7 {:.0f} GOP/s"),
-      number_text(ceiling.at("read_gbps"), "{:.1f}"));
+  std::string out = fmt::format("{}\n{}", describe_machine(bench), describe_ceilings(bench.at("ceiling")));
+  if (bench.contains("cpu"))
+    out +=
+        "conv2d and vae_decode count a direct convolution's multiplications; up to 6.6 times fewer are done, "
+        "so\nthey may be above the ceiling\n";
+  out += "\n";
   Table table;
   table.left(1);
   table.left(2);
   table.left(3);
   table.add({"name", "dtype", "weights", "shape", "seconds", "GFLOP/s", "of ceiling"});
   for (const json& row : bench.at("rows")) {
-    const json& shape = row.at("shape");
     const json& fraction = row.at("fraction");
     table.add({row.at("name").get<std::string>(), row.at("dtype").get<std::string>(),
-               row.at("weights").get<std::string>(),
-               shape.is_string() ? shape.get<std::string>() : shape.dump(),
+               row.at("weights").get<std::string>(), row.at("shape").get<std::string>(),
                number_text(row.at("seconds"), "{:.4f}"), number_text(row.at("gflops"), "{:.1f}"),
                fraction.is_number() ? fmt::format("{:.0f} %", 100 * fraction.get<double>()) : "-"});
   }
-  return out + table.text() + (bench.contains("budget") ? describe_budget(bench.at("budget")) : "");
+  return out + table.text() + describe_counts(bench) +
+         (bench.contains("budget") ? describe_budget(bench.at("budget")) : "");
 }
 
 }  // namespace
@@ -83,7 +120,7 @@ void run_bench(const Command& self, const std::vector<std::string>& arguments) {
                    "Only linear layers, with weights of this type beside bf16: f16, i8, q4_k, nf4, .."},
                   weights);
   add_model_flags(parser, chosen, "a few full-width blocks with weights from a formula");
-  add_cpu_flags(parser, options);
+  add_engine_flags(parser, options);
   if (!parser.parse(arguments)) return;
   const bool with_model = chosen.model || chosen.dummy;
   if (with_model && !budget)

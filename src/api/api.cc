@@ -665,9 +665,11 @@ darkroom_status darkroom_describe_devices(darkroom_engine* engine, char** text) 
 
 darkroom_status darkroom_bench(darkroom_engine* engine, const darkroom_bench_options* options, char** text) {
   return cancellable(engine, [&] {
-    require(engine->backend_options.name == "cpu", ErrorCode::kUsage,
-            "the bench measures the backend cpu, this engine has {}", engine->backend_options.name);
+    require(engine->backend_options.name != "reference", ErrorCode::kUsage,
+            "the bench measures the backend cpu or a graphics card, this engine has reference");
     darkroom::BenchOptions bench{.threads = engine->backend_options.threads,
+                                 .device = engine->backend_options.name,
+                                 .shader_cache = engine->backend_options.shader_cache,
                                  .isa = engine->backend_options.isa,
                                  .cancel = &engine->cancel};
     if (options) {

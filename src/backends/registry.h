@@ -1,5 +1,5 @@
 // The backends that pictures can be drawn on, by name. The C API and the tests get theirs here; the bench
-// measures the cpu backend itself, and plans run on backends/dry_run.
+// opens devices itself, and plans run on backends/dry_run.
 #pragma once
 
 #include <filesystem>

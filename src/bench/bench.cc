@@ -19,24 +19,40 @@ std::optional<DType> parse_weights(const std::string& name) {
   fail(ErrorCode::kUsage, "bench: no weights are of type '{}'; there are {}", printable(name), names);
 }
 
-}  // namespace
+Plan plan_for(const BenchOptions& options, const Machine& machine) {
+  if (options.device == "cpu") return options.quick ? quick_plan() : full_plan();
+  if (!options.quick) return full_device_plan();
+  return machine.is_slow() ? slow_device_plan() : quick_device_plan();
+}
 
-nlohmann::json run_plan(const BenchOptions& options, const Plan& plan) {
-  if (options.budget) decide_budget(*options.budget);  // a wrong one shows before the long work begins
-  const std::optional<DType> weights = options.weights ? parse_weights(*options.weights) : std::nullopt;
-  Meter meter(options, plan.pace);
-  const CpuCeilings& ceilings = meter.ceilings();
-  const auto or_null = [](const std::optional<double>& value) {
-    return value ? nlohmann::json(*value) : nlohmann::json();
+std::optional<DType> weights_of(const BenchOptions& options) {
+  return options.weights ? parse_weights(*options.weights) : std::nullopt;
+}
+
+// Wrong options show before the long work begins.
+void check(const BenchOptions& options) {
+  weights_of(options);
+  if (!options.budget) return;
+  decide_budget(*options.budget);
+  require(options.device == "cpu", ErrorCode::kUsage,
+          "bench: --budget is for the cpu, the device is {}; 'darkroom plan' says what streams there",
+          printable(options.device));
+}
+
+nlohmann::json run(const BenchOptions& options, const Plan& plan, std::unique_ptr<Machine> machine) {
+  const std::optional<DType> weights = weights_of(options);
+  Meter meter(std::move(machine), plan.pace, options.cancel);
+  const auto first = [&](Ceiling ceiling) {
+    const std::optional<double> rate = meter.first(ceiling);
+    return rate ? nlohmann::json(*rate) : nlohmann::json();
   };
   nlohmann::json result;
-  result["cpu"] = {
-      {"name", cpu_model_name()}, {"isa", isa_name(meter.backend().isa())}, {"threads", meter.threads()}};
-  result["ceiling"] = {{"f32_gflops", ceilings.f32_gflops},
-                       {"bf16_gflops", or_null(ceilings.bf16_gflops)},
-                       {"int8_gops", ceilings.int8_gops},
-                       {"int7_gops", or_null(ceilings.int7_gops)},
-                       {"read_gbps", ceilings.read_gbps}};
+  result["ceiling"] = {{"f32_gflops", first(Ceiling::kF32)},
+                       {"bf16_gflops", first(Ceiling::kBF16)},
+                       {"int8_gops", first(Ceiling::kInt8)},
+                       {"int7_gops", first(Ceiling::kInt7)},
+                       {"read_gbps", first(Ceiling::kMemory)}};
+  meter.machine().describe(result);
   Rows rows(options.note);
   if (weights) {
     measure_weights(meter, plan, *weights, rows);
@@ -44,7 +60,7 @@ nlohmann::json run_plan(const BenchOptions& options, const Plan& plan) {
     measure_ops(meter, plan, rows);
     measure_models(meter, plan, rows);
     for (const int32_t levels : {kInt8Levels, kInt7Levels}) {
-      if (levels == kInt7Levels && !ceilings.int7_gops) continue;  // the same instructions
+      if (levels == kInt7Levels && !meter.first(Ceiling::kInt7)) continue;  // the same instructions
       measure_int8_ops(meter, plan, levels, rows);
       measure_int8_models(meter, plan, levels, rows);
     }
@@ -54,10 +70,20 @@ nlohmann::json run_plan(const BenchOptions& options, const Plan& plan) {
   return result;
 }
 
+}  // namespace
+
+nlohmann::json run_plan(const BenchOptions& options, const Plan& plan) {
+  check(options);
+  return run(options, plan, make_machine(options));
+}
+
 }  // namespace bench
 
 nlohmann::json run_bench(const BenchOptions& options) {
-  return bench::run_plan(options, options.quick ? bench::quick_plan() : bench::full_plan());
+  bench::check(options);
+  std::unique_ptr<bench::Machine> machine = bench::make_machine(options);
+  const bench::Plan plan = bench::plan_for(options, *machine);
+  return bench::run(options, plan, std::move(machine));
 }
 
 }  // namespace darkroom

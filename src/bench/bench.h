@@ -1,7 +1,7 @@
 // The bench: what this machine reaches at best, then how much of that darkroom's ops, blocks
 // and decoder reach.
 //
-// It measures the cpu backend through ops/ops.h and models/, on random numbers in the shapes of FLUX.1. With
+// It measures the cpu backend, or a graphics card, through ops/ops.h and models/, on random numbers in the shapes of FLUX.1. With
 // a budget it also runs steps of the transformer as `generate` would within that much memory, weights that
 // are read again in every step included. It checks no results (the tests do) and reads no files but those of
 // a model that is to be run under a budget.
@@ -22,6 +22,7 @@
 #pragma once
 
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -32,10 +33,12 @@ namespace darkroom {
 class Checkpoint;
 
 struct BenchOptions {
-  bool quick = false;                      // a subset that ends within 40 s on 2 slow cores, else 10 minutes
-  int threads = 0;                         // 0: one per available processor
-  std::string isa = "auto";                // "auto" (or "") or a name of supported_isa_names()
-  std::optional<std::string> budget = {};  // steps run within it, too: "auto" or bytes, as a request's
+  bool quick = false;                       // a subset that ends within 40 s, else 10 minutes
+  int threads = 0;                          // 0: one per available processor
+  std::string device = "cpu";               // or what VulkanOptions::device takes
+  std::filesystem::path shader_cache = {};  // as VulkanOptions::cache_folder
+  std::string isa = "auto";                 // "auto" (or "") or a name of supported_isa_names()
+  std::optional<std::string> budget = {};   // steps run within it, too: "auto" or bytes, as a request's
   const Checkpoint* model =
       nullptr;  // whose steps those are; absent: full-width blocks of a formula's weights
   // A name of dtype_name() for what a matrix may be stored as: only linear layers, with such weights beside
@@ -49,6 +52,9 @@ struct BenchOptions {
 //   {"cpu": {"name", "isa", "threads"},
 //    "ceiling": {"f32_gflops", "bf16_gflops", "int8_gops", "int7_gops", "read_gbps"},
 //    "rows": [{"name", "dtype", "weights", "shape", "seconds", "gflops", "gbps", "fraction", "runs"}]}
+// of a graphics card {"device": {"name", "driver", "kind", "class", "memory_bytes"}, ..} instead, with "upload_gbps"
+// and "download_gbps" among the ceilings, and "dispatches", "barriers" (between dispatches of one submit) and
+// "submits" in the rows of blocks and steps,
 // and with a budget
 //    "budget": {"bytes", "model", "rows": [{"dtype", "shape", "planned_bytes", "kept_blocks",
 //      "streamed_blocks", "slots", "seconds", "gflops", "bytes_read", "read_seconds", "compute_seconds",
@@ -56,7 +62,9 @@ struct BenchOptions {
 // of a step in the middle of a run: bytes read and how long the reading thread took for them; wait_seconds
 // that the work stood still for them, compute_seconds the rest of the step; ratio is the step's time over
 // the longer of computing and reading, so 1 means that one hides the other.
-// The ceiling is the one measured first; null stands for what the CPU lacks.
+// The ceiling is the one measured first; null stands for what the machine lacks or what is not measured: of a card
+// that has matrix units their rate, and then the fraction of the rows that run there. read_gbps of a card is that of
+// a copy, reads and writes together; its bf16 products are f32's without matrix units.
 // dtype is that of the activations; weights are bf16, with `weights` of that type in every second row. Rows in
 // i8 are bf16 activations quantised row by row, which their time includes, and i8 weights; there are such for
 // matmul, attention, blocks and steps. So are rows in i7, of 7 bits each, which are there where the processor multiplies
@@ -66,7 +74,7 @@ struct BenchOptions {
 //   matmul MxKxN; modulation MxKxN (few rows, so bound by reading weights); attention LxHEADSxDIM;
 //   conv2d IN->OUT KxK [up2] @HxW (input pixels); norm_modulate, qk_norm_rope LxD; group_norm HxWxC (with
 //   SiLU); double_block, single_block, step (all of a step's blocks) by tokens; vae_decode by pixels.
-// Errors: kUsage for an unknown instruction set, one that this processor lacks, or a thread count out of
+// Errors: those of make_vulkan_backend(); kUsage for an unknown instruction set, one that this processor lacks, or a thread count out of
 // range, what is no type for weights, or what is no budget; kOutOfMemory for a budget that is too small;
 // kCancelled between runs or blocks; kOutOfMemory.
 nlohmann::json run_bench(const BenchOptions& options);

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
-
-#include "base/threads.h"
 
 namespace darkroom::bench {
 namespace {
@@ -13,11 +13,10 @@ namespace {
 // some 70 % of the ceilings.
 constexpr double kExpectedSlowdown = 1.4;
 
-CpuOptions cpu_options(const BenchOptions& options) {
-  require(options.threads >= 0, ErrorCode::kUsage, "bench: {} threads; give 0 for one per processor, or more",
-          options.threads);
-  return {.threads = options.threads, .isa = parse_isa(options.isa.empty() ? "auto" : options.isa)};
-}
+constexpr int kMostRepeats = 1000;
+
+// Of a ceiling that is not known, so that it bounds nothing.
+constexpr double kUnbounded = std::numeric_limits<double>::infinity();
 
 }  // namespace
 
@@ -25,69 +24,62 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-Meter::Meter(const BenchOptions& options, const Pace& pace)
-    : options_(options),
-      pace_(pace),
-      threads_(options.threads > 0 ? options.threads : available_processors()),
-      start_(now()),
-      backend_(make_cpu_backend(cpu_options(options))),
-      probe_({.threads = options.threads, .isa = backend_->isa()}),
-      ceilings_(probe_.all(pace.first_probe_seconds)) {}
-
-std::string_view arithmetic_name(const Arithmetic& arithmetic) {
-  const bool of_7_bits = arithmetic.activation == DType::kI8 && arithmetic.levels == kInt7Levels;
-  return of_7_bits ? "i7" : dtype_name(arithmetic.activation);
+Meter::Meter(std::unique_ptr<Machine> machine, const Pace& pace, const std::atomic<bool>* cancel)
+    : machine_(std::move(machine)), pace_(pace), cancel_(cancel), start_(now()) {
+  for (const Ceiling ceiling :
+       {Ceiling::kF32, Ceiling::kBF16, Ceiling::kInt8, Ceiling::kInt7, Ceiling::kMemory})
+    first_[static_cast<std::size_t>(ceiling)] = machine_->measure(ceiling, pace.first_probe_seconds);
 }
 
-double Meter::matmul_giga(const Arithmetic& arithmetic, const CpuCeilings& ceilings) const {
-  const DType activation = arithmetic.activation;
-  if (activation == DType::kI8) {
-    return arithmetic.levels == kInt7Levels ? ceilings.int7_gops.value_or(ceilings.int8_gops)
-                                            : ceilings.int8_gops;
-  }
-  return activation == DType::kBF16 ? ceilings.bf16_gflops.value_or(ceilings.f32_gflops)
-                                    : ceilings.f32_gflops;
+double Meter::rate_now(std::optional<Ceiling> ceiling) {
+  return ceiling ? 1e9 * machine_->measure(*ceiling, pace_.probe_seconds).value() : kUnbounded;
 }
 
-// Attention of the cpu backend is f32 arithmetic on every instruction set.
 Rates Meter::probe(const Work& work, const Arithmetic& arithmetic) {
-  const DType activation = arithmetic.activation;
   Arena none = Arena::counting();
-  context(activation, none).throw_if_cancelled();
-  const double seconds = pace_.probe_seconds;
-  const bool int8 = activation == DType::kI8;
-  const bool bf16 = activation == DType::kBF16 && ceilings_.bf16_gflops.has_value();
-  CpuCeilings now_reached;
-  if (work.attention_flops > 0 || (work.matmul_flops > 0 && !bf16 && !int8)) {
-    now_reached.f32_gflops = probe_.f32_gflops(seconds);
-  }
-  if (work.matmul_flops > 0 && bf16) now_reached.bf16_gflops = probe_.bf16_gflops(seconds);
-  if (work.matmul_flops > 0 && int8) {
-    const bool of_7_bits = arithmetic.levels == kInt7Levels && ceilings_.int7_gops.has_value();
-    if (of_7_bits) now_reached.int7_gops = probe_.int7_gops(seconds);
-    if (!of_7_bits) now_reached.int8_gops = probe_.int8_gops(seconds);
-  }
+  context(arithmetic.activation, none).throw_if_cancelled();
+  const std::optional<Ceiling> matmul = machine_->matmul_ceiling(arithmetic),
+                               attention = machine_->attention_ceiling(arithmetic);
   Rates rates;
-  if (work.attention_flops > 0) rates.attention = 1e9 * now_reached.f32_gflops;
-  if (work.matmul_flops > 0) rates.matmul = 1e9 * matmul_giga(arithmetic, now_reached);
-  if (work.bytes > 0) rates.read = 1e9 * probe_.read_gbps(seconds);
+  if (work.attention_flops > 0) rates.attention = rate_now(attention);
+  if (work.matmul_flops > 0) {
+    rates.matmul = work.attention_flops > 0 && matmul == attention ? rates.attention : rate_now(matmul);
+  }
+  if (work.bytes > 0) rates.read = rate_now(Ceiling::kMemory);
   return rates;
 }
 
+// What is not known is taken for f32's.
+Rates Meter::first_rates(const Arithmetic& arithmetic) const {
+  const auto rate = [&](std::optional<Ceiling> ceiling) {
+    return 1e9 * first(ceiling.value_or(Ceiling::kF32)).value();
+  };
+  return {.matmul = rate(machine_->matmul_ceiling(arithmetic)),
+          .attention = rate(machine_->attention_ceiling(arithmetic)),
+          .read = rate(Ceiling::kMemory)};
+}
+
 bool Meter::fits(const Work& work, const Arithmetic& arithmetic) const {
-  const Rates first{.matmul = 1e9 * matmul_giga(arithmetic, ceilings_),
-                    .attention = 1e9 * ceilings_.f32_gflops,
-                    .read = 1e9 * ceilings_.read_gbps};
-  return now() - start_ + kExpectedSlowdown * ideal_seconds(work, first) <= pace_.total_seconds;
+  return now() - start_ + kExpectedSlowdown * ideal_seconds(work, first_rates(arithmetic)) <=
+         pace_.total_seconds;
+}
+
+int Meter::repeats(const Work& work, const Arithmetic& arithmetic) const {
+  const double once = ideal_seconds(work, first_rates(arithmetic));
+  if (once * kMostRepeats <= pace_.min_run_seconds) return pace_.min_run_seconds > 0 ? kMostRepeats : 1;
+  return std::max(1, static_cast<int>(std::ceil(pace_.min_run_seconds / once)));
 }
 
 Sampler::Sampler(Meter& meter, const Work& work, const Arithmetic& arithmetic)
     : meter_(meter), work_(work), arithmetic_(arithmetic), probes_{meter.probe(work, arithmetic)} {}
 
 double Sampler::time(const std::function<void()>& run) {
+  const std::optional<Counts> before = meter_.machine().counts();
   const double start = now();
   run();
+  meter_.finish();
   seconds_.push_back(std::max(now() - start, 1e-9));  // the clock's resolution
+  counts_.push_back(before ? *meter_.machine().counts() - *before : Counts());
   probes_.push_back(meter_.probe(work_, arithmetic_));
   return seconds_.back();
 }
@@ -98,7 +90,7 @@ std::vector<Sample> Sampler::samples() const {
     Rates rates = higher(probes_[run], probes_[run + 1]);
     if (run > 0) rates = higher(rates, probes_[run - 1]);
     if (run + 2 < probes_.size()) rates = higher(rates, probes_[run + 2]);
-    all.push_back({seconds_[run], ideal_seconds(work_, rates)});
+    all.push_back({seconds_[run], ideal_seconds(work_, rates), counts_[run]});
   }
   return all;
 }
@@ -125,8 +117,13 @@ void Rows::add(const Row& row, const std::vector<Sample>& samples) {
                          {"seconds", best.seconds / row.calls},
                          {"gflops", nullptr},
                          {"gbps", nullptr},
-                         {"fraction", best.ideal_seconds / best.seconds},
+                         {"fraction", nullptr},
                          {"runs", samples.size()}};
+  if (row.counted && best.counts.dispatches > 0) {
+    json["dispatches"] = best.counts.dispatches;
+    json["barriers"] = best.counts.barriers;
+    json["submits"] = best.counts.submits;
+  }
   std::string rate;
   if (row.work.flops() > 0) {
     json["gflops"] = 1e-9 * row.work.flops() / best.seconds;
@@ -136,21 +133,22 @@ void Rows::add(const Row& row, const std::vector<Sample>& samples) {
     json["gbps"] = 1e-9 * row.work.bytes / best.seconds;
     rate += fmt::format(", {:.1f} GB/s", json["gbps"].get<double>());
   }
+  if (best.ideal_seconds > 0) {
+    json["fraction"] = best.ideal_seconds / best.seconds;
+    rate += fmt::format(", {:.0f} % of the ceiling", 100 * best.ideal_seconds / best.seconds);
+  }
   if (note_) {
     const std::string weights = row.weights == DType::kBF16 || row.activation == DType::kI8
                                     ? ""
                                     : fmt::format(" x {}", dtype_name(row.weights));
-    note_(fmt::format("{} {}{} {}: {:.4g} s{}, {:.0f} % of the ceiling", row.name,
-                      arithmetic_name(row.arithmetic()), weights, row.shape, best.seconds / row.calls, rate,
-                      100 * best.ideal_seconds / best.seconds));
+    note_(fmt::format("{} {}{} {}: {:.4g} s{}", row.name, arithmetic_name(row.arithmetic()), weights,
+                      row.shape, best.seconds / row.calls, rate));
   }
   rows_.push_back(std::move(json));
 }
 
 bool Rows::may_run(const Meter& meter, const Row& row, double times) {
-  Work all = row.work;
-  all = {all.matmul_flops * times, all.attention_flops * times, all.bytes * times};
-  if (meter.fits(all, row.arithmetic())) return true;
+  if (meter.fits(bench::times(row.work, times), row.arithmetic())) return true;
   if (note_) {
     note_(fmt::format("{} {} {}: left out, the bench's {:.0f} s are nearly over", row.name,
                       arithmetic_name(row.arithmetic()), row.shape, meter.pace().total_seconds));
@@ -158,9 +156,19 @@ bool Rows::may_run(const Meter& meter, const Row& row, double times) {
   return false;
 }
 
-void Rows::measure(Meter& meter, const Row& row, const std::function<void()>& run) {
+void Rows::measure(Meter& meter, Row row, const std::function<void()>& run) {
+  const int repeats = meter.repeats(row.work, row.arithmetic());
+  row.calls *= repeats;
+  row.work = times(row.work, repeats);
+  if (meter.machine().counts()) {  // a device's first run compiles
+    run();
+    meter.finish();
+  }
   Sampler sampler(meter, row.work, row.arithmetic());
-  for (Patience patience(meter.pace()); patience.more();) patience.add(sampler.time(run));
+  const auto all = [&] {
+    for (int i = 0; i < repeats; ++i) run();
+  };
+  for (Patience patience(meter.pace()); patience.more();) patience.add(sampler.time(all));
   add(row, sampler.samples());
 }
 

@@ -2,69 +2,62 @@
 // method is described in bench.h. One thread uses a Meter at a time.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "backends/cpu/cpu.h"
+#include "bench/machine.h"
 #include "bench/plan.h"
 #include "bench/work.h"
 #include "ops/context.h"
 
 namespace darkroom::bench {
 
-// What is multiplied.
-struct Arithmetic {
-  DType activation = DType::kF32;  // i8: bf16 activations that are quantised, and i8 weights
-  int32_t levels = kInt8Levels;    // of i8
-  Arithmetic(DType dtype, int32_t of_levels = kInt8Levels) : activation(dtype), levels(of_levels) {}
-};
-// "bf16", "i8"; "i7" for i8 of kInt7Levels.
-std::string_view arithmetic_name(const Arithmetic& arithmetic);
-
 // Seconds on a steady clock with an arbitrary zero.
 double now();
 
 class Meter {
  public:
-  // Makes the backend and measures the ceilings. Errors: as run_bench().
-  Meter(const BenchOptions& options, const Pace& pace);
+  // Measures the machine's ceilings. Errors: as run_bench().
+  Meter(std::unique_ptr<Machine> machine, const Pace& pace, const std::atomic<bool>* cancel);
 
-  const CpuBackend& backend() const { return *backend_; }
-  const CpuCeilings& ceilings() const { return ceilings_; }
+  Machine& machine() const { return *machine_; }
+  Backend& backend() const { return machine_->backend(); }
   const Pace& pace() const { return pace_; }
-  int threads() const { return threads_; }
-  Context context(DType activation, Arena& arena) const {
-    return {*backend_, arena, activation, options_.cancel};
-  }
+  // What was measured first, in units of 1e9 a second.
+  std::optional<double> first(Ceiling ceiling) const { return first_[static_cast<std::size_t>(ceiling)]; }
+  Context context(DType activation, Arena& arena) const { return {backend(), arena, activation, cancel_}; }
 
   // The rates that bound `work`, now. Errors: kCancelled.
   Rates probe(const Work& work, const Arithmetic& arithmetic);
   // False if so much work, done at 1/1.4 of the first ceilings, would end after pace.total_seconds.
   bool fits(const Work& work, const Arithmetic& arithmetic) const;
+  // How often to do `work` in one run, so that it takes pace.min_run_seconds at the first ceilings.
+  int repeats(const Work& work, const Arithmetic& arithmetic) const;
+  // Until what ops were asked for has been done.
+  void finish() const { backend().wait(backend().mark()); }
   // Frees what probes hold, until the next one: for runs whose memory counts.
-  void release_memory() { probe_.release_memory(); }
+  void release_memory() { machine_->release_memory(); }
 
  private:
-  // What the backend multiplies these activations with, beside bf16 weights: i8 ones by 8-bit products, bf16
-  // ones by native dot products where it has them.
-  double matmul_giga(const Arithmetic& arithmetic, const CpuCeilings& ceilings) const;
+  Rates first_rates(const Arithmetic& arithmetic) const;
+  double rate_now(std::optional<Ceiling> ceiling);
 
-  BenchOptions options_;
+  std::unique_ptr<Machine> machine_;
   Pace pace_;
-  int threads_;
+  const std::atomic<bool>* cancel_;
   double start_;
-  std::unique_ptr<CpuBackend> backend_;
-  CeilingProbe probe_;
-  CpuCeilings ceilings_;
+  std::array<std::optional<double>, kCeilings> first_;  // by Ceiling
 };
 
 // One run: how long it took, and how long it would have taken at the ceilings around it.
 struct Sample {
   double seconds = 0;
-  double ideal_seconds = 0;
+  double ideal_seconds = 0;  // 0: a ceiling is not known
+  Counts counts = {};        // of what the device was asked
 };
 
 // Times runs of the same work, with a probe before the first and after each.
@@ -82,6 +75,7 @@ class Sampler {
   Arithmetic arithmetic_;
   std::vector<Rates> probes_;  // one more than runs
   std::vector<double> seconds_;
+  std::vector<Counts> counts_;
 };
 
 // Says when a row has runs enough.
@@ -105,6 +99,7 @@ struct Row {
   int calls = 1;  // equal ops in one run; the result is of one of them
   DType weights = DType::kBF16;
   int32_t levels = kInt8Levels;  // of i8
+  bool counted = false;          // also report what a run asks of a device
   Arithmetic arithmetic() const { return {activation, levels}; }
 };
 
@@ -114,8 +109,8 @@ class Rows {
   explicit Rows(std::function<void(std::string)> note) : note_(std::move(note)) {}
   // The fastest of `samples`, which must not be empty.
   void add(const Row& row, const std::vector<Sample>& samples);
-  // Runs and adds the row, or leaves it out with a note when meter.fits() says so.
-  void measure(Meter& meter, const Row& row, const std::function<void()>& run);
+  // Runs and adds the row, each run several times over where the pace wants it.
+  void measure(Meter& meter, Row row, const std::function<void()>& run);
   // fits(), with a note if not.
   bool may_run(const Meter& meter, const Row& row, double times = 1);
   const nlohmann::json& json() const { return rows_; }

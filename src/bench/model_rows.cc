@@ -31,9 +31,10 @@ std::unique_ptr<WeightSource> block_source(std::unique_ptr<WeightSource> bf16, c
 }
 
 std::vector<float> random_values(int64_t count, float scale) {
-  Operands in;
-  const Tensor t = in.random(DType::kF32, {count}, scale);
-  return {t.row<float>(0), t.row<float>(0) + count};
+  Uniform uniform;
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& value : values) value = scale * uniform.next();
+  return values;
 }
 
 // The weights of the plan's blocks from one double and one single block: all double blocks share memory, and
@@ -49,6 +50,15 @@ flux::Weights block_weights(const flux::Config& config, const VisitFn& bind) {
   weights.single_blocks.resize(static_cast<std::size_t>(config.num_single_layers),
                                weights.single_blocks.front());
   return weights;
+}
+
+// Reads each parameter on the host and keeps it where the backend has its tensors.
+VisitFn binder(WeightSource& source, Operands& kept) {
+  return [&source, &kept](const Param& param, Tensor& field) {
+    LoadedWeights loaded(source);
+    loaded.binder()(param, field);
+    if (field.present()) field = kept.put(field);
+  };
 }
 
 // What a step's blocks work on.
@@ -89,24 +99,29 @@ void measure_step(Meter& meter, const flux::Config& config, const flux::Weights&
   const std::string kinds = fmt::format("{}+{} blocks, ", config.num_layers, config.num_single_layers);
   const Work work = block_work(config, s.tokens());
   const DType stored = activation == DType::kI8 ? DType::kI8 : DType::kBF16;
-  const Row double_row{"double_block", activation, tokens, work, 1, stored, arithmetic.levels},
-      single_row{"single_block", activation, tokens, work, 1, stored, arithmetic.levels};
+  const Row double_row{"double_block", activation, tokens, work, 1, stored, arithmetic.levels, true},
+      single_row{"single_block", activation, tokens, work, 1, stored, arithmetic.levels, true};
   const Work all{work.matmul_flops * blocks, work.attention_flops * blocks, 0};
-  const Row step_row{"step", activation, kinds + tokens, all, 1, stored, arithmetic.levels};
+  const Row step_row{"step", activation, kinds + tokens, all, 1, stored, arithmetic.levels, true};
   if (!rows.may_run(meter, step_row)) return;
 
-  const Buffer memory(step_bytes(config, s, arithmetic));
-  Arena arena(memory);
+  const std::unique_ptr<Memory> memory = meter.backend().allocate(step_bytes(config, s, arithmetic));
+  Arena arena(*memory);
   const Context plain = meter.context(activation, arena);
   const Context ctx = context_of(plain.backend, arena, arithmetic, plain.cancel);
   const StepInputs in = step_inputs(ctx, config, s);
+  const auto run = [&](int64_t block) {
+    flux::run_blocks(ctx, config, weights, in.modulation, in.rope, in.hidden, block, block + 1);
+  };
+  if (meter.machine().counts()) {  // a device's first runs compile
+    for (const int64_t block : {int64_t{0}, config.num_layers}) run(block);
+    meter.finish();
+  }
   Sampler sampler(meter, work, arithmetic);
   for (Patience patience(meter.pace()); patience.more();) {
     double seconds = 0;
     for (int64_t block = 0; block < config.num_blocks(); ++block) {
-      seconds += sampler.time([&] {
-        flux::run_blocks(ctx, config, weights, in.modulation, in.rope, in.hidden, block, block + 1);
-      });
+      seconds += sampler.time([&] { run(block); });
     }
     patience.add(seconds);
   }
@@ -116,6 +131,7 @@ void measure_step(Meter& meter, const flux::Config& config, const flux::Weights&
     if (block == 0) passes.emplace_back();
     passes.back().seconds += one.seconds;
     passes.back().ideal_seconds += one.ideal_seconds;
+    passes.back().counts = passes.back().counts + one.counts;
     (block < config.num_layers ? doubles : singles).push_back(one);
     block = (block + 1) % config.num_blocks();
   }
@@ -130,8 +146,8 @@ void measure_steps(Meter& meter, const Plan& plan, std::span<const Arithmetic> p
   if (plan.steps.empty()) return;
   const std::unique_ptr<WeightSource> source =
       block_source(std::make_unique<DummySource>(DType::kBF16), precisions.front());
-  LoadedWeights loaded(*source);
-  const flux::Weights weights = block_weights(plan.transformer, loaded.binder());
+  Operands kept(meter.backend());
+  const flux::Weights weights = block_weights(plan.transformer, binder(*source, kept));
   for (const TokenShape& s : plan.steps) {
     for (const Arithmetic& precision : precisions) {
       measure_step(meter, plan.transformer, weights, s, precision, rows);
@@ -162,8 +178,8 @@ void measure_decoder(Meter& meter, const vae::Config& config, const vae::Decoder
   planned.visit(config, describe_from(nothing));
   decode_random({dry, counted, activation}, config, planned, size, values);
 
-  const Buffer memory(counted.peak());
-  Arena arena(memory);
+  const std::unique_ptr<Memory> memory = meter.backend().allocate(counted.peak());
+  Arena arena(*memory);
   const Context ctx = meter.context(activation, arena);
   rows.measure(meter, row, [&] { decode_random(ctx, config, weights, size, values); });
 }
@@ -173,9 +189,9 @@ void measure_decoder(Meter& meter, const vae::Config& config, const vae::Decoder
 void measure_models(Meter& meter, const Plan& plan, Rows& rows) {
   {
     DummySource source(DType::kBF16);
-    LoadedWeights loaded(source);
+    Operands kept(meter.backend());
     vae::DecoderWeights weights;
-    weights.visit(plan.vae, loaded.binder());
+    weights.visit(plan.vae, binder(source, kept));
     for (const int64_t pixels : plan.vae_pixels) {
       for (const DType a : kActivations) measure_decoder(meter, plan.vae, weights, pixels, a, rows);
     }

@@ -21,15 +21,11 @@ int sets(const Pace& pace, double bytes) {
   return static_cast<int>(std::ceil(static_cast<double>(pace.stream_bytes) / bytes));
 }
 
-Work times(const Work& work, int calls) {
-  return {work.matmul_flops * calls, work.attention_flops * calls, work.bytes * calls};
-}
-
 void measure_matmul(Meter& meter, const MatmulShape& s, DType activation, Rows& rows,
                     DType weights = DType::kBF16) {
   const Row row{"matmul", activation, fmt::format("{}x{}x{}", s.m, s.k, s.n), matmul_work(s), 1, weights};
   if (!rows.may_run(meter, row)) return;
-  Operands in;
+  Operands in(meter.backend());
   const Tensor x = in.random(activation, {s.m, s.k}), out = in.random(activation, {s.m, s.n});
   const Linear w{in.random(weights, {s.n, s.k}, unit_gain(s.k)), in.random(DType::kBF16, {s.n})};
   Arena arena = Arena::counting();
@@ -42,11 +38,12 @@ void measure_int8_matmul(Meter& meter, const MatmulShape& s, int32_t levels, Row
   const Row row{"matmul",   DType::kI8, fmt::format("{}x{}x{}", s.m, s.k, s.n), matmul_work(s), 1,
                 DType::kI8, levels};
   if (!rows.may_run(meter, row)) return;
-  Operands in;
+  Operands in(meter.backend());
   const Tensor x = in.random(DType::kBF16, {s.m, s.k}), out = in.random(DType::kBF16, {s.m, s.n});
   const Linear w{in.random_int8({s.n, s.k}, levels, unit_gain(s.k)), in.random(DType::kBF16, {s.n})};
-  const Buffer memory(static_cast<std::size_t>(s.m * (s.k + 4)) + 4 * kBufferAlignment);
-  Arena arena(memory);
+  const std::unique_ptr<Memory> memory =
+      meter.backend().allocate(static_cast<std::size_t>(s.m * (s.k + 4)) + 4 * kBufferAlignment);
+  Arena arena(*memory);
   const Context ctx = meter.context(DType::kBF16, arena);
   rows.measure(meter, row, [&] {
     const Arena::Scope scope(arena);
@@ -61,7 +58,7 @@ void measure_modulation(Meter& meter, const MatmulShape& s, DType activation, Ro
   const Row row{"modulation",       activation, fmt::format("{}x{}x{}", s.m, s.k, s.n),
                 times(work, calls), calls,      stored};
   if (!rows.may_run(meter, row)) return;
-  Operands in;
+  Operands in(meter.backend());
   const Tensor x = in.random(activation, {s.m, s.k}), out = in.random(activation, {s.m, s.n});
   std::vector<Linear> weights{
       {in.random(stored, {s.n, s.k}, unit_gain(s.k)), in.random(DType::kBF16, {s.n})}};
@@ -80,7 +77,7 @@ void measure_attention(Meter& meter, const AttentionShape& s, DType activation, 
   const Row row{"attention", activation, fmt::format("{}x{}x{}", s.tokens, s.heads, s.head_dim),
                 attention_work(s)};
   if (!rows.may_run(meter, row)) return;
-  Operands in;
+  Operands in(meter.backend());
   const int64_t width = s.heads * s.head_dim;
   const Tensor fused = in.random(activation, {s.tokens, 3 * width});
   const Tensor out = in.random(activation, {s.tokens, width});
@@ -98,13 +95,14 @@ void measure_int8_attention(Meter& meter, const AttentionShape& s, Rows& rows) {
   const Row row{"attention", DType::kI8, fmt::format("{}x{}x{}", s.tokens, s.heads, s.head_dim),
                 Work{.matmul_flops = attention_work(s).attention_flops}};
   if (!rows.may_run(meter, row)) return;
-  Operands in;
+  Operands in(meter.backend());
   const int64_t width = s.heads * s.head_dim;
   const Tensor fused = in.random(DType::kBF16, {s.tokens, 3 * width});
   const Tensor out = in.random(DType::kBF16, {s.tokens, width});
   const ops::AttentionOptions options{.heads = s.heads, .scale = unit_gain(s.head_dim), .int8 = true};
-  const Buffer memory(static_cast<std::size_t>(int8_attention_bytes(s.tokens, s.heads, s.head_dim)));
-  Arena arena(memory);
+  const std::unique_ptr<Memory> memory =
+      meter.backend().allocate(static_cast<std::size_t>(int8_attention_bytes(s.tokens, s.heads, s.head_dim)));
+  Arena arena(*memory);
   const Context ctx = meter.context(DType::kBF16, arena);
   rows.measure(meter, row, [&] {
     ops::attention_into(ctx, fused.slice_cols(0, width), fused.slice_cols(width, width),
@@ -117,7 +115,7 @@ void measure_conv(Meter& meter, const ConvShape& s, DType activation, Rows& rows
                                         s.upsample == 2 ? " up2" : "", s.size, s.size);
   const Row row{"conv2d", activation, shape, conv_work(s)};
   if (!rows.may_run(meter, row)) return;
-  Operands in;
+  Operands in(meter.backend());
   const int64_t out_size = s.size * s.upsample;
   const Tensor x = in.random(activation, {s.size, s.size, s.in});
   const Tensor out = in.random(activation, {out_size, out_size, s.out});
@@ -137,8 +135,8 @@ void measure_stream(Meter& meter, Row row, const Shape& shape, Rows& rows, Opera
   if (!rows.may_run(meter, row)) return;
   std::vector<Tensor> tensors{in.random(row.activation, shape)};
   while (static_cast<int>(tensors.size()) < row.calls) tensors.push_back(in.copy(tensors[0]));
-  const Buffer memory(kScratchBytes);
-  Arena arena(memory);
+  const std::unique_ptr<Memory> memory = meter.backend().allocate(kScratchBytes);
+  Arena arena(*memory);
   const Context ctx = meter.context(row.activation, arena);
   rows.measure(meter, row, [&] {
     for (const Tensor& tensor : tensors) op(ctx, tensor);
@@ -149,7 +147,7 @@ void measure_norms(Meter& meter, int64_t tokens, const flux::Config& config, DTy
   const int64_t d = config.inner_dim();
   const std::string shape = fmt::format("{}x{}", tokens, d);
   {
-    Operands in;
+    Operands in(meter.backend());
     const Tensor shift = in.random(DType::kF32, {d}), scale = in.random(DType::kF32, {d});
     // In place would read and write one tensor; the model writes another one, so halves of one
     // allocation are used.
@@ -159,7 +157,7 @@ void measure_norms(Meter& meter, int64_t tokens, const flux::Config& config, DTy
                                              both.slice_rows(tokens, tokens));
                    });
   }
-  Operands in;
+  Operands in(meter.backend());
   const Tensor weight = in.random(DType::kBF16, {config.head_dim}, 0.1f, 1.0f);
   const Tensor cos = in.random(DType::kF32, {tokens, config.head_dim / 2}, 0.1f, 0.8f);
   const Tensor sin = in.random(DType::kF32, {tokens, config.head_dim / 2}, 0.1f, 0.6f);
@@ -170,7 +168,7 @@ void measure_norms(Meter& meter, int64_t tokens, const flux::Config& config, DTy
 }
 
 void measure_group_norm(Meter& meter, const GroupNormShape& s, DType activation, Rows& rows) {
-  Operands in;
+  Operands in(meter.backend());
   const Tensor weight = in.random(DType::kBF16, {s.channels}, 0.1f, 1.0f),
                bias = in.random(DType::kBF16, {s.channels});
   const std::string shape = fmt::format("{}x{}x{}", s.size, s.size, s.channels);
@@ -197,7 +195,7 @@ void measure_ops(Meter& meter, const Plan& plan, Rows& rows) {
 
 void measure_int8_ops(Meter& meter, const Plan& plan, int32_t levels, Rows& rows) {
   for (const MatmulShape& s : plan.matmuls) measure_int8_matmul(meter, s, levels, rows);
-  if (levels != kInt8Levels) return;
+  if (levels != kInt8Levels || !meter.machine().has_int8_attention()) return;
   for (const AttentionShape& s : plan.attentions) measure_int8_attention(meter, s, rows);
 }
 

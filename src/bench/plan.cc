@@ -11,6 +11,13 @@ flux::Config blocks_of_flux(int64_t double_blocks, int64_t single_blocks) {
   return config;
 }
 
+constexpr Pace kDevicePace{.first_probe_seconds = 0.2,
+                           .probe_seconds = 0.02,
+                           .min_row_seconds = 0.2,
+                           .total_seconds = 600,
+                           .min_run_seconds = 0.02,
+                           .stream_bytes = 512 << 20};
+
 }  // namespace
 
 Plan full_plan() {
@@ -51,6 +58,61 @@ Plan quick_plan() {
   plan.transformer = blocks_of_flux(1, 1);
   plan.steps = {{256, 16, 16}};
   plan.vae_pixels = {128};
+  return plan;
+}
+
+Plan full_device_plan() {
+  Plan plan;
+  plan.pace = kDevicePace;
+  plan.matmuls = {{4608, 3072, 21504}, {4608, 15360, 3072}, {4096, 3072, 12288},
+                  {4096, 12288, 3072}, {4608, 3072, 9216},  {512, 3072, 12288}};
+  plan.modulations = {{1, 3072, 18432}, {28, 3072, 18432}};
+  plan.attentions = {{1536, 24, 128}, {4608, 24, 128}};
+  plan.convs = {{512, 512, 128}, {512, 512, 128, 3, 2}, {256, 256, 512}, {128, 128, 1024}};
+  plan.group_norms = {{256, 512, 32}, {512, 256, 32}, {1024, 128, 32}};
+  plan.norm_tokens = {4608};
+  plan.transformer = blocks_of_flux(2, 4);
+  plan.steps = {{512, 16, 16}, {512, 32, 32}, {512, 64, 64}};
+  plan.vae_pixels = {1024};
+  return plan;
+}
+
+Plan quick_device_plan() {
+  Plan plan;
+  plan.pace = kDevicePace;
+  plan.pace.total_seconds = 35;
+  plan.pace.max_row_seconds = 2;
+  plan.matmuls = {{4608, 3072, 21504}, {4608, 15360, 3072}};
+  plan.modulations = {{1, 3072, 18432}};
+  plan.attentions = {{4608, 24, 128}};
+  plan.convs = {{128, 128, 1024}};
+  plan.group_norms = {{512, 256, 32}};
+  plan.norm_tokens = {4608};
+  plan.transformer = blocks_of_flux(1, 1);
+  plan.steps = {{512, 64, 64}};
+  plan.vae_pixels = {512};
+  return plan;
+}
+
+Plan slow_device_plan() {
+  Plan plan;
+  plan.pace = {.first_probe_seconds = 0.1,
+               .probe_seconds = 0.02,
+               .min_row_seconds = 0.1,
+               .max_row_seconds = 1,
+               .total_seconds = 50,
+               .stream_bytes = 16 << 20};
+  plan.matmuls = {{256, 512, 512}};
+  plan.modulations = {{1, 512, 3072}};
+  plan.attentions = {{256, 4, 128}};
+  plan.convs = {{32, 32, 64}};
+  plan.group_norms = {{64, 64, 32}};
+  plan.norm_tokens = {256};
+  plan.transformer = blocks_of_flux(1, 1);
+  plan.transformer.num_heads = 4;
+  plan.steps = {{32, 8, 8}};
+  plan.vae.block_out_channels = {32, 64};
+  plan.vae_pixels = {32};
   return plan;
 }
 

@@ -38,6 +38,7 @@ struct Pace {
   double min_row_seconds = 0.3;  // more runs than min_runs until they took this long, at most kMaxRuns
   double max_row_seconds = 20;   // fewer than min_runs if another one would pass this
   double total_seconds = 600;    // rows that would pass this are left out
+  double min_run_seconds = 0;    // ops are repeated in one run until they take so long, if all goes well
   std::size_t stream_bytes = 256 << 20;  // operands of a run bound by memory: beyond any cache
 };
 inline constexpr int kMaxRuns = 30;
@@ -59,6 +60,10 @@ struct Plan {
 // FLUX.1's own shapes.
 Plan full_plan();
 Plan quick_plan();
+// Those of 1024 × 1024 pixels, for a graphics card; and miniatures for what is one by name only.
+Plan full_device_plan();
+Plan quick_device_plan();
+Plan slow_device_plan();
 
 // run_bench() on a plan of one's own.
 nlohmann::json run_plan(const BenchOptions& options, const Plan& plan);

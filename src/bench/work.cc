@@ -22,6 +22,10 @@ Work operator+(const Work& a, const Work& b) {
   return {a.matmul_flops + b.matmul_flops, a.attention_flops + b.attention_flops, a.bytes + b.bytes};
 }
 
+Work times(const Work& work, double times) {
+  return {work.matmul_flops * times, work.attention_flops * times, work.bytes * times};
+}
+
 Rates higher(const Rates& a, const Rates& b) {
   return {std::max(a.matmul, b.matmul), std::max(a.attention, b.attention), std::max(a.read, b.read)};
 }

@@ -15,6 +15,7 @@ struct Work {
   double flops() const { return matmul_flops + attention_flops; }
 };
 Work operator+(const Work& a, const Work& b);
+Work times(const Work& work, double times);
 
 // What the machine does in a second at best, for each kind of work.
 struct Rates {

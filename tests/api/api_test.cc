@@ -53,7 +53,7 @@ TEST_F(Api, NullAndUnfilledArgumentsAreUsageErrors) {
   darkroom_cancel(nullptr);
 }
 
-TEST_F(Api, TheBenchIsTheCpuBackends) {
+TEST_F(Api, TheBenchLeavesOutTheReference) {
   darkroom_options options;
   darkroom_options_init(&options);
   options.backend = "reference";

@@ -428,6 +428,11 @@ TEST_F(FakeVulkan, BarriersOnlyWhereTheyAreNeeded) {
   EXPECT_EQ(driver_.barriers(), 3u);
   core.recorder.dispatch(touch(*block, 160, 8, kRead));  // the end of the submit has seen to it
   EXPECT_EQ(driver_.barriers(), 3u);
+  // What it says of itself: without the write, which is no dispatch, and the barrier at the submit's end.
+  const vulkan::RecorderCounts counts = core.recorder.counts();
+  EXPECT_EQ(counts.dispatches, 5u);
+  EXPECT_EQ(counts.barriers, 2u);
+  EXPECT_EQ(counts.submits, 1u);
 }
 
 TEST_F(FakeVulkan, TicketsSubmitWhatTheyStandFor) {

@@ -5,12 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <set>
 #include <vector>
 
 #include "backends/dry_run/dry_run.h"
 #include "backends/registry.h"
+#include "backends/vulkan/vulkan.h"
 #include "base/threads.h"
 #include "bench/meter.h"
 #include "bench/plan.h"
@@ -127,6 +129,48 @@ TEST(Bench, EveryInstructionSetCanBeForced) {
   }
 }
 
+// On Mesa's CPU driver, where there is one: what it reports and counts.
+TEST(Bench, MeasuresAGraphicsCard) {
+  ::setenv("MESA_SHADER_CACHE_DIR", DARKROOM_SHADER_CACHE, 0);
+  const std::vector<VulkanDevice> devices = vulkan_devices().devices;
+  if (!std::ranges::any_of(devices, [](const VulkanDevice& d) { return d.name.starts_with("llvmpipe"); }))
+    GTEST_SKIP() << "no Vulkan driver that computes on the processor";
+  Plan plan = miniature();
+  plan.pace.min_run_seconds = 1e-3;
+  plan.modulations = {};
+  plan.norm_tokens = {};
+  plan.attentions = {};
+  plan.convs = {};
+  plan.group_norms = {};
+  plan.vae_pixels = {};
+  const nlohmann::json result = run_plan({.device = "llvmpipe"}, plan);
+  EXPECT_FALSE(result.contains("cpu"));
+  EXPECT_EQ(result["device"]["kind"], "cpu");
+  EXPECT_NE(result["device"]["driver"], "");
+  EXPECT_GT(result["device"]["memory_bytes"].get<uint64_t>(), 0u);
+  for (const char* measured : {"f32_gflops", "read_gbps", "upload_gbps", "download_gbps"})
+    EXPECT_GT(result["ceiling"][measured].get<double>(), 0) << measured;
+  EXPECT_TRUE(result["ceiling"]["bf16_gflops"].is_null());
+
+  std::map<std::string, std::set<std::string>> seen;  // name -> dtypes
+  std::map<std::string, uint64_t> dispatches;         // of the rows in bf16
+  for (const nlohmann::json& row : result["rows"]) {
+    SCOPED_TRACE(row.dump());
+    seen[row["name"]].insert(row["dtype"].get<std::string>());
+    EXPECT_GT(row["seconds"].get<double>(), 0);
+    EXPECT_EQ(row.contains("barriers"), row["shape"].get<std::string>().ends_with("tokens"));
+    if (!row.contains("dispatches") || row["dtype"] != "bf16") continue;
+    dispatches[row["name"]] = row["dispatches"];
+    EXPECT_LT(row["barriers"], row["dispatches"]);  // each block begins with a submit of its own
+    EXPECT_GE(row["submits"], row["name"] == "step" ? 3 : 1);
+  }
+  const std::set<std::string> all = {"bf16", "f32", "i8"};
+  const std::map<std::string, std::set<std::string>> expected = {
+      {"matmul", all}, {"double_block", all}, {"single_block", all}, {"step", all}};
+  EXPECT_EQ(seen, expected);
+  EXPECT_EQ(dispatches["step"], dispatches["double_block"] + 2 * dispatches["single_block"]);
+}
+
 ErrorCode code_of(const BenchOptions& options) {
   try {
     run_plan(options, miniature());
@@ -221,6 +265,7 @@ TEST(Bench, ABudgetRunsStepsThatStream) {
 TEST(Bench, WrongOptionsAreRefused) {
   EXPECT_EQ(code_of({.isa = "mmx"}), ErrorCode::kUsage);
   EXPECT_EQ(code_of({.threads = -1}), ErrorCode::kUsage);
+  EXPECT_EQ(code_of({.device = "gpu", .budget = "1GiB"}), ErrorCode::kUsage);
   EXPECT_EQ(code_of({.threads = 1, .budget = "much"}), ErrorCode::kUsage);
   EXPECT_EQ(code_of({.threads = 1, .budget = "1MiB"}), ErrorCode::kOutOfMemory);
   EXPECT_EQ(code_of({.threads = ThreadPool::kMaxThreads + 1}), ErrorCode::kUsage);
@@ -248,6 +293,18 @@ TEST(Bench, WhatDoesNotFitTheTimeIsLeftOut) {
   EXPECT_TRUE(run_plan(options, plan)["rows"].empty());
   ASSERT_EQ(notes.size(), 3u);
   EXPECT_NE(notes[0].find("left out"), std::string::npos) << notes[0];
+}
+
+// Rows that last microseconds are done many times in a run, and count once.
+TEST(Bench, ShortOpsAreRepeatedWithinARun) {
+  Plan plan;
+  plan.pace = miniature().pace;
+  plan.pace.min_run_seconds = 0.002;
+  plan.matmuls = {{16, 32, 16}};
+  for (const nlohmann::json& row : run_plan({.threads = 1}, plan).at("rows")) {
+    EXPECT_LT(row.at("seconds").get<double>(), 0.001);
+    EXPECT_NEAR(row.at("gflops").get<double>() * row.at("seconds").get<double>() * 1e9, 2 * 16 * 32 * 16, 1);
+  }
 }
 
 TEST(Patience, AtLeastThreeRunsUnlessTheyAreLong) {
@@ -407,6 +464,22 @@ TEST(Plans, FitTheSlowMachine) {
   EXPECT_LE(full_plan().pace.total_seconds, 600);
   RecordProperty("quick_seconds", std::to_string(quick));
   RecordProperty("full_seconds", std::to_string(full));
+}
+
+TEST(Plans, OfACardHaveTheShapesOf1024Pixels) {
+  const Plan plan = full_device_plan();
+  EXPECT_EQ(plan.steps.back().tokens(), 4608);
+  EXPECT_EQ(plan.attentions.back().tokens, 4608);
+  EXPECT_EQ(plan.vae_pixels, (std::vector<int64_t>{1024}));
+  EXPECT_EQ(plan.transformer.inner_dim(), 3072);
+  // An RTX 3060 at half of its f32 rate takes no longer than the plan says.
+  double flops = 0;
+  for (const MatmulShape& s : plan.matmuls) flops += matmul_work(s).flops();
+  for (const AttentionShape& s : plan.attentions) flops += attention_work(s).flops();
+  for (const ConvShape& s : plan.convs) flops += conv_work(s).flops();
+  for (const TokenShape& s : plan.steps) flops += 6 * block_work(plan.transformer, s.tokens()).flops();
+  flops += vae_decode_work(plan.vae, 128).flops();
+  EXPECT_LT(3 * 3 * flops / 5.5e12, plan.pace.total_seconds);  // f32, bf16 and i8, three runs each
 }
 
 TEST(Plans, FullHasFluxShapes) {

@@ -53,7 +53,7 @@ TEST_F(CliArguments, EachCommandHasHelp) {
       {"tokenize", {"--prompt", "--model", "--max-text-tokens"}},
       {"convert", {"IN", "OUT", "--weights", "--text-weights", "--dummy", "--shard-size", "--threads"}},
       {"words", {"--model", "--json"}},
-      {"bench", {"--quick", "--json", "--threads", "--isa", "--budget", "--dummy"}}};
+      {"bench", {"--quick", "--json", "--threads", "--isa", "--device", "--budget", "--dummy"}}};
   for (const auto& [command, names] : flags) {
     EXPECT_NE(top.out.find("\n  " + command + " "), std::string::npos) << command;
     const Result help = run({command, "--help"});
@@ -128,7 +128,7 @@ TEST_F(CliArguments, WrongFlagsAreUsageErrors) {
   expect_refusal({"generate", "a", "--dummy", "tiny", "--model", "x"}, 2, "both given");
   expect_refusal({"info"}, 2, "there is no path");
   expect_refusal({"tokenize"}, 2, "there is no prompt");
-  expect_refusal({"bench", "--backend", "cpu"}, 2, "--backend");
+  expect_refusal({"bench", "--device", "reference"}, 2, "reference");
   expect_refusal({"bench", "--dummy", "dev"}, 2, "--budget");
 }
 

@@ -81,6 +81,9 @@ TEST_F(CliDevice, OnTheProcessorIsUsedByItsNameAlone) {
                  "attention int8 is for the cpu");
   expect_refusal({"calibrate", "--dummy", "tiny", "--device", "llvmpipe", "-o", "f.safetensors"}, 2,
                  "leave --device out");
+  expect_refusal({"bench", "--quick", "--device", "no such card"}, 2, "no graphics device 'no such card'");
+  expect_refusal({"bench", "--quick", "--device", "llvmpipe", "--budget", "1GiB"}, 2,
+                 "--budget is for the cpu");
   const Result plan = run({"plan", "--dummy", "tiny", "--device", "llvmpipe", "--budget", "1GiB"});
   EXPECT_NE(plan.out.find("Weights and activations lie on the device. Budget there: 1.0 GiB."),
             std::string::npos)

@@ -123,6 +123,7 @@ void Recorder::start(Slot& slot) {
 }
 
 void Recorder::barrier(bool to_host) {
+  if (!to_host) ++counts_.barriers;
   VkMemoryBarrier memory{};
   memory.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
   memory.srcAccessMask = kWrites;
@@ -146,6 +147,7 @@ void Recorder::submit() {
     throw;
   }
   slot.ticket = ++last_;
+  ++counts_.submits;
 }
 
 VkDescriptorSet Recorder::new_set(Slot& slot, VkDescriptorSetLayout layout) {
@@ -211,6 +213,7 @@ void Recorder::record(const Dispatch& dispatch, const Pipelines::Pipeline& pipel
     f.vkCmdPushConstants(slot.commands, pipeline.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
                          static_cast<uint32_t>(dispatch.push.size()), dispatch.push.data());
   }
+  ++counts_.dispatches;
   f.vkCmdDispatch(slot.commands, dispatch.groups[0], dispatch.groups[1], dispatch.groups[2]);
 }
 
@@ -269,6 +272,11 @@ const void* Recorder::scratch(std::size_t bytes) {
 Recorder::Ticket Recorder::mark() {
   const Lock lock(mutex_);
   return recording_ && dispatches_ > 0 ? last_ + 1 : last_;
+}
+
+RecorderCounts Recorder::counts() const {
+  const Lock lock(mutex_);
+  return counts_;
 }
 
 // Under the lock.

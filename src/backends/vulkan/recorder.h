@@ -43,6 +43,13 @@ struct RecorderOptions {
   std::size_t most_binding = SIZE_MAX;  // bytes; tests: as if the device could bind no more at once
 };
 
+// What has been recorded since the recorder was made.
+struct RecorderCounts {
+  uint64_t dispatches = 0;
+  uint64_t barriers = 0;  // between dispatches; the one at the end of each submit is not counted
+  uint64_t submits = 0;
+};
+
 class Recorder {
  public:
   // The others must outlive it.
@@ -72,6 +79,7 @@ class Recorder {
   Ticket mark();
   // Until that has run; submits it if need be.
   void wait(Ticket ticket);
+  RecorderCounts counts() const;
   // Until everything has run; never throws, and calls no alarm.
   void drain() noexcept;
 
@@ -116,13 +124,14 @@ class Recorder {
   RecorderOptions options_;
   std::unique_ptr<Block> nothing_, scratch_;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::array<Slot, 3> slots_;
   Hazards hazards_;
   Ticket last_ = 0;  // submitted
   bool recording_ = false;
   uint32_t dispatches_ = 0;
   double work_ = 0;
+  RecorderCounts counts_;
   std::optional<Error> failed_;
 };
 

@@ -27,7 +27,7 @@ endif()
 
 darkroom_room(backends/vulkan
   SOURCES loader.cc check.cc device_info.cc instance.cc device.cc memory.cc transfers.cc pipelines.cc hazards.cc recorder.cc core.cc vulkan.cc
-    pointwise.cc embed.cc linear.cc quantize.cc matrix.cc rows.cc attention.cc attention_matrix.cc conv.cc
+    pointwise.cc embed.cc linear.cc quantize.cc matrix.cc rows.cc attention.cc attention_matrix.cc conv.cc probe.cc
   DEPS ops LIBS ${CMAKE_DL_LIBS})
 target_include_directories(darkroom_backends_vulkan SYSTEM PUBLIC ${VULKAN_INCLUDE})
 

@@ -139,7 +139,7 @@ class VulkanBackend final : public Backend {
   Recorder& recorder_;
 };
 
-std::string kind_of(VkPhysicalDeviceType type) {
+std::string_view kind_of(VkPhysicalDeviceType type) {
   switch (type) {
     case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
       return "discrete";
@@ -160,25 +160,37 @@ std::unique_ptr<Backend> make_backend(std::shared_ptr<Core> core) {
   return std::make_unique<VulkanBackend>(std::move(core));
 }
 
-}  // namespace vulkan
-
-std::unique_ptr<Backend> make_vulkan_backend(const VulkanOptions& options) {
-  vulkan::CoreOptions core;
+std::shared_ptr<Core> open_core(const VulkanOptions& options) {
+  CoreOptions core;
   core.device = options.device;
   core.highest_class = vulkan::class_of(options.highest_class);
   core.instance.validation = options.validation;
   core.memory = {options.memory_limit, options.force_staging};
   core.cache_folder = options.cache_folder;
-  return vulkan::make_backend(std::make_shared<vulkan::Core>(core));
+  return std::make_shared<Core>(core);
+}
+
+VulkanDevice describe(const Instance& instance, const DeviceInfo& info) {
+  return {info.name,
+          info.driver,
+          std::string(kind_of(info.type)),
+          std::string(class_name(info.device_class)),
+          info.reason,
+          info.main_heap_bytes(),
+          instance.main_heap_budget(info)};
+}
+
+}  // namespace vulkan
+
+std::unique_ptr<Backend> make_vulkan_backend(const VulkanOptions& options) {
+  return vulkan::make_backend(vulkan::open_core(options));
 }
 
 VulkanDevices vulkan_devices() try {
   const vulkan::Instance instance({});
   VulkanDevices found;
   for (const vulkan::DeviceInfo& info : instance.devices()) {
-    found.devices.push_back({info.name, info.driver, vulkan::kind_of(info.type),
-                             std::string(vulkan::class_name(info.device_class)), info.reason,
-                             info.main_heap_bytes(), instance.main_heap_budget(info)});
+    found.devices.push_back(vulkan::describe(instance, info));
   }
   if (found.devices.empty()) found.reason = "no Vulkan driver offers a device";
   return found;
