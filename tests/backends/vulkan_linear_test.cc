@@ -420,6 +420,7 @@ class VulkanInt8 : public VulkanLinear {
   // Of rows of the host, by the reference; the tensor lies in `host`.
   Tensor quantised(HostTensors& host, const Tensor& x, int64_t group, const Tensor& smooth) {
     Tensor q = host.make(DType::kI8, {x.rows(), x.cols()});
+    q.levels = kInt8Levels;
     if (group > 0 && group < x.cols()) q.scale_cols = group;
     const Tensor scales = host.make(DType::kF32, {x.rows(), q.scales_per_row()});
     reference_->quantize_rows({.x = x, .smooth = smooth, .group = run_of(q), .out = q, .scales = scales});
@@ -431,7 +432,8 @@ class VulkanInt8 : public VulkanLinear {
 
   void expect_same_numbers(const Tensor& x, const Tensor& smooth, const Tensor& want) {
     const Arena::Scope scope(*arena_);
-    const Tensor out = arena_->allocate(DType::kI8, {x.rows(), x.cols()});
+    Tensor out = arena_->allocate(DType::kI8, {x.rows(), x.cols()});
+    out.levels = want.levels;
     const Tensor scales = arena_->allocate(DType::kF32, {x.rows(), want.scales_per_row()});
     backend_->quantize_rows(
         {.x = put(x), .smooth = put(smooth), .group = run_of(want), .out = out, .scales = scales});
@@ -587,8 +589,9 @@ TEST_F(VulkanInt8, RefusesWhatIsNotFinite) {
   const auto quantize = [&](const Tensor& x, const Tensor& smooth) {
     return error_of([&] {
       const Arena::Scope scope(*arena_);
-      const Tensor out = arena_->allocate(DType::kI8, x.shape),
-                   scales = arena_->allocate(DType::kF32, {x.rows(), 1});
+      Tensor out = arena_->allocate(DType::kI8, x.shape);
+      out.levels = kInt8Levels;
+      const Tensor scales = arena_->allocate(DType::kF32, {x.rows(), 1});
       backend_->quantize_rows(
           {.x = put(x), .smooth = put(smooth), .group = x.cols(), .out = out, .scales = scales});
       backend_->wait(backend_->mark());

@@ -78,7 +78,8 @@ TEST_F(VulkanMatrix, ProductsOf8BitsHaveTheSameBits) {
           Operands in(DType::kBF16, DType::kF32, Operands::Scales::kNone, false, &backend);
           const Context ctx{backend, arena, DType::kBF16};
           const Linear w = in.int8_linear(size.k, size.n);
-          const Tensor x = arena.allocate(DType::kI8, {size.m, size.k});
+          Tensor x = arena.allocate(DType::kI8, {size.m, size.k});
+          x.levels = kInt8Levels;
           const Tensor scales = arena.allocate(DType::kF32, {size.m, (size.k + group - 1) / group});
           backend.quantize_rows({.x = in.activation({size.m, size.k}),
                                  .smooth = {},
