@@ -71,7 +71,7 @@ TEST_F(CliArguments, EachCommandHasHelp) {
 TEST_F(CliArguments, WrongCommandsAreUsageErrors) {
   expect_refusal({"zebra"}, 2,
                  "there are generate, words, info, plan, convert, calibrate, options, tokenize, devices, "
-                 "bench and manual");
+                 "self-test, bench and manual");
   expect_refusal({"generat"}, 2, "did you mean generate?");
   expect_refusal({"zebra"}, 2, "there is no command 'zebra'");
   expect_refusal({"--quiet", "generate"}, 2, "'--quiet' comes before the command");
