@@ -31,7 +31,8 @@ std::string describe(const json& found) {
     if (!reason.empty()) reasons += fmt::format("{}: {}\n", label, reason);
   }
   return table.text() + "\n" + reasons +
-         "Classes: S draws with plain arithmetic, D also has fast products of 8-bit numbers, M has matrix units, "
+         "Classes: S draws with plain arithmetic, D also has fast products of 8-bit numbers, M has matrix "
+         "units, "
          "M+bf16 has them for bf16.\n";
 }
 

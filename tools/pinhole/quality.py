@@ -87,6 +87,7 @@ GRIDS = {
         "bf16": ([], passes_of(STEPS, 1)),
         "int8": (["--precision", "int8"], passes_of(STEPS, 1)),
         "int8, groups of 64": (["--precision", "int8", "--int8-group", "64"], passes_of(STEPS, 1)),
+        "int7": (["--precision", "int7"], passes_of(STEPS, 1)),
         "attention int8": (["--attention", "int8"], passes_of(STEPS, 1)),
         "both int8": (["--precision", "int8", "--attention", "int8"], passes_of(STEPS, 1)),
         "text encoders int8": (["--text-precision", "int8"], passes_of(STEPS, 1)),
