@@ -191,7 +191,7 @@ TEST(Int7Products, DrawThePictureOfBf16LessNearlyThanInt8) {
     for (const auto& drawn : {&rows, &groups}) {
       const double db = psnr(drawn->picture.image.rgb, exact.picture.image.rgb);
       RecordProperty(std::string(name) + (drawn == &rows ? "_rows" : "_groups"), std::to_string(db));
-      EXPECT_GE(db, 37);
+      EXPECT_GE(db, of_int8 - 9);  // 6 dB for half the levels
       EXPECT_LT(db, of_int8);
     }
     EXPECT_NE(rows.picture.latents, groups.picture.latents);
@@ -368,7 +368,9 @@ TEST(Int8Text, StatesAreNearlyThoseOfF32) {
     Request fewer = int8_text_request();
     fewer.text_precision = "int7";
     EXPECT_GT(relative_l2(t5_states(model, fewer), f32), relative_l2(rows, f32));
-    EXPECT_LT(relative_l2(t5_states(model, fewer), f32), 0.1);
+    // 127 levels or 63: about twice the error. Weights stored in 8 bits have none in the one, but in the other.
+    const double most = as == WeightStorage::kI8 ? 4 : 2.5;
+    EXPECT_LT(relative_l2(t5_states(model, fewer), f32), most * relative_l2(rows, f32));
     exact.text_precision = "bf16";
     RecordProperty(std::string(name) + "_bf16", std::to_string(relative_l2(t5_states(model, exact), f32)));
     for (const auto& states : {rows, groups}) {

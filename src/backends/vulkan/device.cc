@@ -161,4 +161,30 @@ void Device::finish() const noexcept {
   functions_.vkDeviceWaitIdle(device_);  // a lost device is idle, too
 }
 
+Commands::Commands(const Device& device, uint32_t family) {
+  const Functions& f = device.functions();
+  VkCommandPoolCreateInfo create{};
+  create.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO;
+  create.flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT;
+  create.queueFamilyIndex = family;
+  VkCommandPool pool = VK_NULL_HANDLE;
+  check(f.vkCreateCommandPool(device.handle(), &create, nullptr, &pool), "vkCreateCommandPool");
+  pool_ = OwnedCommandPool(f, device.handle(), pool);
+  VkCommandBufferAllocateInfo allocate{};
+  allocate.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
+  allocate.commandPool = pool;
+  allocate.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
+  allocate.commandBufferCount = 1;
+  check(f.vkAllocateCommandBuffers(device.handle(), &allocate, &buffer_), "vkAllocateCommandBuffers");
+}
+
+void Commands::begin(const Device& device) const {
+  const Functions& f = device.functions();
+  check(f.vkResetCommandPool(device.handle(), pool_.get(), 0), "vkResetCommandPool");
+  VkCommandBufferBeginInfo begin{};
+  begin.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
+  begin.flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT;
+  check(f.vkBeginCommandBuffer(buffer_, &begin), "vkBeginCommandBuffer");
+}
+
 }  // namespace darkroom::vulkan

@@ -52,4 +52,19 @@ class Device {
   std::array<OwnedSemaphore, kLines> timelines_;
 };
 
+// A command buffer, with a pool of its own, that is recorded anew for each submit.
+class Commands {
+ public:
+  Commands() = default;
+  // For queues of a family. Errors: as check().
+  Commands(const Device& device, uint32_t family);
+  // What was recorded before has run. Errors: as check().
+  void begin(const Device& device) const;
+  VkCommandBuffer get() const { return buffer_; }
+
+ private:
+  OwnedCommandPool pool_;
+  VkCommandBuffer buffer_ = VK_NULL_HANDLE;
+};
+
 }  // namespace darkroom::vulkan

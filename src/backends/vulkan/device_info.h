@@ -62,6 +62,10 @@ struct DeviceInfo {
   VkDeviceSize main_heap_bytes() const { return memory.memoryHeaps[main_heap].size; }
   bool is_cpu() const { return type == VK_PHYSICAL_DEVICE_TYPE_CPU; }
   bool has_extension(std::string_view extension) const;
+  // Of an extension that Vulkan 1.3 has taken in.
+  bool has_since_1_3(std::string_view extension) const {
+    return api_version >= VK_API_VERSION_1_3 || has_extension(extension);
+  }
 };
 
 // Sets device_class and reason from the rest.

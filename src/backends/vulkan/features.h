@@ -40,10 +40,9 @@ struct Features {
     };
     add(v11);
     add(v12);
-    const bool v13 = info.api_version >= VK_API_VERSION_1_3;
-    if (v13 || info.has_extension("VK_EXT_subgroup_size_control")) add(subgroups);
-    if (v13 || info.has_extension("VK_KHR_shader_integer_dot_product")) add(dot);
-    if (v13 || info.has_extension("VK_KHR_maintenance4")) add(maintenance4);
+    if (info.has_since_1_3("VK_EXT_subgroup_size_control")) add(subgroups);
+    if (info.has_since_1_3("VK_KHR_shader_integer_dot_product")) add(dot);
+    if (info.has_since_1_3("VK_KHR_maintenance4")) add(maintenance4);
     if (info.has_extension(kCooperativeMatrix)) add(matrix);
     if (info.has_extension(kBFloat16)) add(bf16);
   }

@@ -24,29 +24,10 @@ Recorder::Recorder(Device& device, MemoryPool& pool, Pipelines& pipelines, const
       pipelines_(pipelines),
       options_(options),
       nothing_(pool.allocate(256, MemoryKind::kDevice)) {
-  for (Slot& slot : slots_) slot = make_slot();
+  for (Slot& slot : slots_) slot.commands = Commands(device, *device.info().compute_family);
 }
 
 Recorder::~Recorder() { device_.finish(); }
-
-Recorder::Slot Recorder::make_slot() {
-  const Functions& f = device_.functions();
-  Slot slot;
-  VkCommandPoolCreateInfo create{};
-  create.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO;
-  create.flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT;
-  create.queueFamilyIndex = *device_.info().compute_family;
-  VkCommandPool pool = VK_NULL_HANDLE;
-  check(f.vkCreateCommandPool(device_.handle(), &create, nullptr, &pool), "vkCreateCommandPool");
-  slot.pool = OwnedCommandPool(f, device_.handle(), pool);
-  VkCommandBufferAllocateInfo allocate{};
-  allocate.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
-  allocate.commandPool = pool;
-  allocate.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
-  allocate.commandBufferCount = 1;
-  check(f.vkAllocateCommandBuffers(device_.handle(), &allocate, &slot.commands), "vkAllocateCommandBuffers");
-  return slot;
-}
 
 // Where bindings may begin: at whole vectors of four words even on devices that ask for less.
 std::size_t Recorder::alignment() const {
@@ -106,16 +87,12 @@ void Recorder::begin(Lock& lock) {
 
 void Recorder::start(Slot& slot) {
   const Functions& f = device_.functions();
-  check(f.vkResetCommandPool(device_.handle(), slot.pool.get(), 0), "vkResetCommandPool");
   for (const OwnedDescriptorPool& sets : slot.sets)
     check(f.vkResetDescriptorPool(device_.handle(), sets.get(), 0), "vkResetDescriptorPool");
   slot.pools_used = slot.sets_used = 0;
   slot.ticket = 0;
   slot.alarms.clear();
-  VkCommandBufferBeginInfo begin{};
-  begin.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
-  begin.flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT;
-  check(f.vkBeginCommandBuffer(slot.commands, &begin), "vkBeginCommandBuffer");
+  slot.commands.begin(device_);
   hazards_.clear();
   recording_ = true;
   dispatches_ = 0;
@@ -130,8 +107,8 @@ void Recorder::barrier(bool to_host) {
   memory.dstAccessMask =
       kReads | kWrites | (to_host ? VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT : 0);
   const VkPipelineStageFlags to = kStages | (to_host ? VK_PIPELINE_STAGE_HOST_BIT : 0);
-  device_.functions().vkCmdPipelineBarrier(current().commands, kStages, to, 0, 1, &memory, 0, nullptr, 0,
-                                           nullptr);
+  device_.functions().vkCmdPipelineBarrier(current().commands.get(), kStages, to, 0, 1, &memory, 0, nullptr,
+                                           0, nullptr);
 }
 
 // What fails here loses what was recorded, so it fails for good.
@@ -140,8 +117,8 @@ void Recorder::submit() {
   recording_ = false;
   try {
     barrier(true);
-    check(device_.functions().vkEndCommandBuffer(slot.commands), "vkEndCommandBuffer");
-    device_.submit(slot.commands, Device::kCompute, last_ + 1);
+    check(device_.functions().vkEndCommandBuffer(slot.commands.get()), "vkEndCommandBuffer");
+    device_.submit(slot.commands.get(), Device::kCompute, last_ + 1);
   } catch (const Error& e) {
     failed_ = e;
     throw;
@@ -206,15 +183,15 @@ void Recorder::record(const Dispatch& dispatch, const Pipelines::Pipeline& pipel
   write.pBufferInfo = ranges.data();
   if (!ranges.empty()) f.vkUpdateDescriptorSets(device_.handle(), 1, &write, 0, nullptr);
   if (hazards_.add(bindings)) barrier(false);
-  f.vkCmdBindPipeline(slot.commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.pipeline);
-  f.vkCmdBindDescriptorSets(slot.commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.layout, 0, 1, &set, 0,
-                            nullptr);
+  f.vkCmdBindPipeline(slot.commands.get(), VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.pipeline);
+  f.vkCmdBindDescriptorSets(slot.commands.get(), VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.layout, 0, 1, &set,
+                            0, nullptr);
   if (!dispatch.push.empty()) {
-    f.vkCmdPushConstants(slot.commands, pipeline.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
+    f.vkCmdPushConstants(slot.commands.get(), pipeline.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
                          static_cast<uint32_t>(dispatch.push.size()), dispatch.push.data());
   }
   ++counts_.dispatches;
-  f.vkCmdDispatch(slot.commands, dispatch.groups[0], dispatch.groups[1], dispatch.groups[2]);
+  f.vkCmdDispatch(slot.commands.get(), dispatch.groups[0], dispatch.groups[1], dispatch.groups[2]);
 }
 
 void Recorder::dispatch(const Dispatch& dispatch) {
@@ -255,7 +232,7 @@ void Recorder::write(const void* address, std::span<const std::byte> bytes) {
   begin(lock);
   const Binding written{address, bytes.size(), Access::kWrite};
   if (hazards_.add({&written, 1})) barrier(false);
-  device_.functions().vkCmdUpdateBuffer(current().commands, place.buffer, place.offset, bytes.size(),
+  device_.functions().vkCmdUpdateBuffer(current().commands.get(), place.buffer, place.offset, bytes.size(),
                                         bytes.data());
   ++dispatches_;
 }

@@ -86,8 +86,7 @@ class Recorder {
  private:
   // One command buffer and what it uses while it is in flight.
   struct Slot {
-    OwnedCommandPool pool;
-    VkCommandBuffer commands = VK_NULL_HANDLE;
+    Commands commands;
     std::vector<OwnedDescriptorPool> sets;
     std::size_t sets_used = 0;  // of the last pool in use
     std::size_t pools_used = 0;
@@ -101,7 +100,6 @@ class Recorder {
   };
   using Lock = std::unique_lock<std::mutex>;
   std::size_t alignment() const;
-  Slot make_slot();
   Slot& current() { return slots_[last_ % slots_.size()]; }
   void throw_if_failed() const;
   void begin(Lock& lock);

@@ -28,25 +28,8 @@ Transfers::Transfers(Device& device, MemoryPool& pool) : device_(device), pool_(
   fill_.kind = MemoryKind::kUpload;
   ops_.line = Device::kCopy;
   ops_.kind = MemoryKind::kDownload;
-  prepare(fill_, device.transfer_family());
-  prepare(ops_, *device.info().compute_family);
-}
-
-void Transfers::prepare(Lane& lane, uint32_t family) {
-  const Functions& f = device_.functions();
-  VkCommandPoolCreateInfo create{};
-  create.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO;
-  create.flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT;
-  create.queueFamilyIndex = family;
-  VkCommandPool pool = VK_NULL_HANDLE;
-  check(f.vkCreateCommandPool(device_.handle(), &create, nullptr, &pool), "vkCreateCommandPool");
-  lane.pool = OwnedCommandPool(f, device_.handle(), pool);
-  VkCommandBufferAllocateInfo allocate{};
-  allocate.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
-  allocate.commandPool = pool;
-  allocate.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
-  allocate.commandBufferCount = 1;
-  check(f.vkAllocateCommandBuffers(device_.handle(), &allocate, &lane.commands), "vkAllocateCommandBuffers");
+  fill_.commands = Commands(device, device.transfer_family());
+  ops_.commands = Commands(device, *device.info().compute_family);
 }
 
 // Under the lane's lock; no copy is in flight.
@@ -59,21 +42,17 @@ void Transfers::reserve(Lane& lane, std::size_t bytes) {
 // Copies, and waits until it is done.
 void Transfers::copy(Lane& lane, VkBuffer from, VkBuffer to, std::span<const VkBufferCopy> regions) {
   const Functions& f = device_.functions();
-  check(f.vkResetCommandPool(device_.handle(), lane.pool.get(), 0), "vkResetCommandPool");
-  VkCommandBufferBeginInfo begin{};
-  begin.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
-  begin.flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT;
-  check(f.vkBeginCommandBuffer(lane.commands, &begin), "vkBeginCommandBuffer");
-  f.vkCmdCopyBuffer(lane.commands, from, to, static_cast<uint32_t>(regions.size()), regions.data());
+  lane.commands.begin(device_);
+  f.vkCmdCopyBuffer(lane.commands.get(), from, to, static_cast<uint32_t>(regions.size()), regions.data());
   VkMemoryBarrier memory{};
   memory.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
   memory.srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT;
   memory.dstAccessMask = VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT | VK_ACCESS_HOST_READ_BIT;
-  f.vkCmdPipelineBarrier(lane.commands, VK_PIPELINE_STAGE_TRANSFER_BIT,
+  f.vkCmdPipelineBarrier(lane.commands.get(), VK_PIPELINE_STAGE_TRANSFER_BIT,
                          VK_PIPELINE_STAGE_ALL_COMMANDS_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &memory, 0,
                          nullptr, 0, nullptr);
-  check(f.vkEndCommandBuffer(lane.commands), "vkEndCommandBuffer");
-  device_.submit(lane.commands, lane.line, lane.value + 1);
+  check(f.vkEndCommandBuffer(lane.commands.get()), "vkEndCommandBuffer");
+  device_.submit(lane.commands.get(), lane.line, lane.value + 1);
   device_.wait(lane.line, ++lane.value);
 }
 

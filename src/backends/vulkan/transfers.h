@@ -44,11 +44,9 @@ class Transfers {
     MemoryKind kind{};
     std::mutex mutex;
     std::unique_ptr<Block> staging;
-    OwnedCommandPool pool;
-    VkCommandBuffer commands = VK_NULL_HANDLE;
+    Commands commands;
     uint64_t value = 0;
   };
-  void prepare(Lane& lane, uint32_t family);
   void reserve(Lane& lane, std::size_t bytes);
   void copy(Lane& lane, VkBuffer from, VkBuffer to, std::span<const VkBufferCopy> regions);
 
